@@ -1,0 +1,73 @@
+"""Keeps corrections in the state database. The original call is never changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from freehold.core.identity import canonical_json, content_hash
+from freehold.state.schema import CORRECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from freehold.core.call import Call
+    from freehold.ledger.log_rows import HumanWord
+
+Kind = Literal["corrected", "accepted", "labelled"]
+_INSERT_ROWS = 500
+
+
+def kind_of(output: str, call: Call) -> Kind:
+    """Whether the human changed the model's answer, let it stand, or answered where no model had."""
+    if call.response is None:
+        return "labelled"
+    answer = call.response["choices"][0]["message"]["content"]
+    return "accepted" if _comparable(answer) == _comparable(output) else "corrected"
+
+
+def _comparable(text: str) -> str:
+    """Two ways of writing one JSON value compare equal."""
+    try:
+        return canonical_json(json.loads(text))
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> int:
+    """Record what humans said about these calls; the same word twice is one row.
+
+    Returns:
+        How many were new.
+    """
+    rows = {}
+    for word, call in words:
+        row = {
+            "call_id": call.id,
+            "task": call.task,
+            "kind": kind_of(word.output, call),
+            "output": word.output,
+            "reviewer": word.reviewer,
+            "reviewed_at": word.reviewed_at,
+            "split": "test" if word.is_test else None,
+        }
+        rows[content_hash(row)] = row
+    values = [{"id": identifier, **row} for identifier, row in rows.items()]
+    dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+    new = 0
+    with engine.begin() as connection:
+        for start in range(0, len(values), _INSERT_ROWS):
+            statement = dialect.insert(CORRECTIONS).values(values[start : start + _INSERT_ROWS])
+            statement = statement.on_conflict_do_nothing().returning(CORRECTIONS.c.id)
+            new += len(connection.execute(statement).all())
+    return new
+
+
+def human_outputs(engine: Engine, task: str) -> Iterator[str]:
+    """Every answer that a human gave for this task, in a stable order."""
+    query = select(CORRECTIONS.c.output).where(CORRECTIONS.c.task == task).order_by(CORRECTIONS.c.id)
+    with engine.connect() as connection:
+        yield from connection.execute(query).scalars()

@@ -1,0 +1,169 @@
+"""Reads the rows of a log file, whatever text format it is in, and says where each one stood."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from freehold.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_ROW_CHARACTERS = 16_000_000
+"""A longer row is rejected: it would be held in memory whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row as the file has it."""
+
+    line: int
+    values: dict[str, Any]  # Any: nothing has been checked yet
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One row that could not be used."""
+
+    file: str
+    line: int
+    reason: str
+
+    def as_dict(self) -> dict[str, str | int]:
+        """As `import --json` lists it."""
+        return {"file": self.file, "line": self.line, "reason": self.reason}
+
+
+def find_logs(paths: list[Path]) -> list[Path]:
+    """The files that were named, and those inside the folders that were named, in order.
+
+    Raises:
+        InputError: a path does not exist or a folder holds no log.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [
+                file for file in sorted(path.rglob("*")) if file.is_file() and _kind_of(file) is not None
+            ]
+            if not inside:
+                raise InputError(f"{path}: no .jsonl, .json or .csv file (plain or .gz) in this folder.")
+            found += inside
+        elif path.is_file():
+            if _kind_of(path) is None:
+                raise InputError(
+                    f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz."
+                )
+            found.append(path)
+        else:
+            raise InputError(f"{path}: there is no such file or folder.")
+    return found
+
+
+def read_log(path: Path) -> Iterator[RawRow | Rejected]:
+    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped; blank lines are passed over.
+
+    Memory stays bounded, except for a JSON array, which is one value.
+
+    Raises:
+        InputError: the file is no text, is cut off inside its compression, or cannot be read.
+    """
+    try:
+        with _open_text(path) as stream:
+            match _kind_of(path):
+                case "csv":
+                    yield from _csv_rows(path, stream)
+                case "json":
+                    yield from _json_rows(path, stream)
+                case _:
+                    yield from _json_lines(path, stream)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text (byte {error.start}). Convert it to UTF-8 first."
+        ) from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path}: the compressed file is cut off or broken ({error}). Fetch it again."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _kind_of(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(
+        suffixes[-1] if suffixes else ""
+    )
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix.lower() == ".gz":
+        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _json_lines(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
+    number = 0
+    while line := stream.readline(MAX_ROW_CHARACTERS):
+        number += 1
+        if len(line) == MAX_ROW_CHARACTERS and not line.endswith("\n"):
+            while (rest := stream.readline(MAX_ROW_CHARACTERS)) and not rest.endswith("\n"):
+                pass
+            yield Rejected(str(path), number, f"longer than {MAX_ROW_CHARACTERS:,} characters")
+        elif line.strip():
+            yield _parsed(path, number, line)
+
+
+def _parsed(path: Path, number: int, line: str) -> RawRow | Rejected:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Rejected(str(path), number, f"not JSON: {error.msg} at column {error.colno}")
+    except RecursionError:
+        return Rejected(str(path), number, "not usable: JSON nested too deep")
+    if not isinstance(value, dict):
+        return Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
+    return RawRow(number, value)
+
+
+def _json_rows(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
+    text = stream.read()
+    try:
+        values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        # Several tools name their JSON Lines exports .json.
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                yield _parsed(path, number, line)
+        return
+    rows = values if isinstance(values, list) else [values]
+    for number, value in enumerate(rows, start=1):
+        if isinstance(value, dict):
+            yield RawRow(number, value)
+        else:
+            yield Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
+
+
+def _csv_rows(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
+    reader = csv.DictReader(stream, strict=True)
+    try:
+        for values in reader:
+            if None in values or any(value is None for value in values.values()):
+                width = len(reader.fieldnames or ())
+                yield Rejected(str(path), reader.line_num, f"not the {width} columns of the header")
+            else:
+                yield RawRow(reader.line_num, {key: value for key, value in values.items() if value != ""})
+    except csv.Error as error:
+        yield Rejected(str(path), reader.line_num, f"not CSV: {error}; nothing after it was read")
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

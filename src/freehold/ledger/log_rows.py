@@ -1,0 +1,268 @@
+"""Turns the row of a log into a call and what a human said about it.
+
+Two kinds of row are known: a *call* (`input` with `output`, `model_output` or both) and a *correction*
+(`call_id` with `output`), told apart by their fields.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from freehold.core.call import Call
+from freehold.core.identity import call_id, canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CALL_FIELDS = (
+    "input", "output", "model_output", "task", "id", "started_at", "model", "provider", "input_tokens",
+    "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "duration_ms", "ttft_ms",
+    "finish_reason", "conversation_id", "reviewer", "reviewed_at", "status",
+)  # fmt: skip
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_TOKENS_MAX = 2**53
+Format = Literal["calls", "corrections"]
+
+
+class BadRow(ValueError):
+    """The row cannot be used; the message says why, without quoting a customer's text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanWord:
+    """What a human said the answer to a call is."""
+
+    call: str
+    """Id of the call in the ledger, or the id that its log gave it."""
+    output: str
+    reviewer: str | None = None
+    reviewed_at: str | None = None
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A call, and the human's word if the row had one."""
+
+    call: Call
+    human: HumanWord | None
+
+
+def recognise(values: Mapping[str, Any]) -> Format | None:
+    """The kind of row this is, or None if it is of no known kind."""
+    if "input" in values and ("output" in values or "model_output" in values):
+        return "calls"
+    if "call_id" in values and "output" in values:
+        return "corrections"
+    return None
+
+
+class CallReader:
+    """Reads call rows of one file; rows without an id are told apart by content and occurrence."""
+
+    def __init__(self, *, task: str | None, is_test: bool) -> None:
+        """`task` is used for rows that name none; `is_test` marks all rows as held-out cases."""
+        self._task = task
+        self._is_test = is_test
+        self._occurrences: Counter[str] = Counter()
+
+    def read(self, values: Mapping[str, Any]) -> LoggedCall:
+        """The call and the human's word of one row.
+
+        Raises:
+            BadRow: a field is missing or of the wrong type.
+        """
+        task = _text(values, "task") or self._task
+        if not task:
+            raise BadRow("no task: give the row a 'task' or name one with --task")
+        messages = _messages(values["input"])
+        answer, human = _output(values, "model_output"), _output(values, "output")
+        if answer is None and human is None:
+            raise BadRow("neither 'output' (the human's) nor 'model_output' (the model's) holds anything")
+        started_at = _moment(values, "started_at")
+        own_id = _text(values, "id")
+        identity = canonical_json([task, self._is_test, own_id, messages, answer, str(started_at)])
+        self._occurrences[identity] += 1
+        occurrence = 1 if own_id else self._occurrences[identity]
+        identifier = call_id(started_at, f"{identity}#{occurrence}")
+        call = Call(
+            id=identifier,
+            task=task,
+            started_at=started_at,
+            endpoint="/v1/chat/completions",
+            provider=_text(values, "provider"),
+            model_requested=_text(values, "model"),
+            model_served=_text(values, "model"),
+            route=None if answer is None else "rent",
+            request_id=own_id,
+            conversation_id=_text(values, "conversation_id"),
+            status=_count(values, "status") or (None if answer is None else 200),
+            input_tokens=_count(values, "input_tokens"),
+            cache_read_tokens=_count(values, "cache_read_tokens"),
+            cache_write_tokens=_count(values, "cache_write_tokens"),
+            output_tokens=_count(values, "output_tokens"),
+            reasoning_tokens=_count(values, "reasoning_tokens"),
+            ttft_ms=_number(values, "ttft_ms"),
+            duration_ms=_number(values, "duration_ms"),
+            finish_reason=_text(values, "finish_reason"),
+            request={"messages": messages},
+            response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
+        )
+        return LoggedCall(call, None if human is None else self._word(values, identifier, human))
+
+    def _word(self, values: Mapping[str, Any], identifier: str, output: str) -> HumanWord:
+        return HumanWord(
+            call=identifier,
+            output=output,
+            reviewer=_text(values, "reviewer"),
+            reviewed_at=_moment_text(values),
+            is_test=self._is_test,
+        )
+
+
+def read_correction(values: Mapping[str, Any], *, is_test: bool) -> HumanWord:
+    """The human's word of a correction row.
+
+    Raises:
+        BadRow: a field is missing or of the wrong type.
+    """
+    call, output = _text(values, "call_id"), _output(values, "output")
+    if not call or output is None:
+        raise BadRow("'call_id' or 'output' is empty")
+    return HumanWord(
+        call=call,
+        output=output,
+        reviewer=_text(values, "reviewer"),
+        reviewed_at=_moment_text(values),
+        is_test=is_test,
+    )
+
+
+def unknown_fields(values: Mapping[str, Any]) -> set[str]:
+    """Fields of a call row that Freehold does not use."""
+    return set(values) - set(_CALL_FIELDS)
+
+
+def _assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def _messages(value: object) -> list[dict[str, str]]:
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            value = _decoded(value)
+        if isinstance(value, str):
+            if not value.strip():
+                raise BadRow("'input' is empty")
+            return [{"role": "user", "content": _clean(value)}]
+    if not isinstance(value, list) or not value:
+        raise BadRow("'input' must be text or a list of messages")
+    messages = []
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise BadRow("'input' has a message without a role")
+        messages.append({"role": message["role"], "content": _content(message.get("content"))})
+    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
+        raise BadRow("'input' has no user message with text")
+    return messages
+
+
+def _decoded(value: str) -> object:
+    """A CSV cell that holds a list of messages; any other text stays what it is."""
+    try:
+        parsed = json.loads(value)
+    except (json.JSONDecodeError, RecursionError):
+        return value
+    is_messages = isinstance(parsed, list) and all(
+        isinstance(part, dict) and "role" in part for part in parsed
+    )
+    return parsed if is_messages and parsed else value
+
+
+def _content(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, list):
+        return "\n".join(_clean(part["text"]) for part in value if _is_text_part(part))
+    raise BadRow("'input' has a message whose content is neither text nor a list of parts")
+
+
+def _is_text_part(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
+
+
+def _output(values: Mapping[str, Any], field: str) -> str | None:
+    """An answer as text; an object or a number is written as JSON. Blank counts as absent."""
+    value = values.get(field)
+    if isinstance(value, str):
+        return _clean(value).strip() or None
+    if value is None:
+        return None
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise BadRow(f"{field!r} holds NaN or an infinity") from error
+
+
+def _text(values: Mapping[str, Any], field: str) -> str | None:
+    value = values.get(field)
+    if value is None or isinstance(value, str):
+        return _clean(value).strip() or None if value else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise BadRow(f"{field!r} must be text")
+
+
+def _clean(text: str) -> str:
+    """Half of a surrogate pair is no character: it cannot be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
+
+
+def _number(values: Mapping[str, Any], field: str) -> float | None:
+    value = values.get(field)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= _TOKENS_MAX:
+        raise BadRow(f"{field!r} must be a number of 0 or more")
+    return number
+
+
+def _count(values: Mapping[str, Any], field: str) -> int | None:
+    number = _number(values, field)
+    if number is not None and number != int(number):
+        raise BadRow(f"{field!r} must be a whole number")
+    return None if number is None else int(number)
+
+
+def _moment(values: Mapping[str, Any], field: str) -> datetime | None:
+    """ISO 8601 text or seconds since 1970; without a zone it is UTC."""
+    value = values.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+            moment = datetime.fromisoformat(value)
+        else:
+            moment = datetime.fromtimestamp(float(value), UTC)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not _EARLIEST <= moment < _LATEST:
+        raise BadRow(f"{field!r} lies outside the years 2000 to 2099")
+    return moment
+
+
+def _moment_text(values: Mapping[str, Any]) -> str | None:
+    moment = _moment(values, "reviewed_at")
+    return None if moment is None else moment.isoformat(timespec="milliseconds")

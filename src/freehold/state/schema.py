@@ -1,0 +1,114 @@
+"""Tables of the state database. SQLite by default, PostgreSQL by a URL; Alembic migrates both.
+
+Moments are stored as ISO 8601 text in UTC, so that both databases sort and return them alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, ForeignKey, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("json_schema", JSON),
+    Column("own_prompt", Text, nullable=False),
+)
+
+CORRECTIONS = Table(
+    "corrections",
+    METADATA,
+    Column("id", String(64), primary_key=True, doc="SHA-256 of what it says: the same one twice is one row."),
+    Column("call_id", String(64), nullable=False, index=True),
+    Column("task", String(200), nullable=False, index=True),
+    Column("kind", String(16), nullable=False, doc="corrected, accepted or labelled"),
+    Column("output", Text, nullable=False, doc="What the human says the answer is."),
+    Column("reviewer", String(200)),
+    Column("reviewed_at", String(40)),
+    Column("split", String(16), doc="'test' when the row was imported as a test row, else NULL."),
+)
+
+SPLITS = Table(
+    "splits",
+    METADATA,
+    Column("task", String(200), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True, doc="Of the masked input text."),
+    Column("split", String(16), nullable=False, doc="Side on which it stays for ever."),
+)
+
+DATASETS = Table(
+    "datasets",
+    METADATA,
+    Column("id", String(240), primary_key=True),
+    Column("task", String(200), nullable=False, index=True),
+    Column("sha256", String(64), nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+MODELS = Table(
+    "models",
+    METADATA,
+    Column("id", String(240), primary_key=True),
+    Column("task", String(200), nullable=False, index=True),
+    Column("base", String(200), nullable=False),
+    Column("dataset_id", String(240), ForeignKey("datasets.id")),
+    Column("sha256", String(64), nullable=False, doc="Of the adapter's weights."),
+    Column("recipe", JSON, nullable=False),
+    Column("run", JSON, nullable=False, doc="examples, seconds, cpu_seconds, final_loss"),
+    Column("created_at", String(40), nullable=False),
+)
+
+ALIASES = Table(
+    "aliases",
+    METADATA,
+    Column("task", String(200), primary_key=True),
+    Column("alias", String(32), primary_key=True),
+    Column("model_id", String(240), ForeignKey("models.id"), nullable=False),
+)
+
+EVALUATIONS = Table(
+    "evaluations",
+    METADATA,
+    Column("id", String(240), primary_key=True),
+    Column("task", String(200), nullable=False, index=True),
+    Column("model_id", String(240)),
+    Column("dataset_id", String(240), nullable=False),
+    Column("record", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    Column("id", String(240), primary_key=True),
+    Column("task", String(200), nullable=False, index=True),
+    Column("verdict", String(32), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+AUDIT_TRAIL = Table(
+    "audit_trail",
+    METADATA,
+    Column("sequence", Integer, primary_key=True),
+    Column("at", String(40), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(240), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)

@@ -1,0 +1,133 @@
+"""A workspace: a folder with `freehold.toml`, and beside it `.freehold` with all that Freehold writes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from freehold.core.errors import InputError
+
+SETTINGS_FILE = "freehold.toml"
+DATA_FOLDER = ".freehold"
+
+_FIRST_SETTINGS = """\
+# Settings of this Freehold workspace. Each value can be overridden by the environment:
+# [decide] margin_points becomes FREEHOLD_DECIDE__MARGIN_POINTS.
+
+[workspace]
+name = "{name}"
+
+[state]
+# url = "postgresql+psycopg://user@host/freehold"    # default: SQLite in .freehold/state.db
+
+[decide]
+margin_points = 2.0      # how many points worse the own model may be and still count as good enough
+confidence = 0.95        # of each interval
+
+# What calls of a model cost when the price catalogue does not know its name:
+# [prices.alias]
+# "our-gateway-large" = "openai/gpt-5.4"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where everything of one workspace lies."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`freehold.toml`."""
+        return self.root / SETTINGS_FILE
+
+    @property
+    def data(self) -> Path:
+        """Everything that Freehold writes."""
+        return self.root / DATA_FOLDER
+
+    @property
+    def calls(self) -> Path:
+        """The ledger's Parquet files, by day."""
+        return self.data / "events" / "calls"
+
+    @property
+    def datasets(self) -> Path:
+        """A folder per dataset version."""
+        return self.data / "datasets"
+
+    @property
+    def models(self) -> Path:
+        """A folder per model version."""
+        return self.data / "models"
+
+    @property
+    def runs(self) -> Path:
+        """Checkpoints of training runs that have not finished."""
+        return self.data / "runs"
+
+    @property
+    def evaluations(self) -> Path:
+        """Cached answers of contenders and finished evaluation records."""
+        return self.data / "evaluations"
+
+    @property
+    def decisions(self) -> Path:
+        """Verdicts: JSON record, signature and HTML page."""
+        return self.data / "decisions"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 private key, PEM, readable by its owner alone."""
+        return self.data / "workspace.key"
+
+    @property
+    def default_state_url(self) -> str:
+        """SQLite beside the data."""
+        return f"sqlite:///{self.data / 'state.db'}"
+
+
+def create_workspace(root: Path) -> tuple[Workspace, bool]:
+    """Make `root` a workspace; what is there stays untouched.
+
+    Returns:
+        The workspace, and whether it is new.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    workspace = Workspace(root.resolve())
+    is_new = not workspace.settings_file.exists()
+    try:
+        workspace.data.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            text = _FIRST_SETTINGS.format(name=workspace.root.name.replace("\\", "").replace('"', ""))
+            workspace.settings_file.write_text(text, encoding="utf-8")
+        ignore = workspace.data / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{workspace.root}: a workspace cannot be written here ({error.strerror}). "
+            "Choose a folder that you may write to: freehold init FOLDER"
+        ) from error
+    return workspace, is_new
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """The workspace that `start` lies in: the folder itself or the nearest one above.
+
+    Without `start` it is looked for from FREEHOLD_WORKSPACE, or else from the current folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    chosen = os.environ.get("FREEHOLD_WORKSPACE")
+    first = (start or Path(chosen or ".")).resolve()
+    for folder in (first, *first.parents):
+        if (folder / SETTINGS_FILE).is_file():
+            return Workspace(folder)
+    raise InputError(
+        f"{first} is not in a workspace: no {SETTINGS_FILE} here or above. Make one with: freehold init"
+    )

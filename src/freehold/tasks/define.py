@@ -1,0 +1,169 @@
+"""Guesses what kind of work a task is from the answers that humans gave, and remembers it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, insert, select, update
+
+from freehold.core.errors import InputError
+from freehold.core.task import Task, TaskKind
+from freehold.state.schema import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+LABELS_MAX = 300
+_LABEL_CHARACTERS = 80
+_LABEL_WORDS = 6
+_ENUM_MAX = 12
+_ENUM_REPEATS = 5
+_SAMPLE = 200_000
+
+
+def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = None) -> Task:
+    """The task that these answers belong to.
+
+    All answers are JSON objects: extraction, with the schema they share. Few short answers that repeat:
+    classification, with the answers as labels. Anything else: text.
+
+    Args:
+        name: Name of the task.
+        outputs: Answers, humans' where there are any.
+        kind: Taken as given instead of guessed.
+
+    Raises:
+        InputError: the answers do not fit the kind that was given.
+    """
+    answers = Counter(output.strip() for output in islice(outputs, _SAMPLE))
+    objects = [value for value in map(_json_object, answers) if value is not None]
+    chosen = kind or _guess_kind(answers, objects)
+    words = name.replace("_", " ").replace("-", " ").strip() or name
+    match chosen:
+        case "classification":
+            if len(answers) > LABELS_MAX:
+                raise InputError(
+                    f"Task {name!r}: {len(answers)} different answers are no label set; "
+                    f"at most {LABELS_MAX} are. Import it with --kind text."
+                )
+            return Task(
+                name=name, kind=chosen, labels=tuple(sorted(answers)), own_prompt=f"Classify: {words}."
+            )
+        case "extraction":
+            if not objects:
+                raise InputError(f"Task {name!r}: no answer is a JSON object. Import it with --kind text.")
+            schema = _schema_of(objects)
+            fields = ", ".join(schema["properties"])
+            return Task(name=name, kind=chosen, json_schema=schema, own_prompt=f"Extract as JSON: {fields}.")
+        case "text":
+            return Task(name=name, kind=chosen, own_prompt=f"Task: {words}.")
+
+
+def _guess_kind(answers: Counter[str], objects: Sequence[Mapping[str, Any]]) -> TaskKind:
+    if objects and len(objects) >= 0.9 * len(answers):
+        return "extraction"
+    is_short = all(len(text) <= _LABEL_CHARACTERS and len(text.split()) <= _LABEL_WORDS for text in answers)
+    if answers and is_short and len(answers) <= min(LABELS_MAX, max(1, answers.total() // 2)):
+        return "classification"
+    return "text"
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and value else None
+
+
+def _schema_of(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A JSON Schema that all the objects obey: fields in the order they usually have."""
+    order: dict[str, list[int]] = {}
+    for value in objects:
+        for position, key in enumerate(value):
+            order.setdefault(key, []).append(position)
+    keys = sorted(order, key=lambda key: (sum(order[key]) / len(order[key]), key))
+    properties = {key: _field_schema([value[key] for value in objects if key in value]) for key in keys}
+    required = [key for key in keys if len(order[key]) == len(objects)]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _field_schema(values: Sequence[Any]) -> dict[str, Any]:
+    types = {_type_name(value) for value in values}
+    if types == {"string"}:
+        counts = Counter(values)
+        if len(counts) <= _ENUM_MAX and min(counts.values()) >= _ENUM_REPEATS:
+            return {"enum": sorted(counts)}
+    if types in ({"integer", "number"}, {"integer", "number", "null"}):
+        types.discard("integer")
+    names = sorted(types)
+    return {"type": names[0] if len(names) == 1 else names}
+
+
+def _type_name(value: object) -> str:
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")
+
+
+def define_task(engine: Engine, task: Task) -> Task:
+    """Remember the task. A known one keeps its kind and prompt, and gains labels; its fields are renewed.
+
+    Raises:
+        InputError: the task is known as another kind.
+    """
+    with engine.begin() as connection:
+        row = connection.execute(select(TASKS).where(TASKS.c.name == task.name)).mappings().one_or_none()
+        if row is None:
+            connection.execute(
+                insert(TASKS).values(
+                    name=task.name,
+                    kind=task.kind,
+                    labels=list(task.labels),
+                    json_schema=task.json_schema,
+                    own_prompt=task.own_prompt,
+                )
+            )
+            return task
+        if row["kind"] != task.kind:
+            raise InputError(
+                f"Task {task.name!r} is known as {row['kind']}, and these rows make it {task.kind}. "
+                f"Import them under another name with --task, or as --kind {row['kind']}."
+            )
+        labels = sorted({*row["labels"], *task.labels})
+        connection.execute(
+            update(TASKS).where(TASKS.c.name == task.name).values(labels=labels, json_schema=task.json_schema)
+        )
+    return load_task(engine, task.name)
+
+
+def load_task(engine: Engine, name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(select(TASKS).where(TASKS.c.name == name)).mappings().one_or_none()
+        known = connection.execute(select(TASKS.c.name).order_by(TASKS.c.name)).scalars().all()
+    if row is None:
+        raise InputError(
+            f"There is no task {name!r}. "
+            + (f"Known: {', '.join(known)}." if known else "Import a log first.")
+        )
+    return Task(
+        name=row["name"],
+        kind=row["kind"],
+        labels=tuple(row["labels"]),
+        json_schema=row["json_schema"],
+        own_prompt=row["own_prompt"],
+    )
+
+
+def known_kind(engine: Engine, name: str) -> TaskKind | None:
+    """The kind under which a task is known already, or None."""
+    with engine.connect() as connection:
+        kind: TaskKind | None = connection.execute(select(TASKS.c.kind).where(TASKS.c.name == name)).scalar()
+    return kind

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold.core.errors import InputError
+from freehold.tasks.define import define_task, guess_task, known_kind, load_task
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_DISPUTES = [
+    {
+        "amount": 12.5,
+        "currency": "EUR",
+        "merchant": f"Shop {number}",
+        "wants": ("refund", "cancel")[number % 2],
+    }
+    for number in range(20)
+]
+
+
+def test_few_answers_that_repeat_are_labels() -> None:
+    task = guess_task("support_intent", ["b", "a", " a ", "b"])
+    assert (task.kind, task.labels, task.own_prompt) == (
+        "classification",
+        ("a", "b"),
+        "Classify: support intent.",
+    )
+
+
+def test_one_class_is_still_a_classification() -> None:
+    assert guess_task("t", ["a"]).labels == ("a",)
+
+
+def test_json_objects_are_an_extraction_with_the_fields_they_share() -> None:
+    rows = [*_DISPUTES, _DISPUTES[0] | {"amount": None}, _DISPUTES[1] | {"amount": 3, "note": [1]}]
+    task = guess_task("dispute_fields", [json.dumps(row) for row in rows])
+    assert task.kind == "extraction"
+    assert task.own_prompt == "Extract as JSON: amount, currency, merchant, wants, note."
+    assert task.json_schema == {
+        "type": "object",
+        "properties": {
+            "amount": {"type": ["null", "number"]},
+            "currency": {"enum": ["EUR"]},
+            "merchant": {"type": "string"},
+            "wants": {"enum": ["cancel", "refund"]},
+            "note": {"type": "array"},
+        },
+        "required": ["amount", "currency", "merchant", "wants"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ["a long answer of more than six words here", "x"] * 4,
+        ["x" * 81] * 4,
+        [f"answer {number}" for number in range(10)],
+        ["[1]", "[2]"] * 2 + ["y" * 90],
+    ],
+)
+def test_anything_else_is_text(outputs: list[str]) -> None:
+    assert guess_task("t", outputs).kind == "text"
+
+
+def test_a_task_without_answers_is_text() -> None:
+    assert guess_task("a_b-c", []).own_prompt == "Task: a b c."
+
+
+def test_a_kind_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="301 different answers are no label set"):
+        guess_task("t", [str(number) for number in range(301)], kind="classification")
+    with pytest.raises(InputError, match="no answer is a JSON object"):
+        guess_task("t", ["{", "{}", "[1]", "[" * 100_000], kind="extraction")
+    assert guess_task("t", ["a", "a"], kind="text").kind == "text"
+
+
+@given(st.lists(st.text(max_size=20), max_size=30))
+def test_every_answer_of_a_guessed_classification_is_one_of_its_labels(outputs: list[str]) -> None:
+    task = guess_task("t", outputs)
+    if task.kind == "classification":
+        assert {output.strip() for output in outputs} == set(task.labels)
+
+
+def test_a_task_is_remembered_and_gains_labels(state: Engine) -> None:
+    assert known_kind(state, "t") is None
+    define_task(state, guess_task("t", ["a", "b", "a", "b"]))
+    grown = define_task(state, guess_task("t", ["c", "b", "c", "b"]))
+    assert grown.labels == ("a", "b", "c")
+    assert load_task(state, "t") == grown
+    assert known_kind(state, "t") == "classification"
+
+
+def test_fields_come_back_in_their_order(state: Engine) -> None:
+    task = define_task(state, guess_task("t", [json.dumps({"z": 1, "a": 2})]))
+    loaded = load_task(state, "t")
+    assert loaded == task
+    assert list((loaded.json_schema or {})["properties"]) == ["z", "a"]
+
+
+def test_a_task_does_not_change_its_kind(state: Engine) -> None:
+    define_task(state, guess_task("t", ["a", "a"]))
+    with pytest.raises(InputError, match="known as classification, and these rows make it extraction"):
+        define_task(state, guess_task("t", ['{"a": 1}']))
+
+
+def test_an_unknown_task_lists_the_known_ones(state: Engine) -> None:
+    with pytest.raises(InputError, match=r"There is no task 'x'\. Import a log first"):
+        load_task(state, "x")
+    define_task(state, guess_task("t", ["a", "a"]))
+    with pytest.raises(InputError, match="Known: t"):
+        load_task(state, "x")
