@@ -78,6 +78,11 @@ class Workspace:
         return self.data / "decisions"
 
     @property
+    def serving(self) -> Path:
+        """Adapters in the engine's format, and the engine's log: all of it can be made again."""
+        return self.data / "serving"
+
+    @property
     def signing_key(self) -> Path:
         """Ed25519 private key, PEM, readable by its owner alone."""
         return self.data / "workspace.key"

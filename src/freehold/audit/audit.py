@@ -1,0 +1,167 @@
+"""One pass over the calls of a log: per task its volume, tokens, cost, latency and rhythm.
+
+Counts are exact and memory is bounded: what is kept are counters of whole numbers (tokens, milliseconds,
+hours), never the calls. Each call is priced at the list price of its own day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from freehold.audit.tally import Tally, in_utc
+from freehold.core.chat import Usage
+from freehold.economics.prices import catalogue_version, cost_of_call, price_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping
+    from datetime import date
+    from decimal import Decimal
+
+    from freehold.audit.tally import TaskAudit
+    from freehold.core.call import Call
+    from freehold.economics.prices import Price
+
+SCHEMA = "freehold.audit/1"
+
+OWN_ROUTES = frozenset({"own", "canary"})
+"""Answered by an own model: volume, but nothing that was rented."""
+
+LIST_TIERS = frozenset({None, "default", "auto", "standard"})
+"""Service tiers that are billed at the list price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What a log says about its tasks."""
+
+    tasks: tuple[TaskAudit, ...]
+    """By name."""
+    price_catalogue: str
+    assumptions: tuple[str, ...]
+    """What was assumed to price the calls, one sentence each."""
+
+    def as_record(self) -> dict[str, Any]:  # Any: JSON
+        """The audit as JSON values; money as numbers."""
+        return {
+            "schema": SCHEMA,
+            "tasks": [task.as_record() for task in self.tasks],
+            "price_catalogue": self.price_catalogue,
+            "assumptions": list(self.assumptions),
+        }
+
+
+def audit(
+    calls: Iterable[Call],
+    *,
+    aliases: Mapping[str, str],
+    undated_as_of: date | None = None,
+    corrected_calls: Container[str] | None = None,
+) -> Audit:
+    """Audit calls in any order, each once.
+
+    A call is priced as of its own day (UTC). One without a time stays unpriced, unless `undated_as_of` names
+    the day to assume. `aliases` maps names of models in the log to names in the catalogue; the used ones are
+    among the assumptions. `corrected_calls` holds the ids of calls that a human has corrected (None: nobody
+    knows). Shadow calls are left out: they repeat a call that is there already.
+    """
+    pricing = _Pricing(aliases=aliases, undated_as_of=undated_as_of)
+    tallies: dict[str, Tally] = {}
+    for call in calls:
+        tally = tallies.setdefault(call.task, Tally())
+        if is_labelled_row(call):
+            tally.labelled_rows += 1
+        elif call.route != "shadow":
+            _count(tally, call, pricing)
+            if corrected_calls is not None:
+                tally.corrected = (tally.corrected or 0) + (call.id in corrected_calls)
+    return Audit(
+        tasks=tuple(tallies[task].result(task) for task in sorted(tallies)),
+        price_catalogue=catalogue_version(),
+        assumptions=pricing.assumptions(),
+    )
+
+
+def is_labelled_row(call: Call) -> bool:
+    """Brought with a label and never sent to a model: no answer, no status, no tokens of output."""
+    return (
+        not call.was_answered and call.status is None and call.error_type is None and not call.output_tokens
+    )
+
+
+def _count(tally: Tally, call: Call, pricing: _Pricing) -> None:
+    tally.add(call)
+    if call.route in OWN_ROUTES:
+        tally.own_calls += 1
+        return
+    usd = pricing.cost(call)
+    if usd is not None:
+        tally.priced_calls += 1
+        tally.cost_usd += usd
+    elif not tally.is_error(call):
+        tally.unpriced[pricing.model(call)] += 1
+
+
+@dataclass(slots=True)
+class _Pricing:
+    """Prices by model and day, looked up once, and what had to be assumed on the way."""
+
+    aliases: Mapping[str, str]
+    undated_as_of: date | None
+    prices: dict[tuple[str, date], Price | None] = field(default_factory=dict)
+    undated: int = 0
+    other_tier: int = 0
+
+    @staticmethod
+    def model(call: Call) -> str:
+        """The model that answered, or the one that was asked for."""
+        return call.model_served or call.model_requested or "unknown"
+
+    def cost(self, call: Call) -> Decimal | None:
+        """US dollars of a call; None: unknown."""
+        day = self.undated_as_of if call.started_at is None else in_utc(call.started_at).date()
+        if day is None:
+            return None
+        price = self._price(self.model(call), day) or self._price(call.model_requested or "unknown", day)
+        usd = None if price is None else cost_of_call(_usage(call), price)
+        if usd is not None:
+            self.undated += call.started_at is None
+            self.other_tier += call.service_tier not in LIST_TIERS
+        return usd
+
+    def assumptions(self) -> tuple[str, ...]:
+        """One sentence for each thing that was assumed and mattered."""
+        found = {price for price in self.prices.values() if price is not None}
+        lines = {
+            f"{price.model} is billed like {price.alias_of} ({price.provider}): {_rates(price)}."
+            for price in found
+            if price.alias_of is not None
+        }
+        lines |= {f"{price.model}: {price.note}." for price in found if price.note is not None}
+        if self.undated:
+            lines.add(f"{self.undated} calls without a time are priced as of {self.undated_as_of}.")
+        if self.other_tier:
+            lines.add(
+                f"{self.other_tier} calls of a batch, flex or priority tier are priced at the list price."
+            )
+        return tuple(sorted(lines))
+
+    def _price(self, model: str, day: date) -> Price | None:
+        key = (model, day)
+        if key not in self.prices:
+            self.prices[key] = price_of(model, day, aliases=self.aliases)
+        return self.prices[key]
+
+
+def _usage(call: Call) -> Usage:
+    return Usage(
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
+        cache_read_tokens=call.cache_read_tokens,
+        cache_write_tokens=call.cache_write_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+    )
+
+
+def _rates(price: Price) -> str:
+    return f"USD {price.input_usd_per_mtok} per million input and {price.output_usd_per_mtok} output tokens"

@@ -1,0 +1,117 @@
+"""`freehold import`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from freehold.cli.show import json_option, quiet_option, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from freehold.cli.session import Session
+    from freehold.core.progress import Progress
+    from freehold.core.task import TaskKind
+    from freehold.ledger.importing import Imported
+
+REJECTS_FILE = "rejected.jsonl"
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--task", help="Task of rows that name none.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test"]),
+    default="train",
+    show_default=True,
+    help="test: these rows are the held-out cases; copies of them will not train.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["classification", "extraction", "text"]),
+    help="What kind of work the tasks are, if the guess is wrong.",
+)
+@json_option
+@quiet_option
+def command(
+    paths: tuple[Path, ...], task: str | None, split: str, kind: TaskKind | None, as_json: bool, quiet: bool
+) -> None:
+    r"""Bring logs and corrections into the ledger: .jsonl, .json or .csv, plain or .gz, or folders of them.
+
+    A row is {"input", "output", "task"}: input is text or a list of messages, output what a human says the
+    answer is. Optional: "model_output" (what the rented model answered), "model", "input_tokens",
+    "output_tokens", "started_at", "id". A correction is {"call_id", "output", "reviewer", "reviewed_at"}.
+    Importing the same file again adds nothing.
+
+    \b
+    Examples:
+      freehold import october.jsonl --task support_intent
+      freehold import held_out.jsonl --task support_intent --split test
+      freehold import logs/ corrections.jsonl
+    """
+    from freehold.cli.session import open_session
+    from freehold.report.progress import TerminalProgress
+    from freehold.report.text import import_text
+
+    session = open_session()
+    with TerminalProgress(quiet=quiet) as progress:
+        result = import_into(
+            session, list(paths), task=task, is_test=split == "test", kind=kind, progress=progress
+        )
+    record = result.as_record() | {"rejects_file": _keep_rejects(session, result)}
+    first = next(iter(sorted(result.tasks)), "TASK")
+    step = f"freehold dataset build {first}" if split == "test" or result.human_words else "freehold audit"
+    show(record, import_text(record), as_json=as_json, next_step=step)
+
+
+def import_into(
+    session: Session,
+    paths: list[Path],
+    *,
+    task: str | None = None,
+    is_test: bool = False,
+    kind: TaskKind | None = None,
+    progress: Progress,
+) -> Imported:
+    """Import files into a session's workspace and learn from them what kind of work each task is."""
+    from freehold.corrections.store import human_outputs, keep_words
+    from freehold.ledger.importing import import_logs
+    from freehold.ledger.log_files import find_logs
+    from freehold.tasks.define import define_task, guess_task, known_kind
+
+    result = import_logs(
+        find_logs(paths),
+        ledger=session.ledger,
+        keep=partial(keep_words, session.state),
+        task=task,
+        is_test=is_test,
+        progress=progress,
+    )
+    for name in sorted(result.tasks):
+        outputs: Iterable[str] = list(human_outputs(session.state, name)) or _rented_outputs(session, name)
+        guessed = guess_task(name, outputs, kind=kind or known_kind(session.state, name))
+        define_task(session.state, guessed)
+    return result
+
+
+def _rented_outputs(session: Session, task: str) -> Iterator[str]:
+    for call in session.ledger.read(task):
+        if call.response is not None:
+            yield call.response["choices"][0]["message"]["content"]
+
+
+def _keep_rejects(session: Session, result: Imported) -> str | None:
+    """Write the rejected rows' places and reasons beside the ledger; None if every row was good."""
+    import json
+
+    if not result.rejected:
+        return None
+    file = session.workspace.data / REJECTS_FILE
+    lines = (json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in result.rejected)
+    file.write_text("".join(lines), encoding="utf-8")
+    return str(file)

@@ -1,0 +1,97 @@
+"""`freehold`: a table of commands, each imported only when it runs."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from freehold import __version__
+from freehold.core.errors import FreeholdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "init": "Make a folder a workspace.",
+    "doctor": "Say what this machine has and lacks.",
+    "demo": "Walk the whole loop on the shipped sample: no key, no GPU, no network but for packages.",
+    "import": "Bring existing logs and corrections into the ledger.",
+    "audit": "What is spent, on which task.",
+    "breakeven": "Rent or own: what each costs, and where they cross.",
+    "dataset": "Build, show and export training and test sets.",
+    "tune": "Fine-tune an open model on a dataset.",
+    "evaluate": "Own against rented on the same held-out cases.",
+    "decide": "The signed verdict, and what would change it.",
+    "models": "Base models, own models, and which one is champion.",
+    "serve": "Serve own models behind an OpenAI-compatible endpoint.",
+}
+_INTERRUPTED = 130
+_USAGE = 2
+
+
+class _Table(click.Group):
+    """Lists commands from the table, so that `--help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"freehold.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="freehold %(version)s")
+def cli() -> None:
+    r"""Rent or own your language models: measured on your own traffic, proved, and done.
+
+    \b
+    Start with:  freehold demo
+    Your logs:   freehold init && freehold import logs.jsonl --task TASK && freehold audit
+
+    Exit codes: 0 done (decide: own, hybrid), 1 failed, 2 wrong usage or input, 3 decide: keep renting,
+    4 decide: undecided, 5 something upstream failed, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="freehold", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return _USAGE
+    except FreeholdError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        click.echo(
+            f"Error: the disk is full{where}. Free some space and run the same command again.", err=True
+        )
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `freehold` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""`freehold models`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import json_option, quiet_option, show
+
+if TYPE_CHECKING:
+    from freehold.registry.store import ModelVersion
+
+
+@click.group("models")
+def command() -> None:
+    """Base models, own models, and which one is champion."""
+
+
+@command.command("list")
+@click.option("--task", help="Of this task alone.")
+@json_option
+def list_all(task: str | None, as_json: bool) -> None:
+    """List base models and own models, newest first."""
+    from freehold.cli.session import open_session
+    from freehold.registry.store import list_models
+    from freehold.report.text import models_text
+    from freehold.tuning.bases import cached_bases, known_bases
+
+    record: dict[str, Any] = {
+        "schema": "freehold.models/1",
+        "bases": [{"name": name, "fetched": name in cached_bases()} for name in known_bases()],
+        "models": [_as_record(model) for model in list_models(open_session().state, task=task)],
+    }
+    show(record, models_text(record), as_json=as_json, next_step="freehold models show MODEL")
+
+
+@command.command("show")
+@click.argument("model")
+@json_option
+def show_one(model: str, as_json: bool) -> None:
+    """Show an own model: MODEL is its id, the start of it, TASK (its champion) or TASK@ALIAS."""
+    from freehold.cli.session import open_session
+    from freehold.registry.store import get_model, verify_model
+
+    session = open_session()
+    found = get_model(session.state, model)
+    folder = verify_model(found, session.workspace.models)
+    record = {
+        "schema": "freehold.model/1",
+        **_as_record(found),
+        "folder": str(folder),
+        "files_verified": True,
+    }
+    lines = [
+        f"{key:<14} {value}" for key, value in record.items() if key not in {"schema", "recipe", "files"}
+    ]
+    show(record, "\n".join(lines), as_json=as_json, next_step=f"freehold serve {found.task}")
+
+
+@command.command("add")
+@click.argument("name")
+@json_option
+@quiet_option
+def add(name: str, as_json: bool, quiet: bool) -> None:
+    r"""Fetch a base model once: download, check its SHA-256, unpack it into the cache.
+
+    \b
+    Example:
+      freehold models add smollm2-135m
+    """
+    from freehold.report.progress import TerminalProgress
+    from freehold.tuning.bases import fetch_base
+
+    with TerminalProgress(quiet=quiet) as progress:
+        base = fetch_base(name, progress=progress)
+    record = {"schema": "freehold.base/1", "name": base.name, "folder": str(base.folder)}
+    show(record, f"{base.name} is ready in {base.folder}", as_json=as_json, next_step="freehold tune TASK")
+
+
+@command.command("promote")
+@click.argument("model")
+@click.option("--alias", default="champion", show_default=True, type=click.Choice(["champion", "challenger"]))
+@click.option("--reason", required=True, help="Why; it is kept in the audit trail.")
+@json_option
+def promote(model: str, alias: str, reason: str, as_json: bool) -> None:
+    """Make an own model the champion or the challenger of its task."""
+    from freehold.cli.session import open_session
+    from freehold.registry.store import get_model, set_alias, verify_model
+
+    session = open_session()
+    found = get_model(session.state, model)
+    verify_model(found, session.workspace.models)
+    changed = set_alias(session.state, task=found.task, alias=alias, model_id=found.id, reason=reason)
+    record = {"schema": "freehold.model/1", **_as_record(changed)}
+    text = f"{changed.id} is now {alias} of {changed.task}"
+    show(record, text, as_json=as_json, next_step=f"freehold serve {changed.task}")
+
+
+def _as_record(model: ModelVersion) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "task": model.task,
+        "base": model.base,
+        "dataset": model.dataset_id,
+        "sha256": model.sha256,
+        "aliases": list(model.aliases),
+        "recipe": dict(model.recipe),
+        "run": dict(model.run),
+        "files": dict(model.files),
+        "created_at": model.created_at,
+    }

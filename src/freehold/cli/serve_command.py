@@ -1,0 +1,114 @@
+"""`freehold serve`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from freehold.cli.session import Session
+    from freehold.core.call import Call
+    from freehold.registry.store import ModelVersion
+
+
+@click.command("serve")
+@click.argument("tasks", nargs=-1)
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of the engine; default: fitting the machine."
+)
+def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
+    r"""Serve the champions of TASKS (default: of all tasks) behind an OpenAI-compatible endpoint.
+
+    The model's name is the task's, or a model id. It listens on 127.0.0.1 alone, and every call is recorded
+    in the ledger before its last byte is answered. Stop it with Ctrl-C.
+
+    \b
+    Examples:
+      freehold serve
+      freehold serve support_intent --port 9000
+      curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \
+        -d '{"model": "support_intent", "messages": [{"role": "user", "content": "my card is gone"}]}'
+    """
+    from freehold.cli.session import open_session
+    from freehold.serving.endpoint import serve
+
+    session = open_session()
+    models = champions(session, tasks)
+    names = ", ".join(model.task for model in models)
+    serve(
+        endpoint_of(session, models, port=port, threads=threads),
+        on_ready=lambda url: click.echo(
+            f"Serving {names} at {url}\nNext: ask it with base_url={url!r} and the task's name as the model",
+            err=True,
+        ),
+    )
+
+
+def champions(session: Session, tasks: Sequence[str]) -> list[ModelVersion]:
+    """The champions of these tasks, or of all tasks that have one.
+
+    Raises:
+        InputError: there are none, or they stand on different base models.
+    """
+    from freehold.core.errors import InputError
+    from freehold.registry.store import get_model, list_models
+
+    models = (
+        [get_model(session.state, task) for task in tasks]
+        if tasks
+        else [model for model in list_models(session.state) if "champion" in model.aliases]
+    )
+    if not models:
+        raise InputError("There is no own model to serve yet. Make one with: freehold tune TASK")
+    bases = sorted({model.base for model in models})
+    if len(bases) > 1:
+        raise InputError(
+            f"One engine holds one base model, and these stand on {', '.join(bases)}. Serve them one by one: "
+            "freehold serve TASK"
+        )
+    return models
+
+
+def endpoint_of(
+    session: Session, models: Sequence[ModelVersion], *, port: int = 0, threads: int | None = None
+) -> AbstractContextManager[str]:
+    """An endpoint for these models, not started yet: files are checked, adapters written for the engine.
+
+    Each finished call is recorded in the session's ledger.
+    """
+    from freehold.core.progress import Silent
+    from freehold.registry.store import verify_model
+    from freehold.serving.endpoint import ServedModel, running_endpoint
+    from freehold.serving.gguf_export import export_adapter, export_base
+    from freehold.tasks.define import load_task
+    from freehold.text.pii import mask_texts
+    from freehold.tuning.bases import fetch_base
+
+    base = fetch_base(models[0].base, progress=Silent())
+    folder = session.workspace.serving
+    folder.mkdir(parents=True, exist_ok=True)
+    served = []
+    for model in models:
+        adapter = verify_model(model, session.workspace.models)
+        gguf = export_adapter(adapter, folder / f"{model.id}.gguf", base_folder=base.folder)
+        served.append(ServedModel(model.id, load_task(session.state, model.task), gguf))
+    return running_endpoint(
+        served,
+        base_gguf=base.gguf or export_base(base.folder, folder / f"{base.name}.gguf"),
+        recorder=lambda call: _record(session, call),
+        log_file=folder / "engine.log",
+        port=port,
+        threads=threads,
+        mask=mask_texts,
+    )
+
+
+def _record(session: Session, call: Call) -> None:
+    session.ledger.append([call])

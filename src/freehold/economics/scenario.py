@@ -1,0 +1,147 @@
+"""What is assumed beside the traffic and the prices: each number with its unit, its spread and its source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+from freehold.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date
+
+    from freehold.economics.capacity import Hardware, ModelFacts, Precision
+
+Shape = Literal["fixed", "triangular", "lognormal", "whole"]
+Spread = float | tuple[float, float, float]
+
+GIVEN = "given by the user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """One number of the model: its typical value, and how far it may lie from it."""
+
+    name: str
+    low: float
+    typical: float
+    high: float
+    unit: str
+    source: str
+    is_assumption: bool
+    """False for what was measured, published or is true by definition."""
+    shape: Shape = "triangular"
+    """fixed; triangular between low and high; lognormal with low and high as 5th and 95th percentile;
+    whole: triangular, rounded to a whole number."""
+
+    def as_record(self) -> dict[str, Any]:  # Any: JSON
+        """The assumption as reports list it: one value, or low, typical and high."""
+        spread = [self.low, self.typical, self.high]
+        return {
+            "name": self.name,
+            "value": self.typical if self.shape == "fixed" else spread,
+            "unit": self.unit,
+            "source": self.source,
+            "is_assumption": self.is_assumption,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rental:
+    """Rent of one device, from a dated row of the shipped table."""
+
+    hardware: str
+    usd_per_hour: tuple[float, float, float]
+    """Low, typical, high."""
+    as_of: date
+    terms: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPlan:
+    """An open model on rented devices."""
+
+    model: ModelFacts
+    hardware: Hardware
+    rental: Rental
+    devices: int = 1
+    """Devices of one replica."""
+    precision: Precision
+
+    @property
+    def label(self) -> str:
+        """How people name it: `llama-3.1-8b on h100`."""
+        many = "" if self.devices == 1 else f"{self.devices} × "
+        return f"{self.model.name} on {many}{self.hardware.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """The plan to own (None: not considered) and every assumption by name."""
+
+    own: OwnPlan | None
+    assumptions: Mapping[str, Assumption]
+
+    def with_values(self, values: Mapping[str, Spread], *, source: str = GIVEN) -> Scenario:
+        """The scenario with some numbers replaced; what is replaced is no assumption any more.
+
+        Raises:
+            InputError: unknown names or impossible numbers, all of them at once.
+        """
+        faults = [fault for name, value in values.items() if (fault := _fault(name, value, self.assumptions))]
+        if faults:
+            raise InputError("Assumptions: " + "; ".join(faults) + ".")
+        changed = {name: _replaced(self.assumptions[name], value, source) for name, value in values.items()}
+        return replace(self, assumptions={**self.assumptions, **changed})
+
+
+def spread_of(value: Spread) -> tuple[float, float, float]:
+    """Low, typical, high of a number that may be given alone."""
+    return value if isinstance(value, tuple) else (value, value, value)
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest ones, or all of them."""
+    names = sorted(known)
+    return ", ".join(get_close_matches(name, names, n=3, cutoff=0.4) or names)
+
+
+def _replaced(old: Assumption, value: Spread, source: str) -> Assumption:
+    low, typical, high = spread_of(value)
+    shape: Shape = "fixed" if low == high else ("triangular" if old.shape == "fixed" else old.shape)
+    return replace(old, low=low, typical=typical, high=high, source=source, is_assumption=False, shape=shape)
+
+
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "horizon_months": (1.0, 240.0),
+    "discount_rate_per_year": (0.0, 1.0),
+    "hours_per_month": (1.0, 744.0),
+    "rent_drift_per_year": (-0.99, 10.0),
+    "gpu_drift_per_year": (-0.99, 10.0),
+    "batch_discount": (0.0, 1.0),
+    "planned_load": (0.01, 1.0),
+    "peak_to_mean": (1.0, 1e6),
+    "replicas_minimum": (1.0, 1e4),
+    "overhead_factor": (1.0, 100.0),
+    "capacity_error": (0.01, 100.0),
+    "working_days_per_year": (1.0, 366.0),
+    "error_difference": (-1.0, 1.0),
+    "escalated_share": (0.0, 1.0),
+}
+"""Where a number must lie; every other one from 0 to a billion."""
+
+
+def _fault(name: str, value: Spread, known: Mapping[str, Assumption]) -> str | None:
+    if name not in known:
+        return f"{name!r} is unknown; nearest: {nearest_names(name, known)}"
+    low, typical, high = spread_of(value)
+    least, most = LIMITS.get(name, (0.0, 1e9))
+    if not all(math.isfinite(number) and least <= number <= most for number in (low, typical, high)):
+        return f"{name} is {value!r}; it must lie from {least:g} to {most:g}"
+    if not low <= typical <= high:
+        return f"{name} is {value!r}; low, typical and high must rise"
+    return None

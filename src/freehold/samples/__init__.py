@@ -1,0 +1,1 @@
+"""Sample data that ships with Freehold, written by us; each folder says how it was made."""
