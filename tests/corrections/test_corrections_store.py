@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from freehold.core.call import Call
-from freehold.corrections.store import human_outputs, keep_words, kind_of
+from freehold.corrections.store import corrected_calls, human_outputs, keep_words, kind_of
 from freehold.ledger.log_rows import HumanWord
 from freehold.state.schema import CORRECTIONS
 
@@ -51,7 +51,7 @@ def test_words_are_kept_once_and_originals_are_not_touched(state: Engine) -> Non
         rows = connection.execute(select(CORRECTIONS).order_by(CORRECTIONS.c.split)).mappings().all()
     assert {row["kind"] for row in rows} == {"corrected"}
     assert {row["split"] for row in rows} == {None, "test"}
-    assert {row["call_id"] for row in rows} == {call.id}
+    assert {row["call_id"] for row in rows} == {call.id} == corrected_calls(state)
 
 
 def test_many_words_of_one_task_are_read_back(state: Engine) -> None:

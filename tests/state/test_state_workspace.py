@@ -32,7 +32,7 @@ def test_making_a_workspace_twice_keeps_its_settings(tmp_path: Path) -> None:
 def test_every_path_of_a_workspace_lies_inside_its_data_folder(tmp_path: Path) -> None:
     workspace, _ = create_workspace(tmp_path)
     paths = (workspace.calls, workspace.datasets, workspace.models, workspace.runs, workspace.evaluations)
-    for path in (*paths, workspace.decisions, workspace.signing_key):
+    for path in (*paths, workspace.decisions, workspace.serving, workspace.signing_key):
         assert path.is_relative_to(workspace.data)
     assert workspace.default_state_url.startswith("sqlite:///")
 
@@ -42,7 +42,7 @@ def test_a_workspace_is_found_from_a_folder_below_it(tmp_path: Path, monkeypatch
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert find_workspace(below).root == tmp_path
-    monkeypatch.setenv("FREEHOLD_WORKSPACE", str(below))
+    monkeypatch.setenv("FREEHOLD_FOLDER", str(below))
     assert find_workspace().root == tmp_path
 
 

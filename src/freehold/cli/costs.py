@@ -11,7 +11,7 @@ import click
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.core.errors import InputError
-from freehold.corrections.store import human_outputs
+from freehold.corrections.store import corrected_calls, human_outputs
 from freehold.economics.breakeven import compare, curve
 from freehold.economics.facts import default_scenario, own_plan
 from freehold.economics.prices import price_of
@@ -48,7 +48,11 @@ class CostQuestion:
 
 def audit_of(session: Session) -> Audit:
     """The audit of everything in a session's ledger."""
-    return audit(session.ledger.read(), aliases=session.settings.prices.alias)
+    return audit(
+        session.ledger.read(),
+        aliases=session.settings.prices.alias,
+        corrected_calls=corrected_calls(session.state),
+    )
 
 
 def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:

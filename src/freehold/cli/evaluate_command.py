@@ -98,6 +98,8 @@ def evaluate_task(
     if not known:
         raise InputError(f"Task {task!r} has no own model yet. Make one with: freehold tune {task}")
     model = get_model(session.state, model_name) if model_name else known[0]
+    if model.task != task:
+        raise InputError(f"Model {model.id} is of task {model.task!r}, not of {task!r}.")
     dataset = read_dataset(session.workspace.datasets, model.dataset_id or task, engine=session.state)
     test, validation = read_examples(dataset, "test"), read_examples(dataset, "validation")
     base = fetch_base(model.base, progress=progress)
@@ -113,7 +115,7 @@ def evaluate_task(
     recorded = [_recorded(session, one, test) for one in answers]
     contenders += recorded
     if with_base and not any(one.kind == "base" for one in recorded):
-        name = f"{model.base} (untuned)"
+        name = f"{base.name} (untuned)"
         contenders.append(Contender(name=name, kind="base", model=LocalModel(base, name=name)))
     evaluation = evaluate(
         dataset=dataset,

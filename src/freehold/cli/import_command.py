@@ -109,9 +109,10 @@ def _keep_rejects(session: Session, result: Imported) -> str | None:
     """Write the rejected rows' places and reasons beside the ledger; None if every row was good."""
     import json
 
-    if not result.rejected:
-        return None
     file = session.workspace.data / REJECTS_FILE
+    if not result.rejected:
+        file.unlink(missing_ok=True)
+        return None
     lines = (json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in result.rejected)
     file.write_text("".join(lines), encoding="utf-8")
     return str(file)

@@ -31,6 +31,7 @@ COMMANDS = {
 }
 _INTERRUPTED = 130
 _USAGE = 2
+_FULL_DATABASE = ("disk is full", "disk I/O error", "No space left on device")
 
 
 class _Table(click.Group):
@@ -71,25 +72,38 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(args=list(arguments), prog_name="freehold", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return _USAGE
+        result = _USAGE
     except FreeholdError as error:
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
+        if _is_full_disk(error.__cause__):
+            result = _full_disk(error.__cause__)
+        else:
+            click.echo(f"Error: {error}", err=True)
+            result = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Run the same command again to go on.", err=True)
-        return _INTERRUPTED
+        result = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
-        return 1
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        result = 1
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        click.echo(
-            f"Error: the disk is full{where}. Free some space and run the same command again.", err=True
-        )
-        return 1
+        result = _full_disk(error)
     return result if isinstance(result, int) else 0
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """A file or the database could not be written for want of space."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    from_database = type(error).__module__.startswith("sqlalchemy")
+    return from_database and any(words in str(error) for words in _FULL_DATABASE)
+
+
+def _full_disk(error: BaseException | None) -> int:
+    where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    click.echo(f"Error: the disk is full{where}. Free some space and run the same command again.", err=True)
+    return 1
 
 
 def main() -> None:

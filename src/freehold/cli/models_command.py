@@ -88,6 +88,8 @@ def promote(model: str, alias: str, reason: str, as_json: bool) -> None:
     from freehold.cli.session import open_session
     from freehold.registry.store import get_model, set_alias, verify_model
 
+    if not reason.strip():
+        raise click.UsageError("--reason is empty; say why, for those who read the audit trail.")
     session = open_session()
     found = get_model(session.state, model)
     verify_model(found, session.workspace.models)

@@ -35,7 +35,7 @@ def command(
     \b
     Examples:
       freehold tune support_intent
-      freehold tune support_intent rank=32 epochs=4 --json
+      freehold tune support_intent lora.rank=32 training.epochs=4 --json
     """
     from freehold.cli.session import open_session
     from freehold.report.progress import TerminalProgress
@@ -65,6 +65,7 @@ def tune_task(
     progress: Progress,
 ) -> ModelVersion:
     """Train on a dataset of a task and register the adapter; the first one of a task becomes its champion."""
+    from freehold.core.errors import InputError
     from freehold.core.identity import content_hash
     from freehold.datasets.read import read_dataset, read_examples
     from freehold.registry.store import add_model, list_models, set_alias
@@ -74,6 +75,8 @@ def tune_task(
 
     plan = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = read_dataset(session.workspace.datasets, dataset_name or task, engine=session.state)
+    if dataset.task.name != task:
+        raise InputError(f"Dataset {dataset.id} is of task {dataset.task.name!r}, not of {task!r}.")
     base_model = fetch_base(plan.base, progress=progress)
     resolved: dict[str, Any] = plan.model_dump(mode="json")
     run_folder = session.workspace.runs / f"{dataset.id}-{content_hash(resolved)[:12]}"

@@ -66,6 +66,13 @@ def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> int:
     return new
 
 
+def corrected_calls(engine: Engine) -> set[str]:
+    """Ids of the calls whose answer a human changed."""
+    query = select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.kind == "corrected")
+    with engine.connect() as connection:
+        return set(connection.execute(query).scalars())
+
+
 def human_outputs(engine: Engine, task: str) -> Iterator[str]:
     """Every answer that a human gave for this task, in a stable order."""
     query = select(CORRECTIONS.c.output).where(CORRECTIONS.c.task == task).order_by(CORRECTIONS.c.id)

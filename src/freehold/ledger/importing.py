@@ -107,6 +107,8 @@ def import_logs(
         else:
             importer.corrections(path)
     progress.finish()
+    place = {str(path): number for number, path in enumerate(paths)}
+    result.rejected.sort(key=lambda row: (place[row.file], row.line))
     if result.rejected and not result.imported and not result.duplicates:
         first = result.rejected[0]
         raise InputError(

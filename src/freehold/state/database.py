@@ -108,7 +108,7 @@ def record_action(connection: Connection, action: str, subject: str, details: Ma
         subject: Id of what it was done to.
         details: Values that JSON can write, e.g. the reason that was given.
     """
-    # Only one writer at a time may look for the last entry; on SQLite a change of nothing takes the write lock.
+    # One writer at a time may look for the last entry. On SQLite a change of nothing takes the write lock.
     postgresql = connection.dialect.name == "postgresql"
     lock = "lock table audit_trail in exclusive mode" if postgresql else "delete from audit_trail where false"
     connection.execute(text(lock))

@@ -10,6 +10,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -78,6 +79,8 @@ def load_settings(workspace: Workspace) -> Settings:
     except ValidationError as error:
         faults = [_describe(fault["loc"], fault["msg"], fault["type"]) for fault in error.errors()]
         raise InputError(f"{workspace.settings_file}: " + "; ".join(faults)) from error
+    except SettingsError as error:
+        raise InputError(f"A FREEHOLD_… variable of the environment cannot be used: {error}.") from error
     except (ValueError, OSError) as error:
         raise InputError(f"{workspace.settings_file}: cannot be read as TOML ({error}).") from error
 

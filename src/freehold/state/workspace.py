@@ -123,12 +123,12 @@ def create_workspace(root: Path) -> tuple[Workspace, bool]:
 def find_workspace(start: Path | None = None) -> Workspace:
     """The workspace that `start` lies in: the folder itself or the nearest one above.
 
-    Without `start` it is looked for from FREEHOLD_WORKSPACE, or else from the current folder.
+    Without `start` it is looked for from FREEHOLD_FOLDER, or else from the current folder.
 
     Raises:
         InputError: there is none.
     """
-    chosen = os.environ.get("FREEHOLD_WORKSPACE")
+    chosen = os.environ.get("FREEHOLD_FOLDER")
     first = (start or Path(chosen or ".")).resolve()
     for folder in (first, *first.parents):
         if (folder / SETTINGS_FILE).is_file():

@@ -1,0 +1,144 @@
+"""Reads datasets back, and refuses those whose files are not what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from freehold.core.chat import Message
+from freehold.core.dataset import Dataset, Example
+from freehold.core.errors import InputError
+from freehold.core.identity import content_hash
+from freehold.core.task import Task
+from freehold.datasets.write import MANIFEST
+from freehold.state.schema import DATASETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from freehold.core.task import Split
+
+
+def list_datasets(engine: Engine, task: str | None = None) -> list[str]:
+    """Ids of the registered datasets (of one task), the latest built first."""
+    query = select(DATASETS.c.id).order_by(DATASETS.c.created_at.desc(), DATASETS.c.id)
+    with engine.connect() as connection:
+        return list(connection.scalars(query if task is None else query.where(DATASETS.c.task == task)))
+
+
+def read_dataset(folder: Path, name: str, *, engine: Engine) -> Dataset:
+    """A dataset by its id, or the latest built one of a task.
+
+    Args:
+        folder: Where datasets lie.
+        name: Id of a dataset, or name of a task.
+        engine: The state database, which knows what was built when.
+
+    Raises:
+        InputError: there is none of that name, or its manifest was changed.
+    """
+    known = list_datasets(engine)
+    of_task = list_datasets(engine, name)
+    if name not in known and not of_task:
+        choice = f"There are: {', '.join(known)}." if known else "None has been built."
+        raise InputError(
+            f"No dataset or task with a dataset is named {name!r}. {choice} "
+            "Build one: freehold dataset build TASK"
+        )
+    found = folder / (name if name in known else of_task[0])
+    manifest = _read_manifest(found)
+    definition = manifest["task"]
+    return Dataset(
+        id=manifest["id"],
+        task=Task(
+            name=definition["name"],
+            kind=definition["kind"],
+            labels=tuple(definition["labels"]),
+            json_schema=definition["json_schema"],
+            own_prompt=definition["own_prompt"],
+        ),
+        folder=found,
+        rows=manifest["rows"],
+        excluded=manifest["excluded"],
+        sha256=manifest["sha256"],
+    )
+
+
+def read_examples(dataset: Dataset, split: Split) -> list[Example]:
+    """The examples of one side.
+
+    Raises:
+        InputError: the file is missing or is not what was written.
+    """
+    path = dataset.folder / f"{split}.jsonl"
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != _read_manifest(dataset.folder)["files"][path.name]:
+        raise InputError(_changed(path, dataset.task.name))
+    return [_example(json.loads(line)) for line in content.decode().split("\n") if line]
+
+
+def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
+    """What `freehold dataset build --json` and `dataset show --json` print."""
+    manifest = _read_manifest(dataset.folder)
+    return {
+        "schema": manifest["schema"],
+        "dataset": dataset.id,
+        "task": dataset.task.name,
+        "sha256": dataset.sha256,
+        "rows": manifest["rows"],
+        "excluded": [{"reason": reason, "rows": rows} for reason, rows in manifest["excluded"].items()],
+        "split_by": manifest["split_by"],
+        "test_from": manifest["test_from"],
+        "provenance": manifest["provenance"],
+        "classes": manifest["classes"],
+        "pii": manifest["pii"],
+        "near_duplicates": manifest["near_duplicates"],
+        "contradictions": manifest["contradictions"],
+        "policy": manifest["policy"],
+        "folder": str(dataset.folder),
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(_read(path))
+        content = {key: value for key, value in manifest.items() if key not in ("id", "sha256")}
+        is_whole = manifest["sha256"] == content_hash(content) and manifest["id"] == folder.name
+    except (ValueError, KeyError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise InputError(_changed(path, "TASK"))
+    return manifest  # type: ignore[no-any-return]  # a mapping: its hash is right
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). Build the dataset again: freehold dataset build TASK"
+        ) from error
+
+
+def _changed(path: Path, task: str) -> str:
+    return (
+        f"{path}: the file was changed after the dataset was built; results on it would prove nothing. "
+        f"Build it again: freehold dataset build {task}"
+    )
+
+
+def _example(line: dict[str, Any]) -> Example:
+    started_at = line.pop("started_at")
+    messages = tuple(Message(**message) for message in line.pop("messages"))
+    return Example(
+        messages=messages,
+        started_at=None if started_at is None else datetime.fromisoformat(started_at),
+        **line,
+    )

@@ -1,0 +1,124 @@
+"""Cost records and verdicts by volume as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from freehold.economics.scenario import GIVEN
+from freehold.report.findings import OPTIONS, spread, verdict_words
+from freehold.report.numbers import count, interval, number, plain_number, usd, volume
+from freehold.report.tables import Column, Table
+from freehold.report.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def option_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
+    """What a month costs by each option."""
+    return Table(
+        f"Cost of a month at {count(cost.get('queries_per_month'))} queries",
+        (
+            Column("option"),
+            Column("what"),
+            Column("median", is_number=True),
+            Column("90 % of draws", is_number=True),
+            Column("a query", is_number=True),
+        ),
+        tuple(
+            (
+                _option_words(each),
+                visible(each.get("label") or "–", 60),
+                usd(spread(each.get("usd_per_month"))[1]),
+                interval(*spread(each.get("usd_per_month"))[::2], usd),
+                usd(spread(each.get("usd_per_query"))[1]),
+            )
+            for each in cost.get("options") or ()
+        ),
+    )
+
+
+def term_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
+    """What the month of each option consists of, every assumption at its typical value."""
+    priced = [each for each in cost.get("options") or () if each.get("terms")]
+    by_option = [{term.get("name"): term.get("usd_per_month") for term in each["terms"]} for each in priced]
+    names = dict.fromkeys(name for terms in by_option for name in terms)
+    rows = [
+        (visible(name, 60), *(usd(terms[name]) if name in terms else "–" for terms in by_option))
+        for name in names
+    ]
+    total = ("together", *(usd(each.get("closed_form_usd_per_month")) for each in priced))
+    return Table(
+        "What a month consists of at typical values (the medians above allow for their spread)",
+        (Column("term"), *(Column(_option_words(each), is_number=True) for each in priced)),
+        (*rows, total) if rows else (),
+    )
+
+
+def _option_words(option: Mapping[str, Any]) -> str:  # Any: JSON
+    return OPTIONS.get(str(option.get("name")), visible(option.get("name"), 48))
+
+
+def volume_table(decision: Mapping[str, Any]) -> Table:  # Any: JSON
+    """The verdict of the same rules at other volumes."""
+    return Table(
+        "The same rules at other volumes",
+        (Column("queries a month", is_number=True), Column("verdict")),
+        tuple(
+            (volume(each.get("queries_per_month")), verdict_words(each.get("verdict")))
+            for each in decision.get("verdicts_by_volume") or ()
+        ),
+    )
+
+
+def curve_table(cost: Mapping[str, Any], *, every: int = 1) -> Table:  # Any: JSON
+    """The points of the cost chart, or each `every`th of them."""
+    return Table(
+        "Cost of a month by volume, US dollars",
+        (
+            Column("queries a month", is_number=True),
+            Column("renting", is_number=True),
+            Column("owning, median", is_number=True),
+            Column("owning, 90 % of draws", is_number=True),
+        ),
+        tuple(
+            (
+                volume(each.get("queries_per_month")),
+                usd(each.get("rent")),
+                usd(each.get("own_p50")),
+                interval(each.get("own_p5"), each.get("own_p95"), usd),
+            )
+            for each in (cost.get("curve") or ())[::every]
+        ),
+    )
+
+
+def assumption_table(assumptions: Iterable[Mapping[str, Any]], *, with_source: bool) -> Table:  # Any: JSON
+    """What was assumed beside the traffic; a range is low / typical / high."""
+    source = (Column("source"),) if with_source else ()
+    return Table(
+        "Numbers behind the costs (low / typical / high where they vary)",
+        (Column("name"), Column("value", is_number=True), Column("unit"), Column("status"), *source),
+        tuple(
+            (
+                visible(each.get("name"), 48),
+                _assumed(each.get("value")),
+                visible(each.get("unit"), 60),
+                _status(each),
+                *((visible(each.get("source"), 400),) if with_source else ()),
+            )
+            for each in assumptions
+        ),
+    )
+
+
+def _status(assumption: Mapping[str, Any]) -> str:  # Any: JSON
+    if assumption.get("is_assumption"):
+        return "assumption"
+    return "given" if assumption.get("source") == GIVEN else "measured or published"
+
+
+def _assumed(value: Any) -> str:  # Any: JSON
+    if isinstance(value, list | tuple):
+        return " / ".join(plain_number(part) for part in value)
+    return plain_number(value) if number(value) is not None or value is None else visible(value)

@@ -1,0 +1,166 @@
+"""Records as plain text for a terminal: at most 100 columns, no colours, each ending with a newline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from freehold.report._plain import bullets, joined, plain_table, sentence
+from freehold.report.cost_tables import assumption_table, curve_table, option_table
+from freehold.report.dataset_facts import dataset_facts
+from freehold.report.findings import (
+    cost_finding,
+    next_measurement_words,
+    quality_finding,
+    verdict_sentence,
+    verdict_words,
+)
+from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
+from freehold.report.tables import (
+    comparison_table,
+    confusion_table,
+    contender_table,
+    model_table,
+    provenance_table,
+    row_table,
+    spending_table,
+    step_table,
+    traffic_table,
+)
+from freehold.report.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_FIRST_REJECTED = 5
+_CURVE_ROWS = 8
+
+
+def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """What of a log was taken in, what was there already, and why the rest was not."""
+    rejected: Sequence[Mapping[str, Any]] = record.get("rejected") or ()  # Any: JSON
+    reasons = [f"{each.get('file')}, line {each.get('line')}: {each.get('reason')}" for each in rejected]
+    more = len(reasons) - _FIRST_REJECTED
+    shown = reasons[:_FIRST_REJECTED] + ([f"and {count(more)} more"] if more > 0 else [])
+    totals = (
+        ("Imported", record.get("imported")),
+        ("Duplicates", record.get("duplicates")),
+        ("Skipped", record.get("skipped")),
+        ("Rejected", len(rejected)),
+        ("Human answers", record.get("human_words")),
+    )
+    return joined(
+        "\n".join(f"{name:<14}{count(value):>12}" for name, value in totals if value is not None),
+        _counted("Formats, files", record.get("formats")),
+        _counted("Tasks, rows", record.get("tasks")),
+        bullets("Rejected", shown),
+        f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
+        bullets("Fields that were ignored", record.get("ignored_fields") or ()),
+    )
+
+
+def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Traffic and cost by task, and what the prices rest on."""
+    return joined(
+        plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
+        plain_table(spending_table(record)),
+        bullets("Assumed", record.get("assumptions") or ()),
+        sentence(
+            f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"
+        ),
+    )
+
+
+def breakeven_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Rent against own: options, the volume from which owning pays, and what was assumed."""
+    certainty = share(record.get("probability_own_is_cheapest"))
+    return joined(
+        sentence(cost_finding(record)),
+        plain_table(option_table(record)),
+        f"Probability that owning is cheapest: {certainty}",
+        plain_table(curve_table(record, every=max(1, len(record.get("curve") or ()) // _CURVE_ROWS))),
+        plain_table(assumption_table(record.get("assumptions") or (), with_source=False)),
+        bullets("Warnings", record.get("warnings") or ()),
+        f"Seed {record.get('seed', NOT_MEASURED)}. Sources of the numbers: --json.",
+    )
+
+
+def dataset_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Rows by split, rows left out by reason, provenance and masked personal data."""
+    return joined(
+        sentence(f"Dataset {record.get('dataset')} of task {record.get('task')}"),
+        plain_table(row_table(record)),
+        plain_table(provenance_table(record)),
+        "\n".join(sentence(f"{name}: {value}") for name, value in dataset_facts(record)),
+        bullets("Warnings", record.get("warnings") or ()),
+    )
+
+
+def tune_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """One tuning run."""
+    return joined(
+        sentence(f"Model {record.get('model')}"),
+        f"Examples    {count(record.get('examples')):>12}\n"
+        f"Time        {duration(record.get('seconds')):>12}\n"
+        f"CPU time    {duration(record.get('cpu_seconds')):>12}\n"
+        f"Final loss  {plain_number(record.get('final_loss')):>12}",
+        bullets("Warnings", record.get("warnings") or ()),
+    )
+
+
+def evaluation_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Contenders, paired comparisons, the commonest errors."""
+    return joined(
+        sentence(f"{visible(record.get('task'))}: {quality_finding(record)}"),
+        plain_table(contender_table(record)),
+        plain_table(comparison_table(record)),
+        plain_table(confusion_table(record)),
+        bullets("Warnings", record.get("warnings") or ()),
+        bullets("Notes", [*(record.get("notes") or ()), *filter(None, [record.get("cascade_note")])]),
+    )
+
+
+def decision_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """The verdict, why, what would change it and what to measure next."""
+    return joined(
+        sentence(f"Verdict on {visible(record.get('task'))}: {visible(record.get('verdict'))}"),
+        sentence(verdict_sentence(record)),
+        bullets("Why", record.get("reasons") or ()),
+        bullets("What would change it", record.get("would_change") or ()),
+        sentence(f"Next measurement: {next_measurement_words(record)}."),
+        bullets("Notes", record.get("notes") or ()),
+        _report_line(record),
+    )
+
+
+def models_text(record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:  # Any: JSON
+    """Versions in the registry; takes the list itself or an object that holds it under `models`."""
+    models: Sequence[Mapping[str, Any]] = record.get("models") or () if hasattr(record, "get") else record
+    return joined(plain_table(model_table(models)) or "No model in the registry.")
+
+
+def demo_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Verdicts, what each step took, and where the report lies."""
+    verdicts = [
+        each.get("sentence") or f"{visible(each.get('task'), 60)}: {verdict_words(each.get('verdict'))}"
+        for each in record.get("verdicts") or ()
+    ]
+    answers = [
+        f"{each.get('task')}: {visible(each.get('question'), 300)} → {visible(each.get('answer'), 300)}"
+        for each in record.get("answers") or ()
+    ]
+    return joined(
+        bullets("Verdicts", verdicts),
+        bullets("Asked of the own models, over HTTP", answers),
+        plain_table(step_table(record.get("steps") or ())),
+        _report_line(record),
+    )
+
+
+def _counted(heading: str, counts: Mapping[str, Any] | None) -> str:  # Any: JSON
+    return bullets(heading, [f"{name}: {count(number)}" for name, number in (counts or {}).items()])
+
+
+def _report_line(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """Where the page lies, on one line however long, so that it can be copied."""
+    report = record.get("report")
+    return f"Report: {visible(report, 4096)}" if report else ""

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from freehold.report import text
+from freehold.report.visible import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+
+CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
+    ("import", text.import_text),
+    ("audit", text.audit_text),
+    ("breakeven", text.breakeven_text),
+    ("dataset", text.dataset_text),
+    ("tune", text.tune_text),
+    ("evaluation", text.evaluation_text),
+    ("decision", text.decision_text),
+    ("models", text.models_text),
+    ("demo", text.demo_text),
+)
+
+
+def record(name: str) -> Any:  # Any: JSON
+    if name in {"breakeven", "evaluation"}:
+        return record("decision")["inputs"][{"breakeven": "cost"}.get(name, name)]
+    return json.loads((HERE / "records" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("name", "render"), CASES)
+def test_the_terminal_shows_what_its_golden_file_holds(name: str, render: Callable[[Any], str]) -> None:
+    golden = HERE / "golden" / f"{name}.txt"
+    shown = render(record(name))
+    if os.environ.get("WRITE_GOLDEN"):
+        golden.write_text(shown, encoding="utf-8")
+    assert shown == golden.read_text(encoding="utf-8"), (
+        "after a wanted change: WRITE_GOLDEN=1 pytest tests/report"
+    )
+
+
+@pytest.mark.parametrize(("name", "render"), CASES)
+def test_no_line_is_wider_than_100_columns_or_ends_in_a_space(
+    name: str, render: Callable[[Any], str]
+) -> None:
+    for line in render(record(name)).splitlines():
+        assert columns(line) <= 100
+        assert line == line.rstrip()
+
+
+@pytest.mark.parametrize(("_name", "render"), CASES)
+def test_an_empty_record_is_shown_all_the_same(_name: str, render: Callable[[Any], str]) -> None:
+    assert render({}).endswith("\n")
+
+
+def test_the_list_of_models_may_come_alone() -> None:
+    models = record("models")
+    assert text.models_text(models["models"]) == text.models_text(models)
+    assert text.models_text([]) == "No model in the registry.\n"
+
+
+def test_a_report_path_is_never_broken() -> None:
+    path = "/a/" + "very-long/" * 20 + "report.html"
+    assert f"Report: {path}\n" in text.decision_text({"report": path})
+
+
+def test_hostile_words_cannot_move_the_cursor_or_the_columns() -> None:
+    evil = "\x1b[2J\u202eevil" + "失" * 10_000
+    hostile = record("evaluation")
+    hostile["task"] = evil
+    for each in hostile["contenders"]:
+        each["name"] = each["name"] + evil
+    shown = text.evaluation_text(hostile)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert max(columns(line) for line in shown.splitlines() if line.startswith("  ")) <= 100
+
+
+def test_numbers_are_never_broken_however_long_the_text_beside_them() -> None:
+    options = [
+        {"name": "word " * 20, "label": "label " * 20, "usd_per_month": {"p5": 1e6, "p50": 2e6, "p95": 3e6}}
+    ]
+    assert "$1,000,000 to $3,000,000" in text.breakeven_text({"options": options})
+
+
+def test_a_label_that_is_too_long_for_its_narrowest_column_is_wrapped_further() -> None:
+    options = [
+        {"name": "x" * 48, "label": "y" * 60, "usd_per_month": {"p5": 1e299, "p50": 1e299, "p95": 1e299}}
+    ]
+    shown = text.breakeven_text({"options": options})
+    assert shown.count("y") >= 60  # nothing is lost, though the numbers alone fill the line
+
+
+def test_rows_left_out_may_be_a_mapping() -> None:
+    assert "duplicate" in text.dataset_text({"excluded": {"duplicate": 31}})
+
+
+def test_wide_characters_wrap_by_the_columns_they_take() -> None:
+    confusion = {"contender": "x", "target": "失" * 48, "given": "卡" * 48, "count": 3}
+    shown = text.evaluation_text({"contenders": [], "confusions": [confusion]})
+    assert all(columns(line) <= 100 for line in shown.splitlines())
+    assert shown.count("卡") == 48
+
+
+def test_real_records_are_shown(
+    decision: dict[str, Any], cost: dict[str, Any], audit_record: dict[str, Any]
+) -> None:
+    assert "Stay renting support_intent: at 1,010 queries a month" in text.decision_text(decision)
+    assert "tf-idf + logistic regression" in text.evaluation_text(decision["inputs"]["evaluation"])
+    assert "Owning costs less from about" in text.breakeven_text(cost)
+    assert "billed like gpt-4o" in text.audit_text(audit_record)

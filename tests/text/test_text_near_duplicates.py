@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold.text.near_duplicates import group_near_duplicates
+
+MESSAGE = "I ordered a new card two weeks ago and it still has not arrived at my address"
+SHOPS = ["Zalando", "Amazon", "Lidl", "Ikea", "Rewe", "Otto"]
+CITIES = ["Berlin", "Paris", "Rome", "Oslo", "Lisbon", "Vienna"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "i ordered a new card two weeks ago, and it still has not arrived at my address!!",
+        "Hello, I ordered a new card two weeks ago and it still has not arrived at my address. Thanks",
+        "I orderd a new card two weeks ago and it still has not arived at my address",
+        "I ordered a new card two weeks ago and it has still not arrived at my address",
+        "I ordered a new card two weeks ago and it really has not arrived at my address",
+    ],
+)
+def test_a_message_that_was_sent_again_or_slightly_reworded_is_found(again: str) -> None:
+    assert group_near_duplicates(["something else entirely, please help me", MESSAGE, again]) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "I was charged twice by {} in {} and I want my money back now please",
+        "The payment to {} from my account in {} was never authorised by me, please refund the whole amount",
+    ],
+)
+def test_rows_of_one_template_with_different_content_stay_apart(template: str) -> None:
+    rows = [template.format(shop, city) for shop in SHOPS for city in CITIES]
+    assert group_near_duplicates(rows) == list(range(36))
+
+
+def test_texts_with_different_numbers_stay_apart() -> None:
+    rows = [
+        f"I was charged {amount} EUR by the same shop on 12/10 and I want it back" for amount in (49, 82, 97)
+    ]
+    assert group_near_duplicates(rows) == [0, 1, 2]
+
+
+def test_a_row_of_a_template_that_was_sent_again_is_still_found() -> None:
+    rows = [
+        f"I was charged twice by {shop} in {city} and I want it back" for shop in SHOPS for city in CITIES
+    ]
+    assert (
+        group_near_duplicates([*rows, "i was charged twice by Ikea, in Oslo, and I want it back!"])[-1] == 21
+    )
+
+
+def test_short_texts_are_grouped_only_when_their_words_are_equal() -> None:
+    assert group_near_duplicates(["card lost", "Card  LOST!", "card last", "", "?", "?"]) == [
+        0,
+        0,
+        2,
+        3,
+        4,
+        4,
+    ]
+
+
+def test_no_texts_have_no_groups() -> None:
+    assert group_near_duplicates([]) == []
+
+
+def test_ten_thousand_rows_take_a_few_seconds() -> None:
+    chooser = random.Random(3)
+    words = ["".join(chooser.choices("abcdefghij", k=chooser.randint(2, 9))) for _ in range(800)]
+    rows = [" ".join(chooser.choices(words, k=chooser.randint(6, 20))) for _ in range(5000)]
+    start = time.process_time()
+    groups = group_near_duplicates(rows + [f"Hello {row}" for row in rows])
+    assert time.process_time() - start < 20
+    assert sum(groups[5000 + row] == groups[row] for row in range(5000)) > 4900
+
+
+@given(
+    st.lists(st.sampled_from([MESSAGE, MESSAGE + " now", "card lost", "one two three four five six", "x"]))
+)
+def test_a_group_is_named_after_its_first_text_and_equal_texts_share_it(texts: list[str]) -> None:
+    groups = group_near_duplicates(texts)
+    assert all(groups[group] == group <= index for index, group in enumerate(groups))
+    assert all(
+        groups[one] == groups[other]
+        for one in range(len(texts))
+        for other in range(len(texts))
+        if texts[one] == texts[other]
+    )
