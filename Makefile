@@ -39,7 +39,7 @@ bench: setup  ## the claims of speed and quality; see benchmarks/log.md
 	$(BIN)/python benchmarks/banking77.py
 
 lock: setup  ## pin what is installed now
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v '@ file' > requirements.lock
+	$(BIN)/python tools/write_lock.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -29,6 +29,8 @@ def _call(number: int, answer: str | None = None) -> Call:
         (" a\n", "a", "accepted"),
         ("a", "A", "corrected"),
         ('{"x": 1, "y": null}', '{"y":null,"x":1}', "accepted"),
+        ('{"x": 84}', '{"x": 84.00}', "accepted"),
+        ('{"x": 1e999}', '{"x": 1e999}', "accepted"),
         ('{"x": 1}', '{"x": "1"}', "corrected"),
         ("[" * 100_000, "a", "corrected"),
         ("NaN", "NaN", "accepted"),

@@ -1,7 +1,7 @@
-"""Records what the untuned base model answers to the sample's messages, shown a few of the desk's own answers.
+"""Records what the untuned base model answers to the sample's messages, shown a few of the desk's answers.
 
-One example per label for the intents, six for the disputes, all from the first week of the log; answers are held
-to the label set or the JSON schema, as an own model's are. Greedy, so the same engine gives the same answers.
+One example per label for the intents, six for the disputes, all from the first days of the log. Answers are
+held to the label set or the JSON schema, as an own model's are; greedy, so the same engine repeats them.
 
     .venv/bin/python tools/harbour/record_base.py
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openai import OpenAI
 
@@ -21,12 +21,15 @@ from freehold.serving.cpu_engine import CpuEngine
 from freehold.tasks.define import guess_task
 from freehold.tuning.bases import fetch_base
 
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+
 SAMPLE = Path(__file__).parents[2] / "src" / "freehold" / "samples" / "harbour"
 DISPUTES_SHOWN = 6
 INSTRUCTIONS = {
     "support_intent": "Sort the customer's message. Answer with one label.",
-    "dispute_fields": "Read the customer's dispute. Answer with one JSON object: amount, currency, merchant, date, "
-    "wants.",
+    "dispute_fields": "Read the customer's dispute. "
+    "Answer with one JSON object: amount, currency, merchant, date, wants.",
 }
 
 
@@ -67,7 +70,7 @@ def main() -> None:
             for number, call in enumerate(asked):
                 reply = client.chat.completions.create(
                     model="base",
-                    messages=[*prefix, call["input"][-1]],
+                    messages=cast("list[ChatCompletionMessageParam]", [*prefix, call["input"][-1]]),
                     temperature=0,
                     max_tokens=120,
                     extra_body={"grammar": task_grammar(definition), "cache_prompt": True},

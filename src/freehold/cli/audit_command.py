@@ -10,7 +10,7 @@ from freehold.cli.show import json_option, show
 @click.command("audit")
 @json_option
 def command(as_json: bool) -> None:
-    r"""What is spent, on which task: calls, tokens, cost at the prices of the day, latency, errors, growth.
+    """What is spent, on which task: calls, tokens, cost at the prices of the day, latency, errors, growth.
 
     A call whose model the price catalogue does not know has an unknown cost, never a cost of zero.
     Name what it is billed like under [prices.alias] in freehold.toml.

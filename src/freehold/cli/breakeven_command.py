@@ -49,12 +49,12 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    r"""Rent or own: what each costs a month, from which volume owning pays, and how sure that is.
+    """Rent or own: what each costs a month, from which volume owning pays, and how sure that is.
 
     \b
     Examples:
       freehold breakeven support_intent
-      freehold breakeven --queries-per-month 100000 --input-tokens 1000 --output-tokens 500 \
+      freehold breakeven --queries-per-month 100000 --input-tokens 1000 --output-tokens 500 \\
           --rent openai/gpt-5.4 --own llama-3.1-8b@h100 --as-of 2026-06-15
     """
     from freehold.report.text import breakeven_text

@@ -31,7 +31,7 @@ def command() -> None:
 @json_option
 @quiet_option
 def build(task: str, test_share: float, allow_rented_output: bool, as_json: bool, quiet: bool) -> None:
-    r"""Build a dataset of TASK from the ledger and what humans said.
+    """Build a dataset of TASK from the ledger and what humans said.
 
     Near-duplicates stay on one side, personal data is masked, answers of the rented model that no human
     looked at are left out. The same inputs give the same version.

@@ -56,7 +56,7 @@ def command(
     to_verify: Path | None,
     as_json: bool,
 ) -> None:
-    r"""The verdict on TASK, from its latest evaluation and its costs: signed, and recomputable bit for bit.
+    """The verdict on TASK, from its latest evaluation and its costs: signed, and recomputable bit for bit.
 
     Exit code: 0 own or hybrid, 3 keep renting in some way, 4 undecided.
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def command(
     quick: bool, folder: Path, recipe: str, base: str | None, seed: int, as_json: bool, quiet: bool
 ) -> None:
-    r"""Walk the whole loop on the sample of an invented bank's support desk, in about ten minutes.
+    """Walk the whole loop on the sample of an invented bank's support desk, in about ten minutes.
 
     A log goes in; it is audited and costed; a dataset is built from it and from what the desk corrected;
     a small open model is tuned on this machine, compared with the recorded rented model and with trivial

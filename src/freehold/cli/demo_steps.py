@@ -21,6 +21,7 @@ from freehold.cli.tune_command import tune_task
 from freehold.core.errors import InputError, UpstreamError
 from freehold.datasets.policy import Policy
 from freehold.datasets.read import read_dataset, read_examples
+from freehold.report.findings import verdict_sentence
 from freehold.state.workspace import DATA_FOLDER, SETTINGS_FILE, create_workspace
 from freehold.tuning.bases import fetch_base
 from freehold.tuning.recipe import load_recipe
@@ -112,7 +113,12 @@ class Demo:
         report = write_report(session, written, steps=self.steps)
         (session.workspace.data / _FINISHED).touch()
         verdicts = [
-            {"task": one.decision.task, "verdict": one.decision.verdict, "file": str(one.file)}
+            {
+                "task": one.decision.task,
+                "verdict": one.decision.verdict,
+                "sentence": verdict_sentence(one.record),
+                "file": str(one.file),
+            }
             for one in written
         ]
         return {

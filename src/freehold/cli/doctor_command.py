@@ -11,7 +11,7 @@ from freehold.cli.show import json_option, show
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    r"""Say what this machine has and lacks. Exit code 1 if something that Freehold needs is missing.
+    """Say what this machine has and lacks. Exit code 1 if something that Freehold needs is missing.
 
     \b
     Example:

@@ -48,7 +48,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Own, rented, untuned base and trivial baselines on the same held-out cases, with paired intervals.
+    """Own, rented, untuned base and trivial baselines on the same held-out cases, with paired intervals.
 
     \b
     Examples:

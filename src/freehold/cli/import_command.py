@@ -41,7 +41,7 @@ REJECTS_FILE = "rejected.jsonl"
 def command(
     paths: tuple[Path, ...], task: str | None, split: str, kind: TaskKind | None, as_json: bool, quiet: bool
 ) -> None:
-    r"""Bring logs and corrections into the ledger: .jsonl, .json or .csv, plain or .gz, or folders of them.
+    """Bring logs and corrections into the ledger: .jsonl, .json or .csv, plain or .gz, or folders of them.
 
     A row is {"input", "output", "task"}: input is text or a list of messages, output what a human says the
     answer is. Optional: "model_output" (what the rented model answered), "model", "input_tokens",

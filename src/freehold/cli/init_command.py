@@ -13,7 +13,7 @@ from freehold.cli.show import json_option, show
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @json_option
 def command(folder: Path, as_json: bool) -> None:
-    r"""Make FOLDER (default: this one) a workspace. What is there stays as it is.
+    """Make FOLDER (default: this one) a workspace. What is there stays as it is.
 
     \b
     Examples:

@@ -63,7 +63,7 @@ def show_one(model: str, as_json: bool) -> None:
 @json_option
 @quiet_option
 def add(name: str, as_json: bool, quiet: bool) -> None:
-    r"""Fetch a base model once: download, check its SHA-256, unpack it into the cache.
+    """Fetch a base model once: download, check its SHA-256, unpack it into the cache.
 
     \b
     Example:

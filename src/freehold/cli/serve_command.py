@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--threads", type=click.IntRange(min=1), help="Threads of the engine; default: fitting the machine."
 )
 def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
-    r"""Serve the champions of TASKS (default: of all tasks) behind an OpenAI-compatible endpoint.
+    """Serve the champions of TASKS (default: of all tasks) behind an OpenAI-compatible endpoint.
 
     The model's name is the task's, or a model id. It listens on 127.0.0.1 alone, and every call is recorded
     in the ledger before its last byte is answered. Stop it with Ctrl-C.
@@ -33,7 +33,7 @@ def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
     Examples:
       freehold serve
       freehold serve support_intent --port 9000
-      curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \
+      curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
         -d '{"model": "support_intent", "messages": [{"role": "user", "content": "my card is gone"}]}'
     """
     from freehold.cli.session import open_session
@@ -94,6 +94,11 @@ def endpoint_of(
     base = fetch_base(models[0].base, progress=Silent())
     folder = session.workspace.serving
     folder.mkdir(parents=True, exist_ok=True)
+    # Half precision answers as the evaluation did; the packed four bits of a fetched base differ now and then.
+    base_gguf = folder / f"{base.name}-f16.gguf"
+    is_immutable = base.gguf is not None
+    if not (is_immutable and base_gguf.exists()):
+        export_base(base.folder, base_gguf)
     served = []
     for model in models:
         adapter = verify_model(model, session.workspace.models)
@@ -101,7 +106,7 @@ def endpoint_of(
         served.append(ServedModel(model.id, load_task(session.state, model.task), gguf))
     return running_endpoint(
         served,
-        base_gguf=base.gguf or export_base(base.folder, folder / f"{base.name}.gguf"),
+        base_gguf=base_gguf,
         recorder=lambda call: _record(session, call),
         log_file=folder / "engine.log",
         port=port,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def command(
     task: str, overrides: tuple[str, ...], recipe: str, dataset_name: str | None, as_json: bool, quiet: bool
 ) -> None:
-    r"""Fine-tune an open model on the latest dataset of TASK and register the result.
+    """Fine-tune an open model on the latest dataset of TASK and register the result.
 
     Interrupted, the same command goes on where it was. Any line of the recipe can be overridden.
 

@@ -30,11 +30,16 @@ def kind_of(output: str, call: Call) -> Kind:
 
 
 def _comparable(text: str) -> str:
-    """Two ways of writing one JSON value compare equal."""
+    """Two ways of writing one JSON value compare equal, such as 84 and 84.00."""
     try:
-        return canonical_json(json.loads(text))
+        return canonical_json(json.loads(text, parse_float=_number))
     except (ValueError, RecursionError):
         return text.strip()
+
+
+def _number(text: str) -> float | int:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> int:

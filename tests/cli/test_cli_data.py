@@ -1,0 +1,196 @@
+"""Commands that need no model: init, doctor, import, audit, breakeven, dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.cli.conftest import Desk, Terminal
+
+TYPED_IN = (
+    "breakeven --queries-per-month 100000 --input-tokens 1000 --output-tokens 500 --rent openai/gpt-5.4 "
+    "--own llama-3.1-8b@h100 --as-of 2026-06-15"
+)
+
+
+def test_init_makes_a_workspace_and_leaves_an_old_one_as_it_is(nowhere: Terminal) -> None:
+    nowhere.golden("init", "init")
+    (nowhere.folder / "freehold.toml").write_text('[workspace]\nname = "mine"\n')
+
+    record = nowhere.json("init", "init", ".")
+
+    assert record["created"] is False
+    assert (nowhere.folder / "freehold.toml").read_text() == '[workspace]\nname = "mine"\n'
+    assert nowhere.run("init", "inner").code == 0
+    assert (nowhere.folder / "inner" / ".freehold" / "state.db").exists()
+
+
+def test_doctor_says_of_each_thing_whether_it_is_there_and_what_to_do(terminal: Terminal) -> None:
+    shown = terminal.run("doctor", "--json")
+    record = shown.record
+    findings = {finding["name"]: finding for finding in record["findings"]}
+
+    assert set(record) == {"schema", "ok", "findings"}
+    assert record["schema"] == "freehold.doctor/1"
+    assert all(set(finding) == {"name", "ok", "needed", "detail", "do"} for finding in findings.values())
+    assert {"python", "cores", "memory", "disk", "torch", "gpu", "base models", "workspace"} <= set(findings)
+    assert findings["workspace"] | {"detail": ""} == {
+        "name": "workspace",
+        "ok": True,
+        "needed": False,
+        "detail": "",
+        "do": "",
+    }
+    assert shown.code == (0 if record["ok"] else 1)
+    assert record["ok"] == all(finding["ok"] or not finding["needed"] for finding in findings.values())
+    assert "python" in terminal.run("doctor").out
+
+
+def test_doctor_fails_when_something_that_is_needed_is_missing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.cli.machine._DISK_NEEDED_GIB", 10**9)
+
+    shown = terminal.run("doctor")
+
+    assert shown.code == 1
+    assert "MISSING  disk" in shown.out
+    assert shown.last_line == "Next: mend what is MISSING"
+
+
+def test_import_counts_what_is_new_and_what_is_there_already(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(30, seed=1))
+
+    terminal.golden("import", "import", log, "--task", "desk")
+    record = terminal.json("import-again", "import", log, "--task", "desk")
+
+    assert (record["imported"], record["duplicates"], record["skipped"], record["rejected"]) == (0, 30, 0, [])
+
+
+def test_import_names_file_line_and_reason_of_each_rejected_row(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=1), without=["id"])
+    with log.open("a") as file:
+        file.write('{"input": "", "output": "card"}\n{"input": "hello", "output"\n[1]\n')
+        file.write('{"input": "hello", "output": "card", "input_tokens": -1, "colour": "red"}\n')
+
+    terminal.golden("import-rejected", "import", "log.jsonl", "--task", "desk")
+    record = terminal.json("import-rejected", "import", "log.jsonl", "--task", "desk")
+
+    places = [(row["file"], row["line"]) for row in record["rejected"]]
+    assert places == [("log.jsonl", line) for line in (4, 5, 6, 7)]
+    assert "'input' is empty" in {row["reason"] for row in record["rejected"]}
+    kept = [json.loads(line) for line in Path(record["rejects_file"]).read_text().splitlines()]
+    assert kept == record["rejected"]
+    desk.write(log, desk.rows(3, seed=1))
+    again = terminal.run("import", "log.jsonl", "--task", "desk", "--json").record
+    assert (again["rejects_file"], Path(record["rejects_file"]).exists()) == (None, False)
+
+
+def test_import_takes_corrections_in_whatever_order_files_are_named(
+    terminal: Terminal, desk: type[Desk]
+) -> None:
+    rows = desk.rows(24, seed=1)
+    desk.write(terminal.folder / "log.jsonl", rows, without=["output"])
+    words = [{"call_id": row["id"], "output": row["output"], "reviewer": "ada"} for row in rows[:20]]
+    desk.write(terminal.folder / "corrections.jsonl", [*words, {"call_id": "nobody", "output": "card"}])
+
+    shown = terminal.golden(
+        "import-corrections", "import", "corrections.jsonl", "log.jsonl", "--task", "desk"
+    )
+
+    assert shown.last_line == "Next: freehold dataset build desk"
+    audit = terminal.run("audit", "--json").record["tasks"][0]
+    assert (audit["calls"], audit["labelled_rows"]) == (24, 0)
+
+
+def test_rows_of_a_declared_test_set_are_tested_on_and_copies_of_them_do_not_train(
+    terminal: Terminal, desk: type[Desk]
+) -> None:
+    held_out = desk.rows(30, seed=2)
+    desk.write(terminal.folder / "train.jsonl", [*desk.rows(40, seed=1), *held_out], without=["id"])
+    desk.write(terminal.folder / "test.jsonl", held_out, without=["id"])
+    terminal.run("import", "train.jsonl", "--task", "desk")
+    terminal.golden("import-test", "import", "test.jsonl", "--task", "desk", "--split", "test")
+
+    record = terminal.json("dataset-build", "dataset", "build", "desk")
+
+    assert record["rows"] == {"train": 36, "validation": 4, "test": 30}
+    assert record["excluded"] == [{"reason": "leak", "rows": 30}]
+
+
+def test_the_kind_of_a_task_can_be_given_and_then_stays(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(30, seed=1))
+
+    assert terminal.run("import", log, "--task", "free", "--kind", "text").code == 0
+    clash = terminal.run("import", log, "--task", "free", "--kind", "classification")
+
+    assert clash.code == 2
+    assert clash.error.startswith("Task 'free' is known as text, and these rows make it classification.")
+
+
+def test_audit_tells_volume_tokens_cost_and_latency_of_each_task(imported: Terminal) -> None:
+    imported.golden("audit", "audit")
+    record = imported.json("audit", "audit")
+
+    (task,) = record["tasks"]
+    # 150 logged calls and 60 of the test set, each with 4 output tokens.
+    assert (task["task"], task["calls"], task["tokens"]["output"]) == ("desk", 210, 840)
+    assert task["models"] == {"gpt-5.4": 210}
+    assert task["cost_usd"] > 0
+
+
+def test_breakeven_of_typed_in_volumes_needs_no_workspace(nowhere: Terminal) -> None:
+    nowhere.golden("breakeven-typed-in", *TYPED_IN.split())
+    record = nowhere.json("breakeven", *TYPED_IN.split())
+
+    assert record["schema"] == "freehold.breakeven/1"
+    assert record["queries_per_month"] == 100_000
+    rent = next(option for option in record["options"] if option["name"] == "rent")
+    assert rent["usd_per_month"]["p5"] < rent["usd_per_month"]["p50"] < rent["usd_per_month"]["p95"]
+
+
+def test_breakeven_of_a_task_takes_volume_and_tokens_from_its_log(imported: Terminal) -> None:
+    shown = imported.golden("breakeven-task", "breakeven", "desk")
+
+    assert shown.last_line == "Next: freehold dataset build desk"
+
+
+def test_breakeven_of_rows_without_tokens_estimates_them_and_says_so(
+    terminal: Terminal, desk: type[Desk]
+) -> None:
+    log = desk.write(
+        terminal.folder / "log.jsonl", desk.rows(24, seed=1), without=["input_tokens", "model_output"]
+    )
+    terminal.run("import", log, "--task", "desk")
+
+    record = terminal.run(
+        "breakeven", "desk", "--queries-per-month", "5000", "--rent", "openai/gpt-5.4", "--json"
+    ).record
+
+    assumed = {each["name"]: each["value"] for each in record["assumptions"]}
+    assert assumed["characters_per_token"] == 4.0
+    assert record["queries_per_month"] == 5000
+
+
+def test_datasets_are_built_shown_listed_and_exported(imported: Terminal) -> None:
+    imported.golden("dataset-build", "dataset", "build", "desk")
+    built = imported.run("dataset", "build", "desk", "--json").record
+    shown = imported.json("dataset-show", "dataset", "show", built["dataset"])
+    listed = imported.json("dataset-list", "dataset", "list")
+    imported.golden("dataset-list", "dataset", "list")
+    imported.golden("dataset-export", "dataset", "export", "desk", "train.jsonl")
+    exported = imported.json("dataset-export", "dataset", "export", "desk", "test.jsonl", "--split", "test")
+
+    assert shown == built
+    assert listed["datasets"] == [built["dataset"]]
+    assert exported["rows"] == built["rows"]["test"] == 60
+    first = json.loads((imported.folder / "test.jsonl").read_text().splitlines()[0])
+    assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
+
+
+def test_an_empty_workspace_lists_no_dataset(terminal: Terminal) -> None:
+    assert terminal.run("dataset", "list").out == "No dataset yet.\n"

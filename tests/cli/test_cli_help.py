@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from freehold.cli.main import COMMANDS, cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import Desk, Terminal
+
+HEAVY = "torch transformers peft numpy pydantic httpx openai sqlalchemy duckdb pyarrow"
+
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
+HEAD = """# Commands
+
+The help page of every command, as `--help` prints it. What `--json` prints is told in [json.md](json.md).
+"""
+
+
+def _pages() -> Iterator[tuple[str, ...]]:
+    yield ()
+    context = click.Context(cli)
+    for name in COMMANDS:
+        yield (name,)
+        command = cli.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((name, inner) for inner in command.commands)
+
+
+PAGES = tuple(_pages())
+"""The words after `freehold` of every help page."""
+
+
+def _block(words: tuple[str, ...], page: str) -> str:
+    return f"## {' '.join(('freehold', *words))}\n\n```text\n{page.rstrip()}\n```\n"
+
+
+def test_the_reference_of_commands_is_what_the_help_pages_say(nowhere: Terminal, desk: type[Desk]) -> None:
+    blocks = [_block(words, nowhere.run(*words, "--help").out) for words in PAGES]
+
+    desk.check_golden(str(REFERENCE), "\n".join([HEAD, *blocks]))
+
+
+@pytest.mark.parametrize("words", PAGES, ids=lambda words: " ".join(words) or "freehold")
+def test_a_help_page_goes_to_stdout_and_its_prose_has_80_columns(
+    nowhere: Terminal, words: tuple[str, ...]
+) -> None:
+    shown = nowhere.run(*words, "--help")
+
+    assert (shown.code, shown.err) == (0, "")
+    assert "\\b" not in shown.out  # click's mark before a paragraph that keeps its lines
+    assert _block(words, shown.out) in REFERENCE.read_text(encoding="utf-8")
+    assert all(len(line) <= 110 for line in shown.out.splitlines())
+    prose, _, options = shown.out.partition("Options:\n")
+    wrapped = re.split("Example|Start with", prose)[0] + options
+    assert all(len(line) <= 80 for line in wrapped.splitlines())
+
+
+def test_short_help_and_version_are_there(nowhere: Terminal) -> None:
+    from freehold import __version__
+
+    assert nowhere.run("-h").out == nowhere.run("--help").out
+    assert nowhere.run("--version").out == f"freehold {__version__}\n"
+
+
+def modules_after(arguments: list[str], folder: Path) -> set[str]:
+    """Top-level modules that a fresh process has loaded after one command."""
+    code = (
+        "import json, sys\n"
+        "from freehold.cli.main import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert modules_after(["--help"], tmp_path).isdisjoint(HEAVY.split())
+
+
+def test_importing_and_auditing_load_no_torch(terminal: Terminal, desk: type[Desk]) -> None:
+    desk.write(terminal.folder / "log.jsonl", desk.rows(12, seed=3))
+
+    for arguments in (["import", "log.jsonl", "--task", "desk"], ["audit"]):
+        assert modules_after(arguments, terminal.folder).isdisjoint(
+            {"torch", "transformers", "peft", "openai"}
+        )
