@@ -63,9 +63,7 @@ class Lines:
         if now - self._told > 30:
             self._told = now
             left = (now - self._begun) / max(1, self._done) * (self._total - self._done)
-            print(
-                f"{self._what}: {self._done}/{self._total}, {left / 60:.0f} min left {note}", file=sys.stderr
-            )
+            print(f"{self._what}: {self._done}/{self._total}, {left / 60:.0f} min left {note}", file=sys.stderr)
 
     def finish(self) -> None:
         """Nothing is owed at the end."""

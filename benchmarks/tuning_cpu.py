@@ -89,9 +89,7 @@ def ours(task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, folde
     ).folder
 
 
-def theirs(
-    rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path, *, upper_layers: int | None
-) -> Path:
+def theirs(rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path, *, upper_layers: int | None) -> Path:
     """SFTTrainer with its own defaults for all that the recipe does not name; the adapter's folder."""
     depth = json.loads((base.folder / "config.json").read_text("utf-8"))["num_hidden_layers"]
     data = Dataset.from_list(
@@ -137,12 +135,8 @@ def theirs(
 
 def difference_line(name: str, mine: list[Run], others: list[Run]) -> str:
     """Speed ratio, and the paired difference of accuracy with its 95 % interval over test rows."""
-    speed = [
-        sum(run.examples for run in runs) / sum(run.cpu_seconds for run in runs) for runs in (mine, others)
-    ]
-    gap = np.mean([run.hits for run in mine], axis=0) - np.mean(
-        [run.hits for run in others], axis=0, dtype=float
-    )
+    speed = [sum(run.examples for run in runs) / sum(run.cpu_seconds for run in runs) for runs in (mine, others)]
+    gap = np.mean([run.hits for run in mine], axis=0) - np.mean([run.hits for run in others], axis=0, dtype=float)
     spread = 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
     return (
         f"ours against {name}: {speed[0] / speed[1]:.1f} times the examples per CPU-second; accuracy "
@@ -162,9 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.data / "train.jsonl").exists():
         sys.exit(f"Skipped: {options.data} does not hold train.jsonl and test.jsonl.")
-    names = [
-        json.loads(line)["output"] for line in (options.data / "train.jsonl").read_text("utf-8").splitlines()
-    ]
+    names = [json.loads(line)["output"] for line in (options.data / "train.jsonl").read_text("utf-8").splitlines()]
     labels = tuple(sorted(set(names))[:LABELS])
     rows = read(options.data / "train.jsonl", "train", labels, options.rows_per_label)
     test_rows = read(options.data / "test.jsonl", "test", labels, TEST_ROWS_PER_LABEL)
@@ -173,9 +165,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     runs: list[Run] = []
     for seed in range(options.seeds):
-        recipe = load_recipe(
-            "smollm2-135m-cpu", [f"seed={seed}", f"threads={options.threads}", *options.overrides]
-        )
+        recipe = load_recipe("smollm2-135m-cpu", [f"seed={seed}", f"threads={options.threads}", *options.overrides])
         for who, upper in (("ours", None), ("TRL", None), ("TRL, same layers", recipe.lora.upper_layers)):
             folder = options.out / f"{who.replace(', ', '-').replace(' ', '-').lower()}-{seed}"
             begun = time.perf_counter(), time.process_time()
@@ -198,9 +188,7 @@ def main() -> None:
                 f"{cpu:6.1f} CPU-s, accuracy {np.mean(hits):.4f}",
                 flush=True,
             )
-    by_name = {
-        name: [run for run in runs if run.who == name] for name in dict.fromkeys(run.who for run in runs)
-    }
+    by_name = {name: [run for run in runs if run.who == name] for name in dict.fromkeys(run.who for run in runs)}
     for name, others in by_name.items():
         if name != "ours":
             print(difference_line(name, by_name["ours"], others))

@@ -59,9 +59,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if IN_CI:
             pytest.fail("PostgreSQL is not installed; .ci/run installs it")
         pytest.skip("PostgreSQL is not installed")
-    folder = (
-        Path("/tmp") / f"freehold-pg-{uuid.uuid4().hex[:8]}"
-    )  # short: socket paths are limited to 107 bytes
+    folder = Path("/tmp") / f"freehold-pg-{uuid.uuid4().hex[:8]}"  # short: socket paths are limited to 107 bytes
     folder.mkdir(mode=0o755)
     as_user: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
@@ -93,9 +91,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             yield f"postgresql+psycopg://freehold@127.0.0.1:{port}"
         finally:
-            subprocess.run(
-                [*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/tmp"
-            )
+            subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/tmp")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

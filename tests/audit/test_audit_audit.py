@@ -106,9 +106,7 @@ def test_the_model_that_was_asked_for_is_priced_where_the_served_name_is_unknown
 
 
 def test_an_alias_is_named_among_the_assumptions() -> None:
-    found = audit(
-        [call(model_served="desk-model")], aliases={"desk-model": "gpt-5.4-mini", "unused": "gpt-5.4"}
-    )
+    found = audit([call(model_served="desk-model")], aliases={"desk-model": "gpt-5.4-mini", "unused": "gpt-5.4"})
     assert found.tasks[0].cost_usd == Decimal("0.0030")
     assert found.assumptions == (
         "desk-model is billed like gpt-5.4-mini (openai): USD 0.75 per million input and 4.5 output tokens.",
@@ -116,9 +114,7 @@ def test_an_alias_is_named_among_the_assumptions() -> None:
 
 
 def test_a_price_by_the_time_of_day_is_an_assumption() -> None:
-    found = audit(
-        [call(model_served="deepseek-chat", started_at=datetime(2025, 6, 1, tzinfo=UTC))], aliases={}
-    )
+    found = audit([call(model_served="deepseek-chat", started_at=datetime(2025, 6, 1, tzinfo=UTC))], aliases={})
     assert found.assumptions == (
         "deepseek-chat: the provider charges by the time of day; its rate at 12:00 UTC is used.",
     )
@@ -209,9 +205,7 @@ def test_a_workload_follows_and_a_thin_log_has_no_peak() -> None:
     assert workload.queries_per_month == pytest.approx(730 / 24)
     assert (workload.input_tokens, workload.output_tokens, workload.cached_share) == (1000.0, 500.0, 0.5)
     assert workload.peak_to_mean is None
-    hours = [
-        call(100 * hour + n, started_at=MONDAY.replace(hour=hour)) for hour in range(24) for n in range(20)
-    ]
+    hours = [call(100 * hour + n, started_at=MONDAY.replace(hour=hour)) for hour in range(24) for n in range(20)]
     dense = only([*hours, *(call(9000 + number) for number in range(20))]).workload()
     assert dense is not None
     assert dense.peak_to_mean == pytest.approx(40 * 24 / 500)

@@ -39,9 +39,7 @@ def test_a_call_without_a_recorded_request_counts_as_empty() -> None:
 
 
 @pytest.mark.parametrize(("calls", "outputs"), [([], ["yes"]), ([call("hello")], []), ([], [])])
-def test_without_rows_or_without_answers_there_is_nothing_to_estimate(
-    calls: list[Call], outputs: list[str]
-) -> None:
+def test_without_rows_or_without_answers_there_is_nothing_to_estimate(calls: list[Call], outputs: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         estimated_workload(calls, outputs, queries_per_month=1_000)
 
@@ -53,9 +51,7 @@ def test_a_volume_of_nothing_is_refused() -> None:
         estimated_workload([call("hello")], ["yes"], queries_per_month=0)
 
 
-@given(
-    texts=st.lists(st.text(max_size=200), min_size=1, max_size=20), longer=st.text(min_size=1, max_size=50)
-)
+@given(texts=st.lists(st.text(max_size=200), min_size=1, max_size=20), longer=st.text(min_size=1, max_size=50))
 def test_longer_texts_never_mean_fewer_tokens(texts: list[str], longer: str) -> None:
     before = estimated_workload(map(call, texts), texts, queries_per_month=10)
     after = estimated_workload(

@@ -109,9 +109,7 @@ def desk_rows(count: int, *, seed: int, rented_errs_every: int = 10) -> list[dic
     return rows
 
 
-def write_rows(
-    path: Path, rows: Sequence[dict[str, Any]], *, without: Sequence[str] = ()
-) -> Path:  # Any: JSON
+def write_rows(path: Path, rows: Sequence[dict[str, Any]], *, without: Sequence[str] = ()) -> Path:  # Any: JSON
     """Rows as JSON Lines, some fields left out."""
     lines = (json.dumps({key: value for key, value in row.items() if key not in without}) for row in rows)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -90,17 +90,13 @@ def test_import_names_file_line_and_reason_of_each_rejected_row(terminal: Termin
     assert (again["rejects_file"], Path(record["rejects_file"]).exists()) == (None, False)
 
 
-def test_import_takes_corrections_in_whatever_order_files_are_named(
-    terminal: Terminal, desk: type[Desk]
-) -> None:
+def test_import_takes_corrections_in_whatever_order_files_are_named(terminal: Terminal, desk: type[Desk]) -> None:
     rows = desk.rows(24, seed=1)
     desk.write(terminal.folder / "log.jsonl", rows, without=["output"])
     words = [{"call_id": row["id"], "output": row["output"], "reviewer": "ada"} for row in rows[:20]]
     desk.write(terminal.folder / "corrections.jsonl", [*words, {"call_id": "nobody", "output": "card"}])
 
-    shown = terminal.golden(
-        "import-corrections", "import", "corrections.jsonl", "log.jsonl", "--task", "desk"
-    )
+    shown = terminal.golden("import-corrections", "import", "corrections.jsonl", "log.jsonl", "--task", "desk")
 
     assert shown.last_line == "Next: freehold dataset build desk"
     audit = terminal.run("audit", "--json").record["tasks"][0]
@@ -159,12 +155,8 @@ def test_breakeven_of_a_task_takes_volume_and_tokens_from_its_log(imported: Term
     assert shown.last_line == "Next: freehold dataset build desk"
 
 
-def test_breakeven_of_rows_without_tokens_estimates_them_and_says_so(
-    terminal: Terminal, desk: type[Desk]
-) -> None:
-    log = desk.write(
-        terminal.folder / "log.jsonl", desk.rows(24, seed=1), without=["input_tokens", "model_output"]
-    )
+def test_breakeven_of_rows_without_tokens_estimates_them_and_says_so(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(24, seed=1), without=["input_tokens", "model_output"])
     terminal.run("import", log, "--task", "desk")
 
     record = terminal.run(

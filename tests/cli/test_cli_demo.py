@@ -50,9 +50,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def walked(
-    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path
-) -> tuple[Path, dict[str, Any], list[Step]]:
+def walked(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, dict[str, Any], list[Step]]:
     folder = tmp_path_factory.mktemp("demo") / "freehold-demo"
     announced: list[Step] = []
     return folder, _walk(folder, tiny_base, announced), announced

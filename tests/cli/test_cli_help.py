@@ -52,9 +52,7 @@ def test_the_reference_of_commands_is_what_the_help_pages_say(nowhere: Terminal,
 
 
 @pytest.mark.parametrize("words", PAGES, ids=lambda words: " ".join(words) or "freehold")
-def test_a_help_page_goes_to_stdout_and_its_prose_has_80_columns(
-    nowhere: Terminal, words: tuple[str, ...]
-) -> None:
+def test_a_help_page_goes_to_stdout_and_its_prose_has_80_columns(nowhere: Terminal, words: tuple[str, ...]) -> None:
     shown = nowhere.run(*words, "--help")
 
     assert (shown.code, shown.err) == (0, "")
@@ -81,9 +79,7 @@ def modules_after(arguments: list[str], folder: Path) -> set[str]:
         f"assert run({arguments!r}) == 0\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stderr.splitlines()[-1]))
 
@@ -96,6 +92,4 @@ def test_importing_and_auditing_load_no_torch(terminal: Terminal, desk: type[Des
     desk.write(terminal.folder / "log.jsonl", desk.rows(12, seed=3))
 
     for arguments in (["import", "log.jsonl", "--task", "desk"], ["audit"]):
-        assert modules_after(arguments, terminal.folder).isdisjoint(
-            {"torch", "transformers", "peft", "openai"}
-        )
+        assert modules_after(arguments, terminal.folder).isdisjoint({"torch", "transformers", "peft", "openai"})

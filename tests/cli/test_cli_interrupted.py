@@ -45,9 +45,7 @@ def kill_when(marker: str, command: tuple[str, ...], folder: Path) -> None:
     assert process.returncode == -signal.SIGKILL, f"it ended before it could be killed: {err}"
 
 
-def test_an_import_that_was_killed_is_completed_by_the_same_command(
-    terminal: Terminal, desk: type[Desk]
-) -> None:
+def test_an_import_that_was_killed_is_completed_by_the_same_command(terminal: Terminal, desk: type[Desk]) -> None:
     from freehold.cli.session import open_session
     from freehold.state.schema import CORRECTIONS
 
@@ -88,9 +86,7 @@ def test_a_tuning_run_that_was_killed_ends_with_the_weights_of_an_undisturbed_on
 
     (undisturbed,) = (tuned_folder / ".freehold" / "models").iterdir()
     assert record["model"] == undisturbed.name
-    assert [folder.name for folder in (imported.folder / ".freehold" / "models").iterdir()] == [
-        undisturbed.name
-    ]
+    assert [folder.name for folder in (imported.folder / ".freehold" / "models").iterdir()] == [undisturbed.name]
 
 
 def test_a_dataset_build_that_was_interrupted_before_it_was_registered_starts_clean(

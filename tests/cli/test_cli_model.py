@@ -26,9 +26,7 @@ def test_tune_registers_a_model_and_repeated_gives_the_same_one(tuned: Terminal,
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0
     assert record["final_loss"] > 0
-    assert [each["id"] for each in tuned.run("models", "list", "--json").record["models"]] == [
-        record["model"]
-    ]
+    assert [each["id"] for each in tuned.run("models", "list", "--json").record["models"]] == [record["model"]]
 
 
 def test_models_are_listed_shown_and_promoted(tuned: Terminal) -> None:
@@ -127,9 +125,7 @@ def test_recorded_answers_of_a_further_model_take_part(tuned: Terminal, desk: ty
         ),
     ],
 )
-def test_answers_that_cannot_take_part_are_refused(
-    tuned: Terminal, option: str, content: str, said: str
-) -> None:
+def test_answers_that_cannot_take_part_are_refused(tuned: Terminal, option: str, content: str, said: str) -> None:
     (tuned.folder / "answers.jsonl").write_text(content)
 
     shown = tuned.run("evaluate", "desk", "--answers", option)

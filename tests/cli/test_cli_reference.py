@@ -49,9 +49,7 @@ def test_every_field_of_a_json_result_is_documented(file: Path) -> None:
 
 def test_every_schema_of_the_source_has_a_section() -> None:
     schemas = {
-        schema
-        for file in SOURCES
-        for schema in re.findall(r'"(freehold\.[a-z]+/1)"', file.read_text(encoding="utf-8"))
+        schema for file in SOURCES for schema in re.findall(r'"(freehold\.[a-z]+/1)"', file.read_text(encoding="utf-8"))
     }
     in_files_alone = {"freehold.signature/1", "freehold.run/1"}  # no command prints them
     sections = set(re.findall(r"^## (freehold\.\S+)$", _page("json"), re.MULTILINE))
@@ -85,9 +83,7 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 def test_the_documented_fields_of_rows_are_those_that_are_read() -> None:
     calls, corrections = _page("rows").split("## Corrections")
     fields = {
-        name
-        for cell in re.findall(r"^\| (`.+?) \|", calls, re.MULTILINE)
-        for name in re.findall(r"`(\w+)`", cell)
+        name for cell in re.findall(r"^\| (`.+?) \|", calls, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
     }
 
     assert len(fields) == 20

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def _call(number: int, answer: str | None = None) -> Call:
-    response = (
-        None if answer is None else {"choices": [{"message": {"role": "assistant", "content": answer}}]}
-    )
+    response = None if answer is None else {"choices": [{"message": {"role": "assistant", "content": answer}}]}
     return Call(id=f"00000000-0000-7000-8000-{number:012d}", task="t", response=response)
 
 
@@ -36,9 +34,7 @@ def _call(number: int, answer: str | None = None) -> Call:
         ("NaN", "NaN", "accepted"),
     ],
 )
-def test_an_unchanged_answer_is_accepted_and_not_corrected(
-    answer: str | None, output: str, kind: Kind
-) -> None:
+def test_an_unchanged_answer_is_accepted_and_not_corrected(answer: str | None, output: str, kind: Kind) -> None:
     assert kind_of(output, _call(1, answer)) == kind
 
 

@@ -84,8 +84,7 @@ class Desk:
     def rows(self, numbers: range, *, dated: bool = True, split: str | None = None) -> list[str]:
         """Labelled rows with texts of their own, two an hour, the labels in turn."""
         return [
-            self.row(sentence(n), "yes" if n % 2 else "no", day=n / 48 if dated else None, split=split)
-            for n in numbers
+            self.row(sentence(n), "yes" if n % 2 else "no", day=n / 48 if dated else None, split=split) for n in numbers
         ]
 
     def sentence(self, number: int) -> str:
@@ -126,6 +125,4 @@ def extraction_desk(state: Engine, tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def reply_desk(state: Engine, tmp_path: Path) -> Desk:
-    return Desk(
-        state, tmp_path / "datasets", Task(name="reply", kind="text", own_prompt="Answer the customer.")
-    )
+    return Desk(state, tmp_path / "datasets", Task(name="reply", kind="text", own_prompt="Answer the customer."))

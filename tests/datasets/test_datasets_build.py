@@ -16,16 +16,13 @@ from freehold.datasets.read import read_examples
 from freehold.state.schema import DATASETS, SPLITS
 
 if TYPE_CHECKING:
-    from tests.datasets.conftest import Desk
-
     from freehold.core.dataset import Dataset, Example
+    from tests.datasets.conftest import Desk
 
 
 def everything(dataset: Dataset) -> dict[str, Example]:
     return {
-        example.id: example
-        for split in ("train", "validation", "test")
-        for example in read_examples(dataset, split)
+        example.id: example for split in ("train", "validation", "test") for example in read_examples(dataset, split)
     }
 
 
@@ -335,9 +332,7 @@ def test_calls_of_other_tasks_are_passed_over(desk: Desk) -> None:
 
 
 def test_no_rows_are_an_error(desk: Desk) -> None:
-    with pytest.raises(
-        InputError, match=r"'triage' has no rows\. Bring some: freehold import FILE --task triage"
-    ):
+    with pytest.raises(InputError, match=r"'triage' has no rows\. Bring some: freehold import FILE --task triage"):
         desk.build()
 
 
@@ -359,18 +354,14 @@ def test_fewer_than_twenty_usable_rows_are_an_error_that_says_what_was_lost(desk
     with pytest.raises(InputError, match=r"has 19 usable rows with a human's word; at least 20 are needed"):
         desk.build()
     desk.row("somebody mistyped the label of this", "yess")
-    with pytest.raises(
-        InputError, match=r"has 19 usable rows with a human's word \(1 label-unknown left out\)"
-    ):
+    with pytest.raises(InputError, match=r"has 19 usable rows with a human's word \(1 label-unknown left out\)"):
         desk.build()
 
 
 def test_an_empty_test_set_is_an_error(desk: Desk) -> None:
     desk.rows(range(40))
     desk.row("somebody mistyped the label of this", "yess", split="test")
-    with pytest.raises(
-        InputError, match=r"every row of the imported test set was left out .*1 label-unknown"
-    ):
+    with pytest.raises(InputError, match=r"every row of the imported test set was left out .*1 label-unknown"):
         desk.build()
 
 
@@ -406,6 +397,4 @@ def test_a_share_outside_its_range_is_an_error() -> None:
 def test_a_task_that_cannot_name_a_folder_is_an_error(desk: Desk) -> None:
     task = type(desk.task)(name="../up", kind="text", own_prompt="")
     with pytest.raises(InputError, match=r"Task '\.\./up' cannot name a folder"):
-        build_dataset(
-            engine=desk.engine, task=task, calls=[], folder=desk.folder, policy=Policy(), progress=Silent()
-        )
+        build_dataset(engine=desk.engine, task=task, calls=[], folder=desk.folder, policy=Policy(), progress=Silent())

@@ -70,9 +70,7 @@ def test_the_record_for_json_output_has_the_promised_fields(desk: Desk) -> None:
 
 
 def test_an_unknown_name_is_an_error_that_lists_what_there_is(desk: Desk) -> None:
-    with pytest.raises(
-        InputError, match=r"named 'x'\. None has been built\. Build one: freehold dataset build"
-    ):
+    with pytest.raises(InputError, match=r"named 'x'\. None has been built\. Build one: freehold dataset build"):
         read_dataset(desk.folder, "x", engine=desk.engine)
     desk.rows(range(40))
     dataset = desk.build()
@@ -137,9 +135,7 @@ def test_two_builds_at_once_do_not_both_decide(desk: Desk) -> None:
             if not list_datasets(desk.engine):
                 desk.build()
 
-    with pytest.raises(
-        InputError, match="Another build of task 'triage' ran at the same time and decided first"
-    ):
+    with pytest.raises(InputError, match="Another build of task 'triage' ran at the same time and decided first"):
         build_dataset(
             engine=desk.engine,
             task=desk.task,

@@ -24,9 +24,7 @@ def decide(
     policy: Policy | None = None,
 ) -> Sides:
     group_of = {each.fingerprint: each.fingerprint for each in texts} | (groups or {})
-    return decide_sides(
-        texts, group_of=group_of, declared=declared, known=known or {}, policy=policy or Policy()
-    )
+    return decide_sides(texts, group_of=group_of, declared=declared, known=known or {}, policy=policy or Policy())
 
 
 def test_the_latest_quarter_is_tested_on() -> None:
@@ -103,9 +101,7 @@ def test_a_new_earlier_copy_of_a_tested_text_leaves() -> None:
 
 
 def test_without_times_a_new_copy_of_a_tested_text_is_tested_on() -> None:
-    sides = decide(
-        [text("old", None), text("new", None)], groups={"old": "g", "new": "g"}, known={"old": "test"}
-    )
+    sides = decide([text("old", None), text("new", None)], groups={"old": "g", "new": "g"}, known={"old": "test"})
     assert sides.side == {"old": "test", "new": "test"}
 
 

@@ -101,9 +101,7 @@ def test_each_term_of_owning_is_what_its_formula_says() -> None:
 def test_an_engineer_moves_the_break_even_of_one_h100_to_672229() -> None:
     # (1,460 + 0.25 × 194,300 × 1.3 / 12) / 0.0100 = 6,722.29 / 0.01
     values = {**MACHINES_ALONE, "fte": 0.25, "salary_usd_per_year": 194_300.0}
-    assert compare(work(), GPT, scenario(values), seed=0, draws=100).breakeven.first == pytest.approx(
-        672_229.17
-    )
+    assert compare(work(), GPT, scenario(values), seed=0, draws=100).breakeven.first == pytest.approx(672_229.17)
 
 
 def test_rent_pays_less_for_cached_input_and_for_batches() -> None:
@@ -124,9 +122,7 @@ def test_a_plain_model_without_cache_rates_reads_its_cache_at_the_input_rate() -
 
 def test_a_model_that_writes_no_text_cannot_be_compared() -> None:
     embedding = priced("openai/text-embedding-3-small")
-    with pytest.raises(
-        InputError, match=r"openai/text-embedding-3-small: genai-prices .* has no price for its output"
-    ):
+    with pytest.raises(InputError, match=r"openai/text-embedding-3-small: genai-prices .* has no price for its output"):
         compare(work(), embedding, scenario(), seed=0, draws=100)
 
 
@@ -136,9 +132,7 @@ def test_present_value_and_payback_equal_the_months_added_one_by_one() -> None:
     found = compare(work(3_000_000), GPT, asked_scenario, seed=0, draws=100)
     asked = question(work(3_000_000), GPT, asked_scenario, None)
     today = typical(asked.assumptions)
-    still = typical(
-        asked_scenario.with_values({"rent_drift_per_year": 0, "gpu_drift_per_year": 0}).assumptions
-    )
+    still = typical(asked_scenario.with_values({"rent_drift_per_year": 0, "gpu_drift_per_year": 0}).assumptions)
     own = lines(asked, still).own
     assert own is not None
     terms = {name: float(usd[0]) for name, usd in own.terms(3_000_000).items()}
@@ -281,9 +275,7 @@ def test_where_owning_never_pays_in_most_draws_there_is_no_break_even() -> None:
 
 
 def test_the_waterfall_ends_at_the_break_even_and_its_steps_add_up() -> None:
-    found = compare(
-        work(cached_share=0.3), GPT, scenario({"usd_per_error": 1, "error_difference": 0.001}), seed=3
-    )
+    found = compare(work(cached_share=0.3), GPT, scenario({"usd_per_error": 1, "error_difference": 0.001}), seed=3)
     steps = found.steps
     assert steps[0].name == "machines alone"
     assert steps[0].breakeven is not None
@@ -305,9 +297,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
 
 
 def test_the_record_holds_what_is_needed_to_repeat_it() -> None:
-    record = compare(
-        work(peak_to_mean=3.0), GPT, scenario({"fte": (0.1, 0.2, 0.3)}), seed=1, draws=500
-    ).as_record()
+    record = compare(work(peak_to_mean=3.0), GPT, scenario({"fte": (0.1, 0.2, 0.3)}), seed=1, draws=500).as_record()
     assert record["schema"] == "freehold.breakeven/1"
     assert (record["seed"], record["draws"]) == (1, 500)
     assert record["versions"]["prices"].startswith("genai-prices ")
@@ -346,9 +336,7 @@ def test_a_curve_gives_every_option_at_every_volume() -> None:
 
 @pytest.mark.parametrize("volume", [0, -1, math.nan, math.inf, 1e12])
 def test_impossible_volumes_are_refused(volume: float) -> None:
-    with pytest.raises(
-        InputError, match=r"queries_per_month is .*; it must be more than 0 and at most 1e\+11"
-    ):
+    with pytest.raises(InputError, match=r"queries_per_month is .*; it must be more than 0 and at most 1e\+11"):
         work(volume)
     with pytest.raises(InputError, match="queries_per_month"):
         curve(work(), GPT, scenario(), volumes=[volume], seed=0, draws=100)

@@ -103,9 +103,7 @@ def test_a_tiny_model_on_a_large_gpu_is_bound_by_the_engine() -> None:
 
 
 def test_a_model_larger_than_its_machines_is_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"llama-3\.3-70b in bf16 needs 141\.1 GB .* 1 × h100 leave 68\.5 GB"
-    ):
+    with pytest.raises(InputError, match=r"llama-3\.3-70b in bf16 needs 141\.1 GB .* 1 × h100 leave 68\.5 GB"):
         capacity(model_facts("llama-3.3-70b"), H100, input_tokens=100, output_tokens=100, precision="bf16")
 
 
@@ -123,9 +121,7 @@ def test_where_few_requests_fit_the_interval_widens() -> None:
 
 
 @given(given_tokens=st.floats(1, 30_000), output_tokens=st.floats(1, 5_000), more=st.floats(1, 20_000))
-def test_a_longer_prompt_never_raises_the_rate(
-    given_tokens: float, output_tokens: float, more: float
-) -> None:
+def test_a_longer_prompt_never_raises_the_rate(given_tokens: float, output_tokens: float, more: float) -> None:
     short = capacity(LLAMA, H100, input_tokens=given_tokens, output_tokens=output_tokens)
     long = capacity(LLAMA, H100, input_tokens=given_tokens + more, output_tokens=output_tokens)
     assert long.requests_per_s <= short.requests_per_s * (1 + 1e-9)
@@ -136,9 +132,7 @@ def test_names_are_forgiving_and_unknown_ones_get_the_nearest() -> None:
     assert model_facts("Llama 3.1 8B") is LLAMA
     with pytest.raises(InputError, match=r"Unknown hardware 'h1000'; nearest: h100"):
         hardware("h1000")
-    with pytest.raises(
-        InputError, match=r"Unknown model '\?'; nearest: llama-3\.1-8b, llama-3\.3-70b, qwen3-8b"
-    ):
+    with pytest.raises(InputError, match=r"Unknown model '\?'; nearest: llama-3\.1-8b, llama-3\.3-70b, qwen3-8b"):
         model_facts("?")
 
 
@@ -149,9 +143,7 @@ def test_a_precision_without_a_rate_of_its_own_computes_in_bf16() -> None:
 def test_a_rent_is_dated() -> None:
     assert rental("h100") == rental("h100", date(2026, 6, 1))
     assert rental("h100").usd_per_hour == (1.99, 2.95, 5.0)
-    with pytest.raises(
-        InputError, match=r"h100 has no rental price for 2025-01-01; the first is from 2026-05-20"
-    ):
+    with pytest.raises(InputError, match=r"h100 has no rental price for 2025-01-01; the first is from 2026-05-20"):
         rental("h100", date(2025, 1, 1))
 
 

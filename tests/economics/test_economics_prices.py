@@ -147,23 +147,17 @@ def test_a_model_without_an_output_rate_prices_calls_without_output_only() -> No
 
 
 @given(
-    model=st.sampled_from(
-        ["gpt-5.4", "claude-opus-4-8", "claude-sonnet-4-5", "gemini-2.5-pro", "gpt-6-luna"]
-    ),
+    model=st.sampled_from(["gpt-5.4", "claude-opus-4-8", "claude-sonnet-4-5", "gemini-2.5-pro", "gpt-6-luna"]),
     plain=st.integers(0, 400_000),
     read=st.integers(0, 100_000),
     output=st.integers(0, 50_000),
 )
-def test_our_arithmetic_agrees_with_the_catalogues_own(
-    model: str, plain: int, read: int, output: int
-) -> None:
+def test_our_arithmetic_agrees_with_the_catalogues_own(model: str, plain: int, read: int, output: int) -> None:
     moment = datetime(2026, 6, 15, 12, tzinfo=UTC)
     theirs = calc_price(
         CatalogueUsage(input_tokens=plain + read, cache_read_tokens=read, output_tokens=output),
         model,
         genai_request_timestamp=moment,
     )
-    ours = cost_of_call(
-        Usage(input_tokens=plain + read, output_tokens=output, cache_read_tokens=read), priced(model)
-    )
+    ours = cost_of_call(Usage(input_tokens=plain + read, output_tokens=output, cache_read_tokens=read), priced(model))
     assert ours == theirs.total_price

@@ -47,9 +47,7 @@ class FakeModel:
         return [self.answer_one(text) for text in texts][self.drop :]
 
 
-def example(
-    number: int, text: str, target: str, split: Any = "test", **more: Any
-) -> Example:  # Any: fields of Example
+def example(number: int, text: str, target: str, split: Any = "test", **more: Any) -> Example:  # Any: fields of Example
     return Example(
         id=f"{split}-{number}",
         messages=(Message("system", "Which intent?"), Message("user", text)),
@@ -91,9 +89,7 @@ def fixed_answer(text: str) -> Callable[[str], Answer]:
 
 
 def triage() -> Dataset:
-    task = Task(
-        name="triage", kind="classification", labels=tuple(sorted(INTENTS)), own_prompt="Which intent?"
-    )
+    task = Task(name="triage", kind="classification", labels=tuple(sorted(INTENTS)), own_prompt="Which intent?")
     return dataset_of(task)
 
 
@@ -125,8 +121,7 @@ def cost_record(
         "schema": "freehold.breakeven/1",
         "queries_per_month": float(queries),
         "options": [
-            {"name": name, "usd_per_month": quantiles(usd), "usd_per_query": None}
-            for name, usd in costs.items()
+            {"name": name, "usd_per_month": quantiles(usd), "usd_per_query": None} for name, usd in costs.items()
         ],
         "probability_own_is_cheapest": None,
         "breakeven_queries_per_month": {"p5": 8_000.0, "p50": 10_000.0, "p95": None},

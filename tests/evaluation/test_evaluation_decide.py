@@ -13,9 +13,8 @@ from freehold.evaluation.policy import DecisionInputs, Policy, read_cost, read_p
 from freehold.evaluation.result import CascadeResult, Cases, Comparison, Evaluation, Result
 
 if TYPE_CHECKING:
-    from tests.evaluation.conftest import Made
-
     from freehold.evaluation.contender import ContenderKind
+    from tests.evaluation.conftest import Made
 
 BASIS = Basis(is_binary=True, margin=0.02, confidence=0.95, tasks_compared=1, seed=0)
 
@@ -71,9 +70,7 @@ def evaluation(*comparisons: Comparison, n: int = 1000, **fields: Any) -> dict[s
         "base": "base",
         "linear": "baseline",
     }
-    names = fields.pop(
-        "names", ("own", "big", *(each.candidate for each in comparisons if each.candidate != "own"))
-    )
+    names = fields.pop("names", ("own", "big", *(each.candidate for each in comparisons if each.candidate != "own")))
     values: dict[str, Any] = {  # Any: fields of Evaluation
         "cascade": None,
         "cascade_note": None,
@@ -269,9 +266,7 @@ def test_a_measured_rented_rival_wins_when_owning_is_dearer(made: type[Made]) ->
 
 
 def test_an_unknown_price_of_renting_is_named(made: type[Made]) -> None:
-    cost = made.cost_record(
-        rent=None, breakeven_queries_per_month=None, breakeven_reason="No rate for 'big'."
-    )
+    cost = made.cost_record(rent=None, breakeven_queries_per_month=None, breakeven_reason="No rate for 'big'.")
     found = decided(evaluation(paired("own", *GOOD)), cost)
     assert (found.verdict, found.next_measurement) == ("undecided", "price")
     assert found.next_measurement_detail is not None
@@ -375,9 +370,7 @@ def test_margin_and_confidence_are_those_fixed_before_looking(made: type[Made]) 
 
 
 def test_a_cost_record_or_policy_that_is_none_is_refused(made: type[Made]) -> None:
-    with pytest.raises(
-        InputError, match=r"no cost record of schema 'freehold.breakeven/1': schema: .*; options: "
-    ):
+    with pytest.raises(InputError, match=r"no cost record of schema 'freehold.breakeven/1': schema: .*; options: "):
         read_cost({"schema": "x", "queries_per_month": 1})
     twice = made.cost_record()
     twice["options"].append(twice["options"][0])

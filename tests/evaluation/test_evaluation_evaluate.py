@@ -22,10 +22,9 @@ from freehold.evaluation.summary import statistics_fault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.evaluation.conftest import Made
-
     from freehold.core.dataset import Dataset, Example
     from freehold.evaluation.result import Evaluation
+    from tests.evaluation.conftest import Made
 
 BASIS = Basis(is_binary=True, margin=0.02, confidence=0.95, tasks_compared=1, seed=0)
 
@@ -49,16 +48,12 @@ def judged(
 
 @pytest.fixture
 def own(made: type[Made]) -> Contender:
-    return Contender(
-        name="own", kind="own", model=made.FakeModel(made.right_answer), version="triage-001122334455"
-    )
+    return Contender(name="own", kind="own", model=made.FakeModel(made.right_answer), version="triage-001122334455")
 
 
 def test_everyone_answers_the_same_cases_and_is_compared(made: type[Made], own: Contender) -> None:
     base = Contender(name="base", kind="base", model=made.FakeModel(made.fixed_answer("no idea")))
-    found = judged(
-        made.triage(), made.intents(60, "test", rented_wrong_every=10), made.intents(30, "train"), own, base
-    )
+    found = judged(made.triage(), made.intents(60, "test", rented_wrong_every=10), made.intents(30, "train"), own, base)
     values = {each.name: (each.kind, round(each.value, 3), each.n) for each in found.contenders}
     assert values == {
         "own": ("own", 1.0, 60),
@@ -120,9 +115,7 @@ def test_only_cases_that_both_answered_are_compared(made: type[Made], own: Conte
 def test_contenders_that_share_no_case_are_not_compared(made: type[Made]) -> None:
     test = made.intents(30, "test")
     right = {case.id: Answer(text=case.target) for case in test}
-    tuned = Contender(
-        name="tuned", kind="rent-tuned", answers={case.id: right[case.id] for case in test[:15]}
-    )
+    tuned = Contender(name="tuned", kind="rent-tuned", answers={case.id: right[case.id] for case in test[:15]})
     big = Contender(name="big", kind="rented", answers={case.id: right[case.id] for case in test[15:]})
     found = judged(made.triage(), test, made.intents(30, "train"), tuned, big)
     assert found.comparisons == ()
@@ -181,9 +174,7 @@ def test_an_extraction_has_a_majority_per_field_and_no_linear_baseline(made: typ
         "There is no linear baseline: a linear model chooses among labels and cannot write field values it "
         "has never seen.",
     )
-    assert [
-        (each.target, each.given, each.count) for each in found.confusions if each.contender == "own"
-    ] == [
+    assert [(each.target, each.given, each.count) for each in found.confusions if each.contender == "own"] == [
         ("paid", None, 40),
         ("amount", None, 30),
         ("merchant", None, 14),
@@ -278,22 +269,14 @@ def test_contenders_and_levels_that_make_no_sense_are_refused(made: type[Made], 
         return str(caught.value)
 
     assert refused(own, own) == "Two contenders are named 'own'. Give each a name of its own."
-    assert refused(own, replace(own, name="other")).startswith(
-        "2 contenders are own: own, other. Choose one on"
-    )
+    assert refused(own, replace(own, name="other")).startswith("2 contenders are own: own, other. Choose one on")
     assert refused(own, margin_points=0.0).startswith("The margin is 0 points; it must lie between 0 and 100")
-    assert refused(own, confidence=1.0).startswith(
-        "The confidence is 1.0; it must be at least 0.5 and below 1"
-    )
+    assert refused(own, confidence=1.0).startswith("The confidence is 1.0; it must be at least 0.5 and below 1")
     assert refused(own, tasks_compared=0).startswith("The number of tasks judged together is 0; it must be")
     assert refused(own, seed=-1) == "The seed is -1; it must be 0 or more."
-    assert refused(Contender(name="x", kind="own")).startswith(
-        "Contender 'x' has neither a model nor recorded"
-    )
+    assert refused(Contender(name="x", kind="own")).startswith("Contender 'x' has neither a model nor recorded")
     stranger = Contender(name="x", kind="own", answers={"elsewhere": Answer(text="fees")})
-    assert refused(stranger).startswith(
-        "Contender 'x' has no answer to any test case. Its recorded answers must"
-    )
+    assert refused(stranger).startswith("Contender 'x' has no answer to any test case. Its recorded answers must")
 
 
 def test_a_model_that_loses_answers_is_an_upstream_failure(made: type[Made]) -> None:
@@ -339,9 +322,7 @@ def test_a_cascade_needs_rented_answers_on_validation_cases(made: type[Made], ow
     assert judged(made.triage(), test, train, recorded, validation=there).cascade_note == note
 
 
-def test_a_rented_model_that_can_be_asked_is_asked_on_validation_too(
-    made: type[Made], own: Contender
-) -> None:
+def test_a_rented_model_that_can_be_asked_is_asked_on_validation_too(made: type[Made], own: Contender) -> None:
     rented = Contender(name="big", kind="rented", model=made.FakeModel(made.right_answer))
     validation = made.intents(30, "validation")
     found = judged(
@@ -398,10 +379,7 @@ def test_numbers_that_do_not_follow_from_the_cases_are_found(made: type[Made]) -
     )
     assert statistics_fault(found) is None
     first, *others = found.contenders
-    assert (
-        statistics_fault(replace(found, contenders=(replace(first, value=1.0), *others)))
-        == "the score of 'own'"
-    )
+    assert statistics_fault(replace(found, contenders=(replace(first, value=1.0), *others))) == "the score of 'own'"
     wider = replace(first, ci_low=0.0)
     assert statistics_fault(replace(found, contenders=(wider, *others))) == "the interval of 'own'"
     kinder = tuple(replace(each, losses=0) for each in found.comparisons)

@@ -113,10 +113,7 @@ def tango_coverage(n: int, p_win: float, p_loss: float) -> float:
         for losses in range(n + 1 - wins):
             logarithm = log(comb(n, wins)) + log(comb(n - wins, losses))
             weight = np.exp(
-                logarithm
-                + wins * log(p_win)
-                + losses * log(p_loss)
-                + (n - wins - losses) * log(1 - p_win - p_loss)
+                logarithm + wins * log(p_win) + losses * log(p_loss) + (n - wins - losses) * log(1 - p_win - p_loss)
             )
             if weight > 1e-7:
                 interval = tango(wins, losses, n, 0.95)
@@ -133,8 +130,7 @@ def slow_bootstrap(values: list[float], seed: int) -> tuple[float, float]:
     """The same interval, one resample at a time."""
     n = len(values)
     means = sorted(
-        sum(values[i] for i in row) / n
-        for row in np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+        sum(values[i] for i in row) / n for row in np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
     )
     # The t quantile stretched by n / (n - 1), expressed as a tail of the normal curve.
     tail = float(stats.norm.sf(stats.t.ppf(0.975, n - 1) * sqrt(n / (n - 1))))
@@ -149,9 +145,7 @@ def test_the_bootstrap_agrees_with_a_slow_one_and_with_scipy() -> None:
     low, high = slow_bootstrap(values, 7)
     assert ours.low == pytest.approx(low, abs=0.002)
     assert ours.high == pytest.approx(high, abs=0.002)
-    theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=1
-    ).confidence_interval
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
     # Theirs is the plain percentile interval: a little narrower on both sides.
     assert theirs.low - 0.02 < ours.low < theirs.low
     assert theirs.high < ours.high < theirs.high + 0.02
@@ -197,9 +191,7 @@ RARE = (0.01, 0.03, 0.93, 0.02, 0.01)
 
 
 @pytest.mark.parametrize(("n", "differing"), [(40, COMMON), (150, COMMON), (80, RARE), (150, RARE)])
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says(
-    n: int, differing: tuple[float, ...]
-) -> None:
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says(n: int, differing: tuple[float, ...]) -> None:
     # Differences of field scores: mostly equal, else a fifth or two fifths either way.
     rng = np.random.default_rng(5)
     steps = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])

@@ -76,9 +76,7 @@ def sign_again(written: WrittenDecision, record: dict[str, Any], key: Ed25519Pri
     written.signature_file.write_text(canonical_json(signed))
 
 
-def test_equal_inputs_give_equal_bytes(
-    tmp_path: Path, inputs: DecisionInputs, key: Ed25519PrivateKey
-) -> None:
+def test_equal_inputs_give_equal_bytes(tmp_path: Path, inputs: DecisionInputs, key: Ed25519PrivateKey) -> None:
     first = write_decision(inputs, tmp_path / "one", key)
     again = write_decision(inputs, tmp_path / "two", key)
     assert first.file.read_bytes() == again.file.read_bytes()
@@ -133,9 +131,7 @@ def test_a_changed_byte_fails_hash_and_signature(
     )
 
 
-def test_another_key_fails_the_signature_alone(
-    tmp_path: Path, inputs: DecisionInputs, key: Ed25519PrivateKey
-) -> None:
+def test_another_key_fails_the_signature_alone(tmp_path: Path, inputs: DecisionInputs, key: Ed25519PrivateKey) -> None:
     written = write_decision(inputs, tmp_path, key)
     other = Ed25519PrivateKey.generate().public_key()
     with pytest.raises(InputError, match=r"Failed: signature \(not made by this key"):

@@ -44,9 +44,7 @@ def evaluation(made: type[Made]) -> Evaluation:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by one second at each look."""
     ticks = iter(range(60))
-    monkeypatch.setattr(
-        "freehold.evaluation.store.now", lambda: f"2026-11-01T00:00:{next(ticks):02d}.000+00:00"
-    )
+    monkeypatch.setattr("freehold.evaluation.store.now", lambda: f"2026-11-01T00:00:{next(ticks):02d}.000+00:00")
 
 
 def test_a_task_that_was_never_evaluated_is_told_how_to_be(state: Engine) -> None:

@@ -85,9 +85,7 @@ def test_a_row_becomes_a_call_and_a_human_word(desk: _Desk) -> None:
     }
     result = desk.take(desk.file("log.jsonl", [row]))
     (call,) = desk.calls()
-    assert call.request == {
-        "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
-    }
+    assert call.request == {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]}
     assert call.response == {"choices": [{"message": {"role": "assistant", "content": "x"}}]}
     assert (call.task, call.model_served, call.input_tokens, call.output_tokens) == ("t", "big", 7, None)
     assert (call.route, call.status, call.request_id) == ("rent", 200, "r1")
@@ -170,9 +168,7 @@ def test_corrections_find_their_calls_whatever_the_order_of_files(desk: _Desk) -
 def test_a_bad_row_is_rejected_with_its_line_and_reason_and_the_rest_is_kept(
     desk: _Desk, row: str, reason: str
 ) -> None:
-    path = desk.file(
-        "log.jsonl", f'\n{{"input": "good", "output": "a"}}\n{row}\n{{"input": "fine", "output": "b"}}\n'
-    )
+    path = desk.file("log.jsonl", f'\n{{"input": "good", "output": "a"}}\n{row}\n{{"input": "fine", "output": "b"}}\n')
     result = desk.take(path)
     assert result.imported == 2
     (rejected,) = result.rejected
@@ -196,9 +192,7 @@ def test_a_file_without_any_usable_row_is_an_error(desk: _Desk, content: str, me
 
 
 def test_a_row_without_a_task_needs_one_from_the_command_line(desk: _Desk) -> None:
-    path = desk.file(
-        "log.jsonl", [{"input": "x", "output": "a", "task": "own"}, {"input": "y", "output": "a"}]
-    )
+    path = desk.file("log.jsonl", [{"input": "x", "output": "a", "task": "own"}, {"input": "y", "output": "a"}])
     result = desk.take(path, task=None)
     assert result.tasks == {"own": 1}
     assert "name one with --task" in result.rejected[0].reason
@@ -211,9 +205,7 @@ def test_every_text_format_gives_the_same_calls(desk: _Desk) -> None:
     desk.take(desk.file("c.json", json.dumps(rows)))
     desk.take(desk.file("d.csv", 'input,output\n"grüß, ""dich""",a\n"two\nlines",b\n'))
     zipped = desk.folder / "e.jsonl.gz"
-    zipped.write_bytes(
-        gzip.compress(b"\xef\xbb\xbf" + "".join(json.dumps(row) + "\n" for row in rows).encode())
-    )
+    zipped.write_bytes(gzip.compress(b"\xef\xbb\xbf" + "".join(json.dumps(row) + "\n" for row in rows).encode()))
     desk.take(zipped)
     desk.take(desk.file("f.json", "".join(json.dumps(row) + "\n" for row in rows)))
     assert len(desk.calls()) == 2
@@ -245,9 +237,7 @@ def test_a_json_array_may_hold_things_that_are_no_rows(desk: _Desk) -> None:
     assert desk.take(desk.file("b.json", '{"input": "y", "output": "a"}')).imported == 1
 
 
-def test_a_row_that_is_too_long_is_rejected_and_reading_goes_on(
-    desk: _Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_that_is_too_long_is_rejected_and_reading_goes_on(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_files, "MAX_ROW_CHARACTERS", 60)
     good = '{"input": "x", "output": "a"}\n'
     result = desk.take(desk.file("a.jsonl", good + '{"input": "' + "y" * 200 + '", "output": "a"}\n' + good))
@@ -301,13 +291,9 @@ def test_fields_that_are_not_used_are_named(desk: _Desk) -> None:
 
 
 def test_a_row_of_another_kind_inside_a_file_is_rejected(desk: _Desk) -> None:
-    log = desk.file(
-        "a.jsonl", [{"id": "1", "input": "x", "model_output": "a"}, {"call_id": "1", "output": "b"}]
-    )
+    log = desk.file("a.jsonl", [{"id": "1", "input": "x", "model_output": "a"}, {"call_id": "1", "output": "b"}])
     assert "no 'input'" in desk.take(log).rejected[0].reason
-    fixes = desk.file(
-        "b.jsonl", [{"call_id": "1", "output": "b"}, {"call_id": "1"}, {"call_id": " ", "output": "b"}]
-    )
+    fixes = desk.file("b.jsonl", [{"call_id": "1", "output": "b"}, {"call_id": "1"}, {"call_id": " ", "output": "b"}])
     reasons = [row.reason for row in desk.take(fixes).rejected]
     assert reasons == ["no 'call_id' with 'output'", "'call_id' or 'output' is empty"]
 
@@ -324,9 +310,7 @@ _ANYTHING = st.recursive(
     st.lists(
         st.fixed_dictionaries(
             {},
-            optional=dict.fromkeys(
-                ("input", "output", "model_output", "id", "task", "started_at"), _ANYTHING
-            ),
+            optional=dict.fromkeys(("input", "output", "model_output", "id", "task", "started_at"), _ANYTHING),
         ),
         max_size=6,
     )

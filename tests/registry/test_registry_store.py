@@ -67,9 +67,7 @@ def test_a_version_is_named_by_its_task_and_its_weights(state: Engine, tmp_path:
     assert (model.task, model.base, model.dataset_id, model.aliases) == ("intent", "tiny", None, ())
 
 
-def test_a_version_keeps_its_lineage_in_the_database_and_beside_the_weights(
-    state: Engine, tmp_path: Path
-) -> None:
+def test_a_version_keeps_its_lineage_in_the_database_and_beside_the_weights(state: Engine, tmp_path: Path) -> None:
     with state.begin() as connection:
         row = {"id": "intent-data", "task": "intent", "sha256": "0" * 64, "manifest": {}, "created_at": now()}
         connection.execute(insert(DATASETS).values(**row))
@@ -125,9 +123,7 @@ def test_the_same_weights_with_another_configuration_are_refused(state: Engine, 
 def test_an_unknown_dataset_is_refused_before_anything_is_written(state: Engine, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         add(state, tmp_path, dataset_id="intent-nothing")
-    assert str(caught.value) == (
-        "Dataset 'intent-nothing' is unknown. Build it with: freehold dataset build intent"
-    )
+    assert str(caught.value) == ("Dataset 'intent-nothing' is unknown. Build it with: freehold dataset build intent")
     assert not (tmp_path / "models").exists()
 
 
@@ -165,9 +161,7 @@ def test_pickled_weights_are_refused(state: Engine, tmp_path: Path) -> None:
             recipe={},
             run={},
         )
-    assert str(caught.value) == (
-        f"{folder} holds optimizer.pt: pickled files can run code, so only safetensors enter."
-    )
+    assert str(caught.value) == (f"{folder} holds optimizer.pt: pickled files can run code, so only safetensors enter.")
 
 
 def test_adding_that_was_killed_before_the_row_was_written_is_completed_by_the_next_call(
@@ -181,9 +175,7 @@ def test_adding_that_was_killed_before_the_row_was_written_is_completed_by_the_n
     assert (again.id, again.files) == (model.id, model.files)
 
 
-def test_a_damaged_or_lost_folder_is_restored_by_adding_the_same_weights_again(
-    state: Engine, tmp_path: Path
-) -> None:
+def test_a_damaged_or_lost_folder_is_restored_by_adding_the_same_weights_again(state: Engine, tmp_path: Path) -> None:
     model = add(state, tmp_path)
     folder = tmp_path / "models" / model.id
     (folder / "adapter_model.safetensors").write_bytes(b"damaged")
@@ -242,9 +234,7 @@ def test_a_missing_file_closes_the_gate(state: Engine, tmp_path: Path) -> None:
     )
 
 
-def test_a_task_means_its_champion_and_a_beginning_means_the_only_id_that_has_it(
-    state: Engine, tmp_path: Path
-) -> None:
+def test_a_task_means_its_champion_and_a_beginning_means_the_only_id_that_has_it(state: Engine, tmp_path: Path) -> None:
     first = add(state, tmp_path, weights=b"one")
     second = add(state, tmp_path, weights=b"two")
     set_alias(state, task="intent", alias="champion", model_id=first.id)
@@ -285,17 +275,13 @@ def test_an_alias_must_be_known_and_point_to_a_version_of_its_own_task(state: En
     assert str(caught.value) == "Alias 'best' is unknown; allowed are 'champion' and 'challenger'."
     with pytest.raises(InputError) as caught:
         set_alias(state, task="dispute", alias="champion", model_id=model.id)
-    assert str(caught.value) == (
-        f"Model {model.id!r} belongs to task 'intent', so it cannot be dispute@champion."
-    )
+    assert str(caught.value) == (f"Model {model.id!r} belongs to task 'intent', so it cannot be dispute@champion.")
 
 
 def test_names_that_mean_nothing_are_told_with_what_exists(state: Engine, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         get_model(state, "intent")
-    assert str(caught.value) == (
-        "Model 'intent' is unknown: there is no model yet. Train one with: freehold tune TASK"
-    )
+    assert str(caught.value) == ("Model 'intent' is unknown: there is no model yet. Train one with: freehold tune TASK")
     model = add(state, tmp_path)
     with pytest.raises(InputError) as caught:
         get_model(state, "intnet")

@@ -63,8 +63,7 @@ def evaluation_record(folder: Path, *, name: str = "support_intent", cases: int 
     examples = [example(task, i, right, noisy(right, 0.93), "test") for i, right in enumerate(truth)]
     train = [example(task, i, LABELS[i % len(LABELS)], None, "train") for i in range(120)]
     held = [
-        example(task, i, LABELS[i % len(LABELS)], noisy(LABELS[i % len(LABELS)], 0.93), "validation")
-        for i in range(60)
+        example(task, i, LABELS[i % len(LABELS)], noisy(LABELS[i % len(LABELS)], 0.93), "validation") for i in range(60)
     ]
 
     def answers(accuracy: float) -> dict[str, Answer]:
@@ -87,9 +86,7 @@ def evaluation_record(folder: Path, *, name: str = "support_intent", cases: int 
         train=train,
         validation=held,
         contenders=[
-            Contender(
-                name="own smollm2-135m", kind="own", answers=answers(0.9), version=f"{name}-abcdef012345"
-            ),
+            Contender(name="own smollm2-135m", kind="own", answers=answers(0.9), version=f"{name}-abcdef012345"),
             Contender(name="smollm2-135m few-shot", kind="base", answers=answers(0.3)),
         ],
         margin_points=2.0,
@@ -103,9 +100,7 @@ def evaluation_record(folder: Path, *, name: str = "support_intent", cases: int 
 def cost_record(queries_per_month: float, *, plan: str = "smollm2-135m@cpu-2vcpu") -> dict[str, Any]:
     workload = Workload(queries_per_month=queries_per_month, input_tokens=420, output_tokens=6)
     rent = price_of("rented-large", date(2026, 6, 15), aliases=ALIASES)
-    scenario = default_scenario(own_plan(plan)).with_values(
-        {"escalated_share": 0.12}, source="measured: cascade"
-    )
+    scenario = default_scenario(own_plan(plan)).with_values({"escalated_share": 0.12}, source="measured: cascade")
     record = compare(workload, rent, scenario, seed=3, draws=400).as_record()
     volumes = [10.0 ** (2 + step / 8) for step in range(49)]
     points = curve(workload, rent, scenario, volumes=volumes, seed=3, draws=400)

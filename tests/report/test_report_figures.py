@@ -64,9 +64,7 @@ def point(volume: float, rent: float | None = 1.0, own: float | None = 2.0) -> d
 def test_every_contender_is_drawn_best_first(evaluation: dict[str, Any]) -> None:
     figure = contenders_figure(evaluation)
     assert figure is not None
-    names = [
-        each.text for each in drawing(figure.wide).iter("text") if each.get("class", "").startswith("name")
-    ]
+    names = [each.text for each in drawing(figure.wide).iter("text") if each.get("class", "").startswith("name")]
     assert names == [
         "tf-idf + logistic regression",
         "rented-large",
@@ -161,9 +159,7 @@ def test_unknown_costs_leave_their_curve_out() -> None:
 
 
 def test_a_hosted_model_is_a_third_curve() -> None:
-    figure = cost_figure(
-        cost([point(10) | {"hosted": 0.5}, point(1000) | {"hosted": 5}], queries_per_month=0)
-    )
+    figure = cost_figure(cost([point(10) | {"hosted": 0.5}, point(1000) | {"hosted": 5}], queries_per_month=0))
     assert figure is not None
     assert "curve hosted" in [each.get("class") for each in drawing(figure.wide)]
     assert "renting an open model" in [key.text for key in figure.keys]
@@ -228,10 +224,7 @@ def test_a_scale_keeps_values_inside() -> None:
 
 
 def test_elements_escape_what_they_are_given() -> None:
-    assert (
-        element("text", '<b>"&', x=1.26, class_='"')
-        == '<text x="1.3" class="&#34;">&lt;b&gt;&#34;&amp;</text>'
-    )
+    assert element("text", '<b>"&', x=1.26, class_='"') == '<text x="1.3" class="&#34;">&lt;b&gt;&#34;&amp;</text>'
 
 
 @given(st.text(), st.integers(60, 400))

@@ -92,16 +92,13 @@ def test_an_open_comparison_says_how_many_cases_would_tell() -> None:
 def test_a_baseline_as_good_as_the_own_model_is_no_secret() -> None:
     finding = quality_finding(evaluation(comparison(0.01, 0.05), baseline=0.9))
     assert finding == (
-        "The own model beats the rented one by 3.0 points; a simple baseline (linear) does no worse than "
-        "the own model."
+        "The own model beats the rented one by 3.0 points; a simple baseline (linear) does no worse than the own model."
     )
 
 
 def test_without_rented_answers_the_own_value_stands_alone() -> None:
     record = evaluation()
-    assert quality_finding(record) == (
-        "The own model reaches 90.0 %; no rented answers were there to compare with."
-    )
+    assert quality_finding(record) == ("The own model reaches 90.0 %; no rented answers were there to compare with.")
     assert difference_finding(record) == "No own model was compared with the rented one."
 
 
@@ -130,13 +127,11 @@ def test_a_margin_has_no_sign(margin: float | None, words: str) -> None:
     [
         (
             {"p5": 4.3e6, "p50": 9.64e6, "p95": 2.2e7},
-            "Owning costs less from about 9.64 M queries a month (90 % of draws: 4.3 M to 22 M); "
-            "today it is 1,010.",
+            "Owning costs less from about 9.64 M queries a month (90 % of draws: 4.3 M to 22 M); today it is 1,010.",
         ),
         (
             {"p5": 4.3e6, "p50": 9.64e6, "p95": None},
-            "Owning costs less from about 9.64 M queries a month (90 % of draws: 4.3 M to never); "
-            "today it is 1,010.",
+            "Owning costs less from about 9.64 M queries a month (90 % of draws: 4.3 M to never); today it is 1,010.",
         ),
         (9.64e6, "Owning costs less from about 9.64 M queries a month; today it is 1,010."),
         (None, "No volume was found from which owning costs less than renting; today it is 1,010."),

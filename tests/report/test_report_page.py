@@ -71,9 +71,7 @@ def test_the_page_loads_and_runs_nothing(report: Page) -> None:
     style = CSS.read_text(encoding="utf-8")
     assert "url(" not in style
     assert "@import" not in style
-    policy = next(
-        each for each in report.named("meta") if each.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(each for each in report.named("meta") if each.get("http-equiv") == "Content-Security-Policy")
     assert (policy["content"] or "").startswith("default-src 'none'")
 
 
@@ -169,9 +167,7 @@ def test_an_extraction_lists_its_weakest_fields(decision: dict[str, Any]) -> Non
     changed = copy.deepcopy(decision)
     evaluation = changed["inputs"]["evaluation"]
     evaluation["contenders"] = [each for each in evaluation["contenders"] if each["kind"] != "own"]
-    evaluation["confusions"] = [
-        {"contender": "rented-large", "target": "merchant", "given": None, "count": 7}
-    ]
+    evaluation["confusions"] = [{"contender": "rented-large", "target": "merchant", "given": None, "count": 7}]
     words = Page(verdict_page([changed], datasets=[{"task": "support_intent"}])).words
     start = words.index("Fields most often wrong, all contenders")
     assert words[start + 1 : start + 7] == ["field", "contender", "cases", "merchant", "rented-large", "7"]
@@ -223,9 +219,7 @@ def test_hostile_words_stay_words(decision: dict[str, Any], audit_record: dict[s
 def colours(scheme: str) -> dict[str, str]:
     """Custom properties of one colour scheme."""
     style = CSS.read_text(encoding="utf-8")
-    start = {"light": 0, "dark": style.index("prefers-color-scheme"), "print": style.index("@media print")}[
-        scheme
-    ]
+    start = {"light": 0, "dark": style.index("prefers-color-scheme"), "print": style.index("@media print")}[scheme]
     block = style[style.index(":root", start) :]
     return dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6})", block[: block.index("}")]))
 

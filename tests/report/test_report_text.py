@@ -40,15 +40,11 @@ def test_the_terminal_shows_what_its_golden_file_holds(name: str, render: Callab
     shown = render(record(name))
     if os.environ.get("WRITE_GOLDEN"):
         golden.write_text(shown, encoding="utf-8")
-    assert shown == golden.read_text(encoding="utf-8"), (
-        "after a wanted change: WRITE_GOLDEN=1 pytest tests/report"
-    )
+    assert shown == golden.read_text(encoding="utf-8"), "after a wanted change: WRITE_GOLDEN=1 pytest tests/report"
 
 
 @pytest.mark.parametrize(("name", "render"), CASES)
-def test_no_line_is_wider_than_100_columns_or_ends_in_a_space(
-    name: str, render: Callable[[Any], str]
-) -> None:
+def test_no_line_is_wider_than_100_columns_or_ends_in_a_space(name: str, render: Callable[[Any], str]) -> None:
     for line in render(record(name)).splitlines():
         assert columns(line) <= 100
         assert line == line.rstrip()
@@ -83,16 +79,12 @@ def test_hostile_words_cannot_move_the_cursor_or_the_columns() -> None:
 
 
 def test_numbers_are_never_broken_however_long_the_text_beside_them() -> None:
-    options = [
-        {"name": "word " * 20, "label": "label " * 20, "usd_per_month": {"p5": 1e6, "p50": 2e6, "p95": 3e6}}
-    ]
+    options = [{"name": "word " * 20, "label": "label " * 20, "usd_per_month": {"p5": 1e6, "p50": 2e6, "p95": 3e6}}]
     assert "$1,000,000 to $3,000,000" in text.breakeven_text({"options": options})
 
 
 def test_a_label_that_is_too_long_for_its_narrowest_column_is_wrapped_further() -> None:
-    options = [
-        {"name": "x" * 48, "label": "y" * 60, "usd_per_month": {"p5": 1e299, "p50": 1e299, "p95": 1e299}}
-    ]
+    options = [{"name": "x" * 48, "label": "y" * 60, "usd_per_month": {"p5": 1e299, "p50": 1e299, "p95": 1e299}}]
     shown = text.breakeven_text({"options": options})
     assert shown.count("y") >= 60  # nothing is lost, though the numbers alone fill the line
 
@@ -108,9 +100,7 @@ def test_wide_characters_wrap_by_the_columns_they_take() -> None:
     assert shown.count("卡") == 48
 
 
-def test_real_records_are_shown(
-    decision: dict[str, Any], cost: dict[str, Any], audit_record: dict[str, Any]
-) -> None:
+def test_real_records_are_shown(decision: dict[str, Any], cost: dict[str, Any], audit_record: dict[str, Any]) -> None:
     assert "Stay renting support_intent: at 1,010 queries a month" in text.decision_text(decision)
     assert "tf-idf + logistic regression" in text.evaluation_text(decision["inputs"]["evaluation"])
     assert "Owning costs less from about" in text.breakeven_text(cost)

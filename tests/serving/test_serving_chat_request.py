@@ -96,17 +96,13 @@ def test_options_are_read() -> None:
         (encode(temperature="hot"), "'temperature' is 'hot'; it must lie between 0 and 2.", "temperature"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_the_reason(
-    data: bytes, message: str, param: str | None
-) -> None:
+def test_what_cannot_be_answered_is_refused_with_the_reason(data: bytes, message: str, param: str | None) -> None:
     found, found_param = refusal(data)
     assert found.startswith(message)
     assert found_param == param
 
 
-@given(
-    fields=st.dictionaries(st.sampled_from(["model", "messages", "n", "stream", "max_tokens"]), JSON_VALUES)
-)
+@given(fields=st.dictionaries(st.sampled_from(["model", "messages", "n", "stream", "max_tokens"]), JSON_VALUES))
 def test_any_object_is_read_or_refused(fields: dict[str, Any]) -> None:
     try:
         request = read_chat_request(json.dumps(fields).encode())

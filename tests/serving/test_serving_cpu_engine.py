@@ -29,9 +29,7 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_an_engine_starts_answers_and_stops(
-    tiny: TinyModel, tmp_path: Path, post: Callable[..., Any]
-) -> None:
+def test_an_engine_starts_answers_and_stops(tiny: TinyModel, tmp_path: Path, post: Callable[..., Any]) -> None:
     engine = CpuEngine(tiny.base_gguf, log_file=tmp_path / "logs" / "engine.log", threads=1)
     assert (engine.pid, engine.is_alive, engine.log_tail()) == (None, False, "nothing")
     with engine:
@@ -66,9 +64,7 @@ def test_a_missing_file_is_told_before_anything_starts(tiny: TinyModel, tmp_path
         CpuEngine(tiny.base_gguf, adapters=[missing], log_file=tmp_path / "log"),
     ):
         pass
-    assert str(caught.value) == (
-        f"{missing} is missing: the CPU engine loads the base and its adapters as GGUF files."
-    )
+    assert str(caught.value) == (f"{missing} is missing: the CPU engine loads the base and its adapters as GGUF files.")
 
 
 def test_a_base_that_cannot_be_loaded_is_told_with_the_end_of_the_log(tmp_path: Path) -> None:
@@ -87,9 +83,7 @@ def test_a_base_that_cannot_be_loaded_is_told_with_the_end_of_the_log(tmp_path: 
 def test_an_engine_that_is_not_ready_in_time_is_stopped(tiny: TinyModel, tmp_path: Path) -> None:
     engine = CpuEngine(tiny.base_gguf, log_file=tmp_path / "log", start_timeout_s=0.0)
     with (
-        pytest.raises(
-            UpstreamError, match=r"^The CPU engine was not ready after 0 s\. Its log .* ends with: "
-        ),
+        pytest.raises(UpstreamError, match=r"^The CPU engine was not ready after 0 s\. Its log .* ends with: "),
         engine,
     ):
         pass

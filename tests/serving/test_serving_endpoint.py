@@ -86,9 +86,7 @@ def models(tiny: TinyModel) -> list[ServedModel]:
 
 
 @pytest.fixture(scope="module")
-def _endpoint(
-    tiny: TinyModel, models: list[ServedModel], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+def _endpoint(tiny: TinyModel, models: list[ServedModel], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     calls: list[Call] = []
     log_file = tmp_path_factory.mktemp("endpoint") / "engine.log"
     with running_endpoint(
@@ -633,9 +631,7 @@ def test_nothing_to_serve_a_foreign_host_and_a_taken_port_are_told(
         assert message(models, host=host).startswith(f"Host {host!r} is not this machine's own (127.0.0.1).")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert message(models, host="localhost", port=port).startswith(
-            f"localhost:{port} cannot be listened on ("
-        )
+        assert message(models, host="localhost", port=port).startswith(f"localhost:{port} cannot be listened on (")
     assert message(models, port=70000) == (
         "Port 70000 does not exist; choose one from 1 to 65535, or 0 for any that is free."
     )
@@ -650,9 +646,7 @@ def test_an_ipv6_loopback_address_is_written_in_brackets() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serving_ends_in_good_order_when_told(
-    number: signal.Signals, tiny: TinyModel, tmp_path: Path
-) -> None:
+def test_serving_ends_in_good_order_when_told(number: signal.Signals, tiny: TinyModel, tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from pathlib import Path\n"

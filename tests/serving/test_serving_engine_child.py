@@ -78,6 +78,4 @@ def test_a_build_without_llguidance_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(SETTINGS) + "\n"))
     with pytest.raises(SystemExit) as caught:
         _engine_child.main()
-    assert caught.value.code == (
-        "this build of xllamacpp lacks llguidance; install the wheel of the package registry"
-    )
+    assert caught.value.code == ("this build of xllamacpp lacks llguidance; install the wheel of the package registry")

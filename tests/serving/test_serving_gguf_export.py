@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     from tests.serving.conftest import SaveAdapter, TinyModel
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*is_gradient_checkpointing:FutureWarning"
-)  # peft asks for it
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks for it
 
 MESSAGES = [
     {"role": "system", "content": "Name the topic of the customer's message."},
@@ -73,9 +71,7 @@ def engine_log_probabilities(
     return values
 
 
-def assert_same(
-    post: Callable[..., Any], engine: CpuEngine, adapter: Path | None, reference: TorchModel
-) -> list[int]:
+def assert_same(post: Callable[..., Any], engine: CpuEngine, adapter: Path | None, reference: TorchModel) -> list[int]:
     """Every token has the same log-probability at each of the first greedy steps. Returns these."""
     rendered = post(engine, "/apply-template", {"messages": MESSAGES})["prompt"]
     assert rendered == reference.prompt()
@@ -163,9 +159,7 @@ def test_an_adapter_file_says_what_it_is(tiny: TinyModel) -> None:
     assert fields["general.architecture"].contents() == "llama"
 
 
-def test_exporting_twice_gives_the_same_bytes_and_leaves_nothing_else(
-    tiny: TinyModel, tmp_path: Path
-) -> None:
+def test_exporting_twice_gives_the_same_bytes_and_leaves_nothing_else(tiny: TinyModel, tmp_path: Path) -> None:
     target = tmp_path / "base.gguf"
     assert export_base(tiny.folder, target).read_bytes() == tiny.base_gguf.read_bytes()
     assert export_base(tiny.folder, target).read_bytes() == tiny.base_gguf.read_bytes()
@@ -256,9 +250,7 @@ def test_a_stored_copy_of_tied_embeddings_is_left_out(tiny: TinyModel, tmp_path:
     assert export_base(base, tmp_path / "base.gguf").read_bytes() == tiny.base_gguf.read_bytes()
 
 
-def test_weights_that_are_missing_damaged_or_of_another_kind_are_told(
-    tiny: TinyModel, tmp_path: Path
-) -> None:
+def test_weights_that_are_missing_damaged_or_of_another_kind_are_told(tiny: TinyModel, tmp_path: Path) -> None:
     base = shutil.copytree(tiny.folder, tmp_path / "base")
     file = base / "model.safetensors"
     whole = file.read_bytes()
@@ -295,9 +287,7 @@ def test_an_adapter_with_half_a_factor_or_something_else_is_told(tiny: TinyModel
         f"{file}: module 'model.layers.0.self_attn.q_proj' lacks one of its two LoRA factors; it is damaged."
     )
     save_file({f"{module}.lora_magnitude_vector": torch.zeros(4)}, file)
-    assert (
-        message() == f"{file}: tensor '{module}.lora_magnitude_vector' is no LoRA factor of a linear layer."
-    )
+    assert message() == f"{file}: tensor '{module}.lora_magnitude_vector' is no LoRA factor of a linear layer."
     save_file({}, file)
     assert message() == f"{file}: it holds no LoRA factors."
     (folder / "adapter_config.json").write_text("[]", encoding="utf-8")

@@ -18,9 +18,7 @@ def test_migrations_make_exactly_the_tables_of_the_schema(state: Engine) -> None
     found = inspect(state)
     for table in METADATA.sorted_tables:
         assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys())
-        assert found.get_pk_constraint(table.name)["constrained_columns"] == [
-            c.name for c in table.primary_key
-        ]
+        assert found.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
 
 
 def test_opening_again_changes_nothing(state_url: str) -> None:

@@ -41,19 +41,13 @@ def test_rows_of_one_template_with_different_content_stay_apart(template: str) -
 
 
 def test_texts_with_different_numbers_stay_apart() -> None:
-    rows = [
-        f"I was charged {amount} EUR by the same shop on 12/10 and I want it back" for amount in (49, 82, 97)
-    ]
+    rows = [f"I was charged {amount} EUR by the same shop on 12/10 and I want it back" for amount in (49, 82, 97)]
     assert group_near_duplicates(rows) == [0, 1, 2]
 
 
 def test_a_row_of_a_template_that_was_sent_again_is_still_found() -> None:
-    rows = [
-        f"I was charged twice by {shop} in {city} and I want it back" for shop in SHOPS for city in CITIES
-    ]
-    assert (
-        group_near_duplicates([*rows, "i was charged twice by Ikea, in Oslo, and I want it back!"])[-1] == 21
-    )
+    rows = [f"I was charged twice by {shop} in {city} and I want it back" for shop in SHOPS for city in CITIES]
+    assert group_near_duplicates([*rows, "i was charged twice by Ikea, in Oslo, and I want it back!"])[-1] == 21
 
 
 def test_short_texts_are_grouped_only_when_their_words_are_equal() -> None:
@@ -81,9 +75,7 @@ def test_ten_thousand_rows_take_a_few_seconds() -> None:
     assert sum(groups[5000 + row] == groups[row] for row in range(5000)) > 4900
 
 
-@given(
-    st.lists(st.sampled_from([MESSAGE, MESSAGE + " now", "card lost", "one two three four five six", "x"]))
-)
+@given(st.lists(st.sampled_from([MESSAGE, MESSAGE + " now", "card lost", "one two three four five six", "x"])))
 def test_a_group_is_named_after_its_first_text_and_equal_texts_share_it(texts: list[str]) -> None:
     groups = group_near_duplicates(texts)
     assert all(groups[group] == group <= index for index, group in enumerate(groups))

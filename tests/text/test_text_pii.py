@@ -111,9 +111,7 @@ def test_amounts_dates_and_order_numbers_stay(text: str) -> None:
     st.sampled_from(["{:,.2f} EUR on {}", "EUR {:,.2f}, {}", "{:.2f}€ ({})"]),
     st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%d/%m", "%d.%m."]),
 )
-def test_no_amount_and_no_date_is_ever_masked(
-    amount: object, day: object, shape: str, date_shape: str
-) -> None:
+def test_no_amount_and_no_date_is_ever_masked(amount: object, day: object, shape: str, date_shape: str) -> None:
     english = shape.format(amount, day.strftime(date_shape))  # type: ignore[attr-defined]  # a date
     german = english.replace(",", "_").replace(".", ",").replace("_", ".")
     assert find_pii(english) == []
@@ -146,9 +144,7 @@ def test_a_placeholder_that_the_text_holds_already_is_not_given_again() -> None:
 
 def test_a_known_value_keeps_its_placeholder_when_it_is_spelled_differently() -> None:
     known = mask_pii("DE89 3704 0044 0532 0130 00 and Anna@B.de").mapping
-    again = mask_pii(
-        '{"iban": "DE89370400440532013000", "mail": "anna@b.de", "other": "x@y.de"}', known=known
-    )
+    again = mask_pii('{"iban": "DE89370400440532013000", "mail": "anna@b.de", "other": "x@y.de"}', known=known)
     assert again.text == '{"iban": "[IBAN_1]", "mail": "[EMAIL_1]", "other": "[EMAIL_2]"}'
 
 

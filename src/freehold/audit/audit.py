@@ -84,9 +84,7 @@ def audit(
 
 def is_labelled_row(call: Call) -> bool:
     """Brought with a label and never sent to a model: no answer, no status, no tokens of output."""
-    return (
-        not call.was_answered and call.status is None and call.error_type is None and not call.output_tokens
-    )
+    return not call.was_answered and call.status is None and call.error_type is None and not call.output_tokens
 
 
 def _count(tally: Tally, call: Call, pricing: _Pricing) -> None:
@@ -141,9 +139,7 @@ class _Pricing:
         if self.undated:
             lines.add(f"{self.undated} calls without a time are priced as of {self.undated_as_of}.")
         if self.other_tier:
-            lines.add(
-                f"{self.other_tier} calls of a batch, flex or priority tier are priced at the list price."
-            )
+            lines.add(f"{self.other_tier} calls of a batch, flex or priority tier are priced at the list price.")
         return tuple(sorted(lines))
 
     def _price(self, model: str, day: date) -> Price | None:

@@ -16,9 +16,7 @@ CHARACTERS_PER_TOKEN = 4.0
 """Of European languages under the usual tokenizers; an assumption that the caller must name."""
 
 
-def estimated_workload(
-    calls: Iterable[Call], outputs: Iterable[str], *, queries_per_month: float
-) -> Workload:
+def estimated_workload(calls: Iterable[Call], outputs: Iterable[str], *, queries_per_month: float) -> Workload:
     """A workload whose tokens are guessed: characters of requests and of answers, divided by four.
 
     Args:

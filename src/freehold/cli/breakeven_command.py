@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 @click.argument("task", required=False)
 @volume_option
 @click.option("--input-tokens", type=click.FloatRange(min=0, min_open=True), help="Per call, without a TASK.")
-@click.option(
-    "--output-tokens", type=click.FloatRange(min=0, min_open=True), help="Per call, without a TASK."
-)
+@click.option("--output-tokens", type=click.FloatRange(min=0, min_open=True), help="Per call, without a TASK.")
 @rent_option
 @own_option
 @hosted_option
@@ -66,9 +64,7 @@ def command(
         from freehold.cli.session import open_session
 
         if input_tokens or output_tokens:
-            raise click.UsageError(
-                "--input-tokens and --output-tokens describe calls without a TASK; leave one out."
-            )
+            raise click.UsageError("--input-tokens and --output-tokens describe calls without a TASK; leave one out.")
         record, _ = task_costs(open_session(), task, question)
         next_step = f"freehold dataset build {task}"
     else:
@@ -78,9 +74,7 @@ def command(
             raise click.UsageError(
                 "Name a TASK, or all of --queries-per-month, --input-tokens, --output-tokens and --rent."
             )
-        workload = Workload(
-            queries_per_month=queries_per_month, input_tokens=input_tokens, output_tokens=output_tokens
-        )
+        workload = Workload(queries_per_month=queries_per_month, input_tokens=input_tokens, output_tokens=output_tokens)
         record = typed_cost(workload, question, aliases={})
         next_step = "freehold import logs.jsonl --task TASK"
     show(record, breakeven_text(record), as_json=as_json, next_step=next_step)

@@ -144,9 +144,7 @@ def _estimate(session: Session, task: str, queries_per_month: float | None) -> W
             "Name the volume with --queries-per-month."
         )
     outputs = list(human_outputs(session.state, task)) or [
-        call.response["choices"][0]["message"]["content"]
-        for call in session.ledger.read(task)
-        if call.response
+        call.response["choices"][0]["message"]["content"] for call in session.ledger.read(task) if call.response
     ]
     return estimated_workload(session.ledger.read(task), outputs, queries_per_month=queries_per_month)
 

@@ -25,9 +25,7 @@ def command() -> None:
 @command.command("build")
 @click.argument("task")
 @click.option("--test-share", default=0.25, show_default=True, help="Latest share of time that is held out.")
-@click.option(
-    "--allow-rented-output", is_flag=True, help="Train on the rented model's answers too: read its terms."
-)
+@click.option("--allow-rented-output", is_flag=True, help="Train on the rented model's answers too: read its terms.")
 @json_option
 @quiet_option
 def build(task: str, test_share: float, allow_rented_output: bool, as_json: bool, quiet: bool) -> None:
@@ -93,17 +91,13 @@ def list_all(as_json: bool) -> None:
 
     names = list_datasets(open_session().state)
     record = {"schema": "freehold.datasets/1", "datasets": names}
-    show(
-        record, "\n".join(names) or "No dataset yet.", as_json=as_json, next_step="freehold dataset show NAME"
-    )
+    show(record, "\n".join(names) or "No dataset yet.", as_json=as_json, next_step="freehold dataset show NAME")
 
 
 @command.command("export")
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True
-)
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
 @json_option
 def export(name: str, file: Path, split: Split, as_json: bool) -> None:
     """Write a split as chat fine-tuning JSONL, as OpenAI, Together and TRL read it."""

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 @as_of_option
 @seed_option
 @click.option("--usd-per-error", type=click.FloatRange(min=0), help="What one wrong answer costs you.")
-@click.option(
-    "--verify", "to_verify", type=click.Path(path_type=Path), help="Recompute a verdict from its file."
-)
+@click.option("--verify", "to_verify", type=click.Path(path_type=Path), help="Recompute a verdict from its file.")
 @json_option
 @click.pass_context
 def command(
@@ -155,11 +153,7 @@ def write_report(
         steps=steps or (),
         title="Own or rent",
     )
-    name = (
-        written[0].file.with_suffix(".html")
-        if len(written) == 1
-        else session.workspace.decisions / "report.html"
-    )
+    name = written[0].file.with_suffix(".html") if len(written) == 1 else session.workspace.decisions / "report.html"
     unfinished = name.with_suffix(".writing")
     unfinished.write_text(page, encoding="utf-8")
     return unfinished.replace(name)

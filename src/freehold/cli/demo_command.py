@@ -22,16 +22,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Workspace of the demo.",
 )
-@click.option(
-    "--recipe", default="smollm2-135m-cpu", show_default=True, help="A shipped recipe, or a YAML file."
-)
+@click.option("--recipe", default="smollm2-135m-cpu", show_default=True, help="A shipped recipe, or a YAML file.")
 @click.option("--base", help="Another base model: a Hugging Face folder.")
 @click.option("--seed", default=0, show_default=True, help="Of intervals and simulations.")
 @json_option
 @quiet_option
-def command(
-    quick: bool, folder: Path, recipe: str, base: str | None, seed: int, as_json: bool, quiet: bool
-) -> None:
+def command(quick: bool, folder: Path, recipe: str, base: str | None, seed: int, as_json: bool, quiet: bool) -> None:
     """Walk the whole loop on the sample of an invented bank's support desk, in about ten minutes.
 
     A log goes in; it is audited and costed; a dataset is built from it and from what the desk corrected;
@@ -54,8 +50,6 @@ def command(
             click.echo(f"[{step.number}/{step.of}] {step.what} ({minutes})", err=True)
 
     with TerminalProgress(quiet=quiet) as progress:
-        demo = Demo(
-            folder, recipe=recipe, base=base, is_quick=quick, seed=seed, progress=progress, announce=announce
-        )
+        demo = Demo(folder, recipe=recipe, base=base, is_quick=quick, seed=seed, progress=progress, announce=announce)
         record = demo.walk()
     show(record, demo_text(record), as_json=as_json, next_step=f"open {record['report']}")

@@ -97,9 +97,7 @@ class Demo:
             session = self._open(sample)
             self._plan()
             self._take("base model", "fetching the base model", self._fetch_base)
-            self._take(
-                "import", "importing the log and the desk's corrections", self._import, session, sample
-            )
+            self._take("import", "importing the log and the desk's corrections", self._import, session, sample)
             audit = self._take("audit", "auditing the log", audit_of, session).as_record()
             costs = self._take("breakeven", "comparing renting with owning", self._costs, session)
             self._take("dataset", "building datasets", self._datasets, session)
@@ -216,9 +214,7 @@ class Demo:
                 dataset = read_dataset(session.workspace.datasets, task, engine=session.state)
                 question = read_examples(dataset, "test")[0].messages[-1].content
                 try:
-                    reply = client.chat.completions.create(
-                        model=task, messages=[{"role": "user", "content": question}]
-                    )
+                    reply = client.chat.completions.create(model=task, messages=[{"role": "user", "content": question}])
                 except OpenAIError as error:
                     raise UpstreamError(f"The endpoint did not answer for {task}: {error}") from error
                 answer = reply.choices[0].message.content or ""

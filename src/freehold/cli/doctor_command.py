@@ -34,7 +34,5 @@ def command(ctx: click.Context, as_json: bool) -> None:
         + (f"\n{'':28}{one.remedy}" if one.remedy and not one.ok else "")
         for one in findings
     ]
-    show(
-        record, "\n".join(lines), as_json=as_json, next_step="freehold demo" if ok else "mend what is MISSING"
-    )
+    show(record, "\n".join(lines), as_json=as_json, next_step="freehold demo" if ok else "mend what is MISSING")
     ctx.exit(0 if ok else 1)

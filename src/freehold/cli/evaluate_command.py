@@ -33,9 +33,7 @@ _CHARACTERS_PER_TOKEN_AT_LEAST = 2
     help="Recorded answers of a further contender: JSON lines with call_id and output. "
     "KIND is base, rent-tuned or hosted-open.",
 )
-@click.option(
-    "--base/--no-base", "with_base", default=True, show_default=True, help="Ask the untuned base too."
-)
+@click.option("--base/--no-base", "with_base", default=True, show_default=True, help="Ask the untuned base too.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the intervals.")
 @json_option
 @quiet_option
@@ -167,9 +165,7 @@ def _recorded(session: Session, option: str, examples: Sequence[Example]) -> Con
         rows[str(row.values["call_id"])] = row.values["output"]
         name = str(row.values.get("model", name))
     ids = {example.id for example in examples}
-    found = {
-        call.id: rows[reference] for reference, call in session.ledger.find(rows).items() if call.id in ids
-    }
+    found = {call.id: rows[reference] for reference, call in session.ledger.find(rows).items() if call.id in ids}
     if not found:
         raise InputError(f"{path}: none of its {len(rows)} answers belongs to a case of the test set.")
     answers = {

@@ -60,9 +60,7 @@ def command(
 
     session = open_session()
     with TerminalProgress(quiet=quiet) as progress:
-        result = import_into(
-            session, list(paths), task=task, is_test=split == "test", kind=kind, progress=progress
-        )
+        result = import_into(session, list(paths), task=task, is_test=split == "test", kind=kind, progress=progress)
     record = result.as_record() | {"rejects_file": _keep_rejects(session, result)}
     first = next(iter(sorted(result.tasks)), "TASK")
     step = f"freehold dataset build {first}" if split == "test" or result.human_words else "freehold audit"

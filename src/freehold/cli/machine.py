@@ -53,9 +53,7 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    return Finding(
-        "python", sys.version_info >= (3, 11), True, platform.python_version(), "Use Python 3.11 or newer."
-    )
+    return Finding("python", sys.version_info >= (3, 11), True, platform.python_version(), "Use Python 3.11 or newer.")
 
 
 def _cores() -> Finding:
@@ -94,9 +92,7 @@ def _package(name: str) -> Finding:
 
 def _gpu() -> Finding:
     found = shutil.which("nvidia-smi") is not None
-    return Finding(
-        "gpu", found, False, "NVIDIA driver found" if found else "none: small models are tuned on the CPU"
-    )
+    return Finding("gpu", found, False, "NVIDIA driver found" if found else "none: small models are tuned on the CPU")
 
 
 def _base_models() -> Finding:

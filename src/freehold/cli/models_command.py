@@ -52,9 +52,7 @@ def show_one(model: str, as_json: bool) -> None:
         "folder": str(folder),
         "files_verified": True,
     }
-    lines = [
-        f"{key:<14} {value}" for key, value in record.items() if key not in {"schema", "recipe", "files"}
-    ]
+    lines = [f"{key:<14} {value}" for key, value in record.items() if key not in {"schema", "recipe", "files"}]
     show(record, "\n".join(lines), as_json=as_json, next_step=f"freehold serve {found.task}")
 
 

@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
 @click.command("serve")
 @click.argument("tasks", nargs=-1)
-@click.option(
-    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
-)
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads of the engine; default: fitting the machine."
-)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine; default: fitting the machine.")
 def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
     """Serve the champions of TASKS (default: of all tasks) behind an OpenAI-compatible endpoint.
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.command("tune")
 @click.argument("task")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--recipe", default="smollm2-135m-cpu", show_default=True, help="A shipped recipe, or a YAML file."
-)
+@click.option("--recipe", default="smollm2-135m-cpu", show_default=True, help="A shipped recipe, or a YAML file.")
 @click.option("--dataset", "dataset_name", help="Dataset id; default: the latest of TASK.")
 @json_option
 @quiet_option
@@ -105,9 +103,7 @@ def tune_task(
         },
     )
     if not any("champion" in one.aliases for one in list_models(session.state, task=task)):
-        model = set_alias(
-            session.state, task=task, alias="champion", model_id=model.id, reason="first of its task"
-        )
+        model = set_alias(session.state, task=task, alias="champion", model_id=model.id, reason="first of its task")
     return model
 
 

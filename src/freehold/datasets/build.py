@@ -53,9 +53,7 @@ def build_dataset(
         InputError: there is too little to train on or to test with, or the folder cannot be written.
     """
     if not task.name or task.name[0] == "." or "/" in task.name or "\0" in task.name:
-        raise InputError(
-            f"Task {task.name!r} cannot name a folder. Rename it without '/' and without a leading dot."
-        )
+        raise InputError(f"Task {task.name!r} cannot name a folder. Rename it without '/' and without a leading dot.")
     known = _known_sides(engine, task)
     words = read_human_words(engine, task.name)
     rows = [replace(row, reason=_reason(row, policy)) for row in read_rows(task, calls, words, progress)]
@@ -83,9 +81,7 @@ def build_dataset(
 
 def _check_rows(task: Task, rows: Sequence[Row]) -> None:
     if not rows:
-        raise InputError(
-            f"Task {task.name!r} has no rows. Bring some: freehold import FILE --task {task.name}"
-        )
+        raise InputError(f"Task {task.name!r} has no rows. Bring some: freehold import FILE --task {task.name}")
     if not any(row.is_human for row in rows):
         raise InputError(
             f"None of the {len(rows)} rows of task {task.name!r} has a human's word, so nothing may train "
@@ -118,9 +114,7 @@ def _group(rows: Sequence[Row]) -> dict[str, str]:
 
 def _known_sides(engine: Engine, task: Task) -> dict[str, str]:
     with engine.connect() as connection:
-        found = connection.execute(
-            select(SPLITS.c.fingerprint, SPLITS.c.split).where(SPLITS.c.task == task.name)
-        )
+        found = connection.execute(select(SPLITS.c.fingerprint, SPLITS.c.split).where(SPLITS.c.task == task.name))
         return {row.fingerprint: row.split for row in found}
 
 
@@ -140,9 +134,7 @@ def _copies(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return copies
 
 
-def _decide(
-    rows: Sequence[Row], group_of: Mapping[str, str], known: Mapping[str, str], policy: Policy
-) -> Sides:
+def _decide(rows: Sequence[Row], group_of: Mapping[str, str], known: Mapping[str, str], policy: Policy) -> Sides:
     texts = [
         Text(
             fingerprint=fingerprint,
@@ -200,9 +192,7 @@ def _example(task: Task, row: Row, split: Split, group: str) -> Example:
 def _check_sides(build: Build) -> None:
     task = build.task
     sizes = Counter(example.split for example in build.examples)
-    lost = ", ".join(
-        f"{count} {reason}" for reason, count in sorted(Counter(build.excluded.values()).items())
-    )
+    lost = ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(build.excluded.values()).items()))
     if not sizes["test"]:
         cause = (
             "every row of the imported test set was left out"

@@ -30,11 +30,7 @@ def export_examples(dataset: Dataset, split: Split, path: Path) -> int:
     """
     lines = [
         json.dumps(
-            {
-                "messages": [
-                    turn.as_dict() for turn in (*example.messages, Message("assistant", example.target))
-                ]
-            },
+            {"messages": [turn.as_dict() for turn in (*example.messages, Message("assistant", example.target))]},
             ensure_ascii=False,
         )
         for example in read_examples(dataset, split)

@@ -51,9 +51,7 @@ def files_of(build: Build) -> dict[str, str]:
         f"{split}.jsonl": _lines(example.as_dict() for example in build.examples if example.split == split)
         for split in SPLITS
     }
-    files["excluded.jsonl"] = _lines(
-        {"id": call, "reason": reason} for call, reason in build.excluded.items()
-    )
+    files["excluded.jsonl"] = _lines({"id": call, "reason": reason} for call, reason in build.excluded.items())
     return files
 
 
@@ -102,9 +100,7 @@ def _test_from(examples: Sequence[Example]) -> str | None:
 
 def _count_by_split(examples: Sequence[Example], attribute: str) -> dict[str, dict[str, int]]:
     return {
-        split: dict(
-            sorted(Counter(getattr(each, attribute) for each in examples if each.split == split).items())
-        )
+        split: dict(sorted(Counter(getattr(each, attribute) for each in examples if each.split == split).items()))
         for split in SPLITS
     }
 
@@ -134,6 +130,4 @@ def _contradictions(build: Build) -> list[list[str]]:
 
 def _row_hash(row: Row) -> str:
     """Hash of the masked row: the input, the answer and who gave it."""
-    return content_hash(
-        [[turn.as_dict() for turn in row.turns], row.target, row.provenance, row.rented_output]
-    )
+    return content_hash([[turn.as_dict() for turn in row.turns], row.target, row.provenance, row.rented_output])

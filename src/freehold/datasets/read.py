@@ -48,8 +48,7 @@ def read_dataset(folder: Path, name: str, *, engine: Engine) -> Dataset:
     if name not in known and not of_task:
         choice = f"There are: {', '.join(known)}." if known else "None has been built."
         raise InputError(
-            f"No dataset or task with a dataset is named {name!r}. {choice} "
-            "Build one: freehold dataset build TASK"
+            f"No dataset or task with a dataset is named {name!r}. {choice} Build one: freehold dataset build TASK"
         )
     found = folder / (name if name in known else of_task[0])
     manifest = _read_manifest(found)

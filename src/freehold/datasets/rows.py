@@ -83,9 +83,7 @@ def read_human_words(engine: Engine, task: str) -> dict[str, list[HumanWord]]:
     """What humans said about the calls of a task, by call id."""
     words: defaultdict[str, list[HumanWord]] = defaultdict(list)
     with engine.connect() as connection:
-        for row in connection.execute(
-            select(CORRECTIONS).where(CORRECTIONS.c.task == task).order_by(CORRECTIONS.c.id)
-        ):
+        for row in connection.execute(select(CORRECTIONS).where(CORRECTIONS.c.task == task).order_by(CORRECTIONS.c.id)):
             words[row.call_id].append(
                 HumanWord(
                     kind=row.kind,

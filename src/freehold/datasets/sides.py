@@ -59,9 +59,7 @@ def decide_sides(
     """
     humans = [text for text in texts if text.is_human]
     dated = [text.last_seen for text in humans if text.last_seen is not None]
-    split_by: SplitBy = (
-        "declared" if declared else "time" if len(dated) >= _DATED_SHARE * len(humans) else "hash"
-    )
+    split_by: SplitBy = "declared" if declared else "time" if len(dated) >= _DATED_SHARE * len(humans) else "hash"
     declared_groups = {group_of[fingerprint] for fingerprint in declared}
     known_by_group: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for fingerprint in group_of.keys() & known.keys():
@@ -83,15 +81,11 @@ def decide_sides(
         side |= _take_by_hash(fresh, "test", quota - _count(side, humans, "test"))
     rest = [text for text in humans if side.get(text.fingerprint, "train") in ("train", "validation")]
     fresh = {
-        group: members
-        for group, members in fresh.items()
-        if not all(text.fingerprint in side for text in members)
+        group: members for group, members in fresh.items() if not all(text.fingerprint in side for text in members)
     }
     wanted = round(policy.validation_share * len(rest)) - _count(side, rest, "validation")
     side |= _take_by_hash(fresh, "validation", wanted)
-    return Sides(
-        split_by=split_by, side={text.fingerprint: side.get(text.fingerprint, "train") for text in texts}
-    )
+    return Sides(split_by=split_by, side={text.fingerprint: side.get(text.fingerprint, "train") for text in texts})
 
 
 def _by_group(texts: Sequence[Text], group_of: Mapping[str, str]) -> dict[str, list[Text]]:
@@ -115,16 +109,12 @@ def _join(members: Sequence[Text], known: Mapping[str, str], split_by: SplitBy) 
         name = "validation" if "validation" in known.values() else "train"
         fits = {text.fingerprint for text in members if name == "train" or text.is_human}
         return {
-            text.fingerprint: name
-            if text.fingerprint in fits and known.get(text.fingerprint, name) == name
-            else "leak"
+            text.fingerprint: name if text.fingerprint in fits and known.get(text.fingerprint, name) == name else "leak"
             for text in members
         }
     if split_by == "declared":
         return {text.fingerprint: "held-out" for text in members}
-    tested_since = min(
-        (text.last_seen or "" for text in members if known.get(text.fingerprint) == "test"), default=""
-    )
+    tested_since = min((text.last_seen or "" for text in members if known.get(text.fingerprint) == "test"), default="")
     return {
         text.fingerprint: "test"
         if text.is_human

@@ -119,9 +119,7 @@ def register(
         ) from error
 
 
-def _remember_sides(
-    connection: Connection, task: str, known: Mapping[str, str], decided: Mapping[str, str]
-) -> None:
+def _remember_sides(connection: Connection, task: str, known: Mapping[str, str], decided: Mapping[str, str]) -> None:
     new = [
         {"task": task, "fingerprint": fingerprint, "split": side}
         for fingerprint, side in sorted(decided.items())
@@ -132,7 +130,5 @@ def _remember_sides(
     for fingerprint, side in sorted(decided.items()):
         if known.get(fingerprint, side) != side:  # imported as a test row after it had trained
             connection.execute(
-                update(SPLITS)
-                .where(SPLITS.c.task == task, SPLITS.c.fingerprint == fingerprint)
-                .values(split=side)
+                update(SPLITS).where(SPLITS.c.task == task, SPLITS.c.fingerprint == fingerprint).values(split=side)
             )

@@ -101,9 +101,7 @@ def _options(asked: Question, closed: Lines, simulated: Lines) -> tuple[Option, 
     found = [_rented("rent", rent_label, volume, closed.rent, _beside(simulated.rent, simulated.own))]
     if asked.hosted is not None:
         label = f"{asked.hosted.model} at {asked.hosted.provider}"
-        found.append(
-            _rented("rent-open", label, volume, closed.hosted, _beside(simulated.hosted, simulated.own))
-        )
+        found.append(_rented("rent-open", label, volume, closed.hosted, _beside(simulated.hosted, simulated.own)))
     if asked.own is not None and closed.own is not None and simulated.own is not None:
         plan = asked.own.label
         found.append(_option("own", plan, volume, closed.own.terms(volume), simulated.own.total(volume)))
@@ -195,8 +193,7 @@ def _breakeven(asked: Question, closed: Lines, simulated: Lines) -> Breakeven:
     reason: str | None = None
     if never > 0.0:
         reason = (
-            f"In {100 * never:.1f} % of the draws no volume pays: a full replica costs more than the tokens "
-            "it carries."
+            f"In {100 * never:.1f} % of the draws no volume pays: a full replica costs more than the tokens it carries."
         )
     return Breakeven(
         distribution=None if spread.p50 is None else spread,

@@ -227,9 +227,7 @@ def _free_bytes(model: ModelFacts, hardware: Hardware, gpus: int, weights: float
     return gpus * (USABLE_MEMORY * hardware.memory_gb - hardware.reserved_gb) * 1e9 - weights
 
 
-def _bound_by(
-    seconds: dict[str, float], *, is_kv_limited: bool
-) -> Literal["compute", "memory", "kv", "engine"]:
+def _bound_by(seconds: dict[str, float], *, is_kv_limited: bool) -> Literal["compute", "memory", "kv", "engine"]:
     """The largest share of the time; memory that is short of room for more requests is called kv."""
     if seconds["compute"] >= max(seconds["memory"], seconds["engine"]):
         return "compute"

@@ -44,9 +44,7 @@ class Option:
             "usd_per_query": number(self.usd_per_query),
             "closed_form_usd_per_month": number(self.closed_form_usd_per_month),
             "terms": [{"name": name, "usd_per_month": number(usd)} for name, usd in self.terms],
-            "own_breakeven_queries_per_month": None
-            if self.own_breakeven is None
-            else self.own_breakeven.as_record(),
+            "own_breakeven_queries_per_month": None if self.own_breakeven is None else self.own_breakeven.as_record(),
         }
 
 
@@ -87,9 +85,7 @@ class Comparison:
             "queries_per_month": number(self.asked.workload.queries_per_month),
             "options": [option.as_record() for option in self.options],
             "probability_own_is_cheapest": number(self.probability_own_is_cheapest),
-            "breakeven_queries_per_month": None
-            if found.distribution is None
-            else found.distribution.as_record(),
+            "breakeven_queries_per_month": None if found.distribution is None else found.distribution.as_record(),
             "breakeven_reason": found.reason,
             "breakeven_closed_form": {"first": number(found.first), "always": number(found.always)},
             "waterfall": [step.as_record() for step in self.steps],

@@ -186,14 +186,10 @@ def _assumption(name: str, row: _AssumptionRow) -> Assumption:
     )
 
 
-def _table(
-    file: str, door: TypeAdapter[dict[str, T]], *, defaults: Mapping[str, float] | None = None
-) -> dict[str, T]:
+def _table(file: str, door: TypeAdapter[dict[str, T]], *, defaults: Mapping[str, float] | None = None) -> dict[str, T]:
     """Rows of a YAML mapping, each with its key as name."""
     raw = _read(file)
-    return door.validate_python(
-        {name: {**(defaults or {}), "name": name, **row} for name, row in raw.items()}
-    )
+    return door.validate_python({name: {**(defaults or {}), "name": name, **row} for name, row in raw.items()})
 
 
 def _read(file: str) -> Any:  # Any: pydantic checks at once what YAML holds

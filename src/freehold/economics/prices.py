@@ -120,8 +120,7 @@ class Price:
             "tariff": self.tariff,
             **_rates_record(self.rates),
             "tiers": [
-                {"above_input_tokens": tier.above_input_tokens, **_rates_record(tier.rates)}
-                for tier in self.tiers
+                {"above_input_tokens": tier.above_input_tokens, **_rates_record(tier.rates)} for tier in self.tiers
             ],
             "source": self.source,
             "catalogue": self.catalogue,
@@ -157,9 +156,7 @@ def price_of(model: str, as_of: date, *, aliases: Mapping[str, str]) -> Price | 
         provider=provider.id,
         catalogue_model=entry.id,
         rates=_rates(values, above=None),
-        tiers=tuple(
-            Tier(above_input_tokens=start, rates=_rates(values, above=start)) for start in _starts(values)
-        ),
+        tiers=tuple(Tier(above_input_tokens=start, rates=_rates(values, above=start)) for start in _starts(values)),
         as_of=as_of,
         valid_from=valid_from,
         source=(provider.pricing_urls or [catalogue_version()])[0],

@@ -94,9 +94,7 @@ def crossings(own: CostLine, rent_usd_per_query: FloatArray) -> Crossings:
     return Crossings(first=first, always=always)
 
 
-def rented_usd_per_query(
-    workload: Workload, price: Price, values: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
+def rented_usd_per_query(workload: Workload, price: Price, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Terms of one rented query at the mean call: billed money (Decimal) becomes simulated (float).
 
     The tier follows from the mean input; a log that is priced call by call knows better.
@@ -113,9 +111,7 @@ def rented_usd_per_query(
     read = given if rates.cache_read_usd_per_mtok is None else float(rates.cache_read_usd_per_mtok)
     written = given if rates.cache_write_usd_per_mtok is None else float(rates.cache_write_usd_per_mtok)
     plain_share = 1.0 - workload.cached_share - workload.cache_write_share
-    factor = (1.0 - workload.batchable_share * values["batch_discount"]) * _level(
-        values["rent_drift_per_year"], values
-    )
+    factor = (1.0 - workload.batchable_share * values["batch_discount"]) * _level(values["rent_drift_per_year"], values)
     mtok_in, mtok_out = workload.input_tokens / MTOK, workload.output_tokens / MTOK
     return {
         "input tokens": mtok_in * plain_share * given * factor,
@@ -172,9 +168,7 @@ def setup_usd(devices: int, values: Mapping[str, FloatArray]) -> FloatArray:
 
 def annuity_months(values: Mapping[str, FloatArray]) -> FloatArray:
     """Present value of one dollar a month over the horizon, the first one today."""
-    return _geometric_sum(
-        -np.log1p(values["discount_rate_per_year"]) / MONTHS_PER_YEAR, values["horizon_months"]
-    )
+    return _geometric_sum(-np.log1p(values["discount_rate_per_year"]) / MONTHS_PER_YEAR, values["horizon_months"])
 
 
 def total_of(terms: Mapping[str, FloatArray]) -> FloatArray:

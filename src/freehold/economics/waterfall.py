@@ -69,9 +69,7 @@ class Step:
         }
 
 
-def waterfall(
-    asked: Question, typical: Mapping[str, FloatArray], drawn: Mapping[str, FloatArray]
-) -> tuple[Step, ...]:
+def waterfall(asked: Question, typical: Mapping[str, FloatArray], drawn: Mapping[str, FloatArray]) -> tuple[Step, ...]:
     """The steps, or none where there is no plan to own or no rented price to compare it with."""
     steps: list[Step] = []
     restored: set[str] = set()

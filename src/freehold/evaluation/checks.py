@@ -31,9 +31,7 @@ def check_cases(task: Task, scorer: Scorer, examples: Sequence[Example], train: 
     rebuild = f"Build the dataset again: freehold dataset build {task.name}"
     for what, rows in (("test", examples), ("training", train)):
         if not rows:
-            raise InputError(
-                f"Task {task.name!r} has no {what} cases. Import labelled rows, then build its dataset."
-            )
+            raise InputError(f"Task {task.name!r} has no {what} cases. Import labelled rows, then build its dataset.")
         bad = [row.id for row in rows if not scorer.is_target(row.target)]
         if bad:
             wanted = "a JSON object" if task.kind == "extraction" else "a text that is not blank"
@@ -73,17 +71,13 @@ def check_basis(basis: Basis) -> None:
         InputError: one is out of range.
     """
     if not 0 < basis.margin < 1:
-        raise InputError(
-            f"The margin is {basis.margin * 100:g} points; it must lie between 0 and 100 (2 is usual)."
-        )
+        raise InputError(f"The margin is {basis.margin * 100:g} points; it must lie between 0 and 100 (2 is usual).")
     if not 0.5 <= basis.confidence < 1:
         raise InputError(
             f"The confidence is {basis.confidence!r}; it must be at least 0.5 and below 1 (0.95 is usual)."
         )
     if basis.tasks_compared < 1:
-        raise InputError(
-            f"The number of tasks judged together is {basis.tasks_compared!r}; it must be 1 or more."
-        )
+        raise InputError(f"The number of tasks judged together is {basis.tasks_compared!r}; it must be 1 or more.")
     if basis.seed < 0:
         raise InputError(f"The seed is {basis.seed!r}; it must be 0 or more.")
 
@@ -113,8 +107,7 @@ def warnings_about(
     warnings = []
     if len(examples) < FEWEST_CASES:
         warnings.append(
-            f"There are only {len(examples)} test cases; with fewer than {FEWEST_CASES} nothing can be "
-            "decided."
+            f"There are only {len(examples)} test cases; with fewer than {FEWEST_CASES} nothing can be decided."
         )
     if task.kind == "classification":
         known = {row.target.strip() for row in train}
@@ -125,9 +118,7 @@ def warnings_about(
             )
     models = {row.rented_model for row in examples if row.rented_output is not None}
     if len(models) > 1:
-        warnings.append(
-            f"The recorded answers come from {len(models)} rented models, which count as one here."
-        )
+        warnings.append(f"The recorded answers come from {len(models)} rented models, which count as one here.")
     for each in scored:
         if len(each.answers) < len(examples):
             warnings.append(

@@ -29,9 +29,7 @@ class Basis:
 def compare(candidate: str, against: str, differences: Sequence[float], basis: Basis) -> Comparison:
     """Judge paired differences (candidate minus the other one, at least one case)."""
     confidence = bonferroni(basis.confidence, basis.tasks_compared)
-    interval = difference_interval(
-        differences, is_binary=basis.is_binary, confidence=confidence, seed=basis.seed
-    )
+    interval = difference_interval(differences, is_binary=basis.is_binary, confidence=confidence, seed=basis.seed)
     return Comparison(
         candidate=candidate,
         against=against,

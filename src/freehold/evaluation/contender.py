@@ -39,9 +39,7 @@ def recorded_rented(examples: Sequence[Example]) -> Contender | None:
     It is named after the model when the log names exactly one.
     """
     answers = {
-        example.id: Answer(text=example.rented_output)
-        for example in examples
-        if example.rented_output is not None
+        example.id: Answer(text=example.rented_output) for example in examples if example.rented_output is not None
     }
     if not answers:
         return None
@@ -66,14 +64,8 @@ def answers_of(
     """
     if contender.model is None:
         if contender.answers is None:
-            raise InputError(
-                f"Contender {contender.name!r} has neither a model nor recorded answers; give it one."
-            )
-        return {
-            example.id: contender.answers[example.id]
-            for example in examples
-            if example.id in contender.answers
-        }
+            raise InputError(f"Contender {contender.name!r} has neither a model nor recorded answers; give it one.")
+        return {example.id: contender.answers[example.id] for example in examples if example.id in contender.answers}
     given = contender.model.answer(
         [example.messages for example in examples],
         constraint=task.constraint,
@@ -81,9 +73,7 @@ def answers_of(
         progress=progress,
     )
     if len(given) != len(examples):
-        raise UpstreamError(
-            f"{contender.name}: {len(given)} answers came back to {len(examples)} conversations."
-        )
+        raise UpstreamError(f"{contender.name}: {len(given)} answers came back to {len(examples)} conversations.")
     return {example.id: answer for example, answer in zip(examples, given, strict=True)}
 
 

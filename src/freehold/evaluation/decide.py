@@ -107,6 +107,5 @@ def _verdicts_by_volume(
         other = read_cost(record)
         verdicts.setdefault(other.queries_per_month, judge(evaluation, other, inputs.policy).verdict)
     return tuple(
-        VerdictAtVolume(queries_per_month=volume, verdict=verdict)
-        for volume, verdict in sorted(verdicts.items())
+        VerdictAtVolume(queries_per_month=volume, verdict=verdict) for volume, verdict in sorted(verdicts.items())
     )

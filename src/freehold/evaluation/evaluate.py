@@ -205,9 +205,7 @@ def _cascade(
     if not test:
         return None, "A cascade needs an own model that states its confidence."
     rented_there = rented if rented.model is not None else _with_recordings(rented, validation)
-    answered = [
-        each for each in validation if rented_there.answers is None or each.id in rented_there.answers
-    ]
+    answered = [each for each in validation if rented_there.answers is None or each.id in rented_there.answers]
     scored = [asking.score(each, answered) for each in (own, rented_there)] if answered else []
     there = paired_cases(_cases(answered, scored), own.name, rented.name) if scored else []
     if not there:

@@ -138,9 +138,7 @@ def score_interval(scores: Sequence[float], *, is_binary: bool, confidence: floa
     return bootstrap_mean(values, confidence=confidence, seed=seed, lowest=0.0, highest=1.0)
 
 
-def difference_interval(
-    differences: Sequence[float], *, is_binary: bool, confidence: float, seed: int
-) -> Interval:
+def difference_interval(differences: Sequence[float], *, is_binary: bool, confidence: float, seed: int) -> Interval:
     """Interval of the mean of paired differences (candidate minus the other one, case by case)."""
     if is_binary:
         wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)

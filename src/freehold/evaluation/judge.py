@@ -104,9 +104,7 @@ def judge(evaluation: Evaluation, cost: Cost, policy: Policy) -> Judgement:
             return _undecided(each, cost, alternatives)
     own = next((each for each in alternatives if each.option == "own"), None)
     if own is not None and own.cost != "dearer":
-        detail = MeasurementDetail(
-            subject="own", cases_now=own.comparison.n, gap_points=gap_points(own.comparison)
-        )
+        detail = MeasurementDetail(subject="own", cases_now=own.comparison.n, gap_points=gap_points(own.comparison))
         return Judgement(
             verdict="stay-renting", alternatives=alternatives, next_measurement="better-model", detail=detail
         )
@@ -155,9 +153,7 @@ def _alternative(option: Option, comparison: Comparison, cost: Cost, policy: Pol
         standing = "cheaper"
     elif chance <= 1 - policy.cost_certainty:
         standing = "dearer"
-    return Alternative(
-        option=option, comparison=comparison, quality=quality, cost=standing, chance_cheaper=chance
-    )
+    return Alternative(option=option, comparison=comparison, quality=quality, cost=standing, chance_cheaper=chance)
 
 
 def _missing_measurement(
@@ -176,21 +172,13 @@ def _missing_measurement(
     planned = cases_before_looking(own[0].value, margin=evaluation.margin, confidence=evaluation.confidence)
     if compared is None:
         detail = MeasurementDetail(subject="rent", cases=planned, cases_now=0)
-        return Judgement(
-            verdict="undecided", alternatives=(), next_measurement="rented-answers", detail=detail
-        )
+        return Judgement(verdict="undecided", alternatives=(), next_measurement="rented-answers", detail=detail)
     if compared.n < policy.min_test_cases:
         needed = compared.cases_needed if compared.cases_needed is not None else planned
-        detail = MeasurementDetail(
-            subject="own", cases=max(needed, policy.min_test_cases), cases_now=compared.n
-        )
+        detail = MeasurementDetail(subject="own", cases=max(needed, policy.min_test_cases), cases_now=compared.n)
         # Enough cases may be there and only the rented model's answers to them be wanting.
-        wanting: NextMeasurement = (
-            "more-test-cases" if evaluation.n < policy.min_test_cases else "rented-answers"
-        )
-        return Judgement(
-            verdict="undecided", alternatives=tuple(alternatives), next_measurement=wanting, detail=detail
-        )
+        wanting: NextMeasurement = "more-test-cases" if evaluation.n < policy.min_test_cases else "rented-answers"
+        return Judgement(verdict="undecided", alternatives=tuple(alternatives), next_measurement=wanting, detail=detail)
     return None
 
 
@@ -199,9 +187,7 @@ def _owning_might_suffice(chosen: Alternative, alternatives: tuple[Alternative, 
     own = alternatives[0]
     detail = None
     if chosen.option == "hybrid" and own.quality == "open" and own.comparison.cases_needed is not None:
-        detail = MeasurementDetail(
-            subject="own", cases=own.comparison.cases_needed, cases_now=own.comparison.n
-        )
+        detail = MeasurementDetail(subject="own", cases=own.comparison.cases_needed, cases_now=own.comparison.n)
     return Judgement(
         verdict=chosen.option,
         alternatives=alternatives,

@@ -55,8 +55,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path}: the key cannot be read ({error.strerror}). Give the workspace.key.pub of whoever "
-            "signed."
+            f"{path}: the key cannot be read ({error.strerror}). Give the workspace.key.pub of whoever signed."
         ) from error
     if b"PRIVATE KEY" in content:
         return load_or_create_key(path).public_key()
@@ -85,7 +84,4 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _no_key(path: Path) -> str:
-    return (
-        f"{path}: this is no Ed25519 key in PEM form without a password. Put the right file there, or "
-        "remove it."
-    )
+    return f"{path}: this is no Ed25519 key in PEM form without a password. Put the right file there, or remove it."

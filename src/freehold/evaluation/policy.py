@@ -109,11 +109,7 @@ class Cost:
         if name == "own" and self.probability_own_is_cheapest is not None and not self._has_further_rivals():
             return self.probability_own_is_cheapest
         gap = rent.p50 - other.p50
-        sides = (
-            (rent.p50 - rent.p5, other.p95 - other.p50)
-            if gap > 0
-            else (rent.p95 - rent.p50, other.p50 - other.p5)
-        )
+        sides = (rent.p50 - rent.p5, other.p95 - other.p50) if gap > 0 else (rent.p95 - rent.p50, other.p50 - other.p5)
         spread = sqrt(sides[0] ** 2 + sides[1] ** 2) / _Z_P95
         if spread == 0:
             return 0.5 if gap == 0 else float(gap > 0)

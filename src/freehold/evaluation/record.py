@@ -68,9 +68,7 @@ def build_record(inputs: DecisionInputs, decision: Decision) -> dict[str, Any]: 
             "dataset": inputs.evaluation["dataset_sha256"],
         },
     }
-    record: dict[str, Any] = json.loads(
-        canonical_json({**body, "id": f"{decision.task}-{content_hash(body)[:12]}"})
-    )
+    record: dict[str, Any] = json.loads(canonical_json({**body, "id": f"{decision.task}-{content_hash(body)[:12]}"}))
     return record
 
 
@@ -120,8 +118,7 @@ def write_decision(inputs: DecisionInputs, folder: Path, key: Ed25519PrivateKey)
         write_atomically(signature_file, (canonical_json(signed) + "\n").encode("ascii"))
     except OSError as error:
         raise InputError(
-            f"{folder}: the decision cannot be written ({error.strerror}). Make room or permission, then "
-            "decide again."
+            f"{folder}: the decision cannot be written ({error.strerror}). Make room or permission, then decide again."
         ) from error
     return WrittenDecision(
         decision=decision,

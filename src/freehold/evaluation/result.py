@@ -188,6 +188,5 @@ def from_record(record: Mapping[str, Any]) -> Evaluation:  # Any: JSON
 def faults_of(error: ValidationError) -> str:
     """All faults that pydantic found, as one line without the values."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
-        for fault in error.errors()
+        f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}" for fault in error.errors()
     )

@@ -115,9 +115,7 @@ class FieldScorer:
         """Compare field by field; null, an empty string and a missing field are the same."""
         right, given = first_object(target) or {}, first_object(answer)
         if given is None:
-            return Score(
-                value=0.0, is_valid=False, is_exact=False, wrong_fields=tuple(sorted(self._fields(right)))
-            )
+            return Score(value=0.0, is_valid=False, is_exact=False, wrong_fields=tuple(sorted(self._fields(right))))
         fields = self._fields(right) | {name for name, value in given.items() if not _is_missing(value)}
         wrong = tuple(sorted(name for name in fields if not is_same_value(right.get(name), given.get(name))))
         return Score(

@@ -43,9 +43,7 @@ def _quality(alternative: Alternative, evaluation: Evaluation, policy: Policy) -
         finding = f"at least {policy.min_test_cases} cases are needed to judge"
     who = comparison.candidate
     if alternative.option == "hybrid" and evaluation.cascade is not None:
-        who = (
-            f"{evaluation.cascade.own} with {_percent(evaluation.cascade.escalated_share)} of cases escalated"
-        )
+        who = f"{evaluation.cascade.own} with {_percent(evaluation.cascade.escalated_share)} of cases escalated"
     return (
         f"Quality: on the same {comparison.n} cases {who} differs from {comparison.against} by "
         f"{_signed(comparison.difference)} points ({level * 100:g} % interval {_signed(comparison.ci_low)} "
@@ -59,10 +57,7 @@ def _cost(alternative: Alternative, cost: Cost, policy: Policy) -> str:
     if rent is None or other is None or alternative.chance_cheaper is None:
         unknown = [name for name, known in (("rent", rent), (alternative.option, other)) if known is None]
         why = f" ({cost.breakeven_reason.rstrip('.')})" if cost.breakeven_reason else ""
-        return (
-            start
-            + f"it is not known what {' and '.join(_NAMES[name].lower() for name in unknown)} costs{why}."
-        )
+        return start + f"it is not known what {' and '.join(_NAMES[name].lower() for name in unknown)} costs{why}."
     finding = {
         "cheaper": "it is cheaper",
         "dearer": "it is dearer",
@@ -98,10 +93,7 @@ def _conclusion(judgement: Judgement) -> str:  # noqa: PLR0911 -- one sentence p
         case "better-model":
             return "The difference lies so near to the margin that no practical number of cases settles it."
         case _:
-            return (
-                f"About {detail.cases:,} cases would probably settle the quality; there are "
-                f"{detail.cases_now:,}."
-            )
+            return f"About {detail.cases:,} cases would probably settle the quality; there are {detail.cases_now:,}."
 
 
 def changes_of(judgement: Judgement, cost: Cost, policy: Policy) -> tuple[str, ...]:
@@ -110,22 +102,16 @@ def changes_of(judgement: Judgement, cost: Cost, policy: Policy) -> tuple[str, .
     for each in judgement.alternatives:
         gap, name = gap_points(each.comparison), _NAMES[each.option]
         if each.quality == "good":
-            changes.append(
-                f"Quality: {name.lower()} stops being good enough if it loses {_points(-gap)} points."
-            )
+            changes.append(f"Quality: {name.lower()} stops being good enough if it loses {_points(-gap)} points.")
         elif gap > 0:
-            changes.append(
-                f"Quality: {name.lower()} would be shown good enough with {_points(gap)} points more."
-            )
+            changes.append(f"Quality: {name.lower()} would be shown good enough with {_points(gap)} points more.")
         if each.quality == "open" and each.comparison.cases_needed is not None:
             changes.append(
                 f"Cases: about {each.comparison.cases_needed:,} would probably settle the quality of "
                 f"{name.lower()}; there are {each.comparison.n:,}."
             )
     if judgement.next_measurement == "rented-answers" and judgement.detail is not None:
-        changes.append(
-            f"Answers: record the rented model's answers to about {judgement.detail.cases:,} test cases."
-        )
+        changes.append(f"Answers: record the rented model's answers to about {judgement.detail.cases:,} test cases.")
     changes.append(_volume(cost))
     if any(each.cost == "open" for each in judgement.alternatives):
         changes.append(
@@ -176,10 +162,7 @@ def _against_baseline(comparison: Comparison) -> str:
     )
     name = comparison.against
     if comparison.ci_high < 0:
-        return (
-            f"The baseline '{name}' beats the own model: {numbers}. Owning a language model is not "
-            "needed here."
-        )
+        return f"The baseline '{name}' beats the own model: {numbers}. Owning a language model is not needed here."
     if comparison.ci_high < comparison.margin:
         return (
             f"The baseline '{name}' equals the own model within the margin: {numbers}. Owning a language "

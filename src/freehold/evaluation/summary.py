@@ -133,9 +133,7 @@ def statistics_fault(evaluation: Evaluation) -> str | None:
         scores = [score for score in evaluation.cases.scores.get(result.name, ()) if score is not None]
         if len(scores) != result.n or not scores or not _is_near(result.value, sum(scores) / len(scores)):
             return f"the score of {result.name!r}"
-        interval = score_interval(
-            scores, is_binary=basis.is_binary, confidence=basis.confidence, seed=basis.seed
-        )
+        interval = score_interval(scores, is_binary=basis.is_binary, confidence=basis.confidence, seed=basis.seed)
         if not (_is_near(result.ci_low, interval.low) and _is_near(result.ci_high, interval.high)):
             return f"the interval of {result.name!r}"
     kinds = {result.name: result.kind for result in evaluation.contenders}

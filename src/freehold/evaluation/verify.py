@@ -58,12 +58,8 @@ def verify(file: Path, key: Ed25519PublicKey) -> Verification:
     # What nobody vouches for is not computed with.
     faults = faults or _content_faults(content, record)
     if faults:
-        raise InputError(
-            f"{file}: the decision does not hold. Failed: {'; '.join(faults)}. Do not rely on it."
-        )
-    return Verification(
-        file=file, task=record["task"], verdict=record["verdict"], sha256=sha256, checks=CHECKS
-    )
+        raise InputError(f"{file}: the decision does not hold. Failed: {'; '.join(faults)}. Do not rely on it.")
+    return Verification(file=file, task=record["task"], verdict=record["verdict"], sha256=sha256, checks=CHECKS)
 
 
 def _read_object(path: Path, schema: str) -> tuple[bytes, dict[str, Any]]:  # Any: JSON
@@ -72,17 +68,14 @@ def _read_object(path: Path, schema: str) -> tuple[bytes, dict[str, Any]]:  # An
             content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(
-            f"{path}: it cannot be read ({error.strerror}). A decision is a .json file with its .sig "
-            "beside it."
+            f"{path}: it cannot be read ({error.strerror}). A decision is a .json file with its .sig beside it."
         ) from error
     if len(content) > _MOST_BYTES:
         raise InputError(f"{path}: it is larger than {_MOST_BYTES:,} bytes; no decision record is.")
     try:
         value = json.loads(content.decode("utf-8", "surrogatepass"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: it is no complete JSON; it may be cut off or damaged. Get a fresh copy."
-        ) from error
+        raise InputError(f"{path}: it is no complete JSON; it may be cut off or damaged. Get a fresh copy.") from error
     if not isinstance(value, dict) or value.get("schema") != schema:
         raise InputError(f"{path}: it is no object of schema {schema!r}.")
     return content, value

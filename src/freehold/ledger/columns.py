@@ -36,9 +36,7 @@ def table_of(calls: Sequence[Call]) -> pa.Table:
     """Rows of the ledger, in the order given."""
     columns: dict[str, list[Any]] = {name: [getattr(call, name) for call in calls] for name in COLUMNS}
     for name in _BODIES:
-        columns[name] = [
-            None if body is None else json.dumps(body, ensure_ascii=False) for body in columns[name]
-        ]
+        columns[name] = [None if body is None else json.dumps(body, ensure_ascii=False) for body in columns[name]]
     return pa.table(columns, schema=SCHEMA)
 
 

@@ -112,8 +112,7 @@ def import_logs(
     if result.rejected and not result.imported and not result.duplicates:
         first = result.rejected[0]
         raise InputError(
-            f"{first.file}, line {first.line}: {first.reason}. "
-            f"None of {len(result.rejected)} rows can be used."
+            f"{first.file}, line {first.line}: {first.reason}. None of {len(result.rejected)} rows can be used."
         )
     return result
 

@@ -48,17 +48,13 @@ def find_logs(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [
-                file for file in sorted(path.rglob("*")) if file.is_file() and _kind_of(file) is not None
-            ]
+            inside = [file for file in sorted(path.rglob("*")) if file.is_file() and _kind_of(file) is not None]
             if not inside:
                 raise InputError(f"{path}: no .jsonl, .json or .csv file (plain or .gz) in this folder.")
             found += inside
         elif path.is_file():
             if _kind_of(path) is None:
-                raise InputError(
-                    f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz."
-                )
+                raise InputError(f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz.")
             found.append(path)
         else:
             raise InputError(f"{path}: there is no such file or folder.")
@@ -83,13 +79,9 @@ def read_log(path: Path) -> Iterator[RawRow | Rejected]:
                 case _:
                     yield from _json_lines(path, stream)
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 text (byte {error.start}). Convert it to UTF-8 first."
-        ) from error
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Convert it to UTF-8 first.") from error
     except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: the compressed file is cut off or broken ({error}). Fetch it again."
-        ) from error
+        raise InputError(f"{path}: the compressed file is cut off or broken ({error}). Fetch it again.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
@@ -98,9 +90,7 @@ def _kind_of(path: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
-    return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(
-        suffixes[-1] if suffixes else ""
-    )
+    return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(suffixes[-1] if suffixes else "")
 
 
 def _open_text(path: Path) -> TextIO:

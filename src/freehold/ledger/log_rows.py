@@ -178,9 +178,7 @@ def _decoded(value: str) -> object:
         parsed = json.loads(value)
     except (json.JSONDecodeError, RecursionError):
         return value
-    is_messages = isinstance(parsed, list) and all(
-        isinstance(part, dict) and "role" in part for part in parsed
-    )
+    is_messages = isinstance(parsed, list) and all(isinstance(part, dict) and "role" in part for part in parsed)
     return parsed if is_messages and parsed else value
 
 

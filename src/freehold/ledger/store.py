@@ -70,9 +70,7 @@ class Ledger:
         if task is not None:
             query += " where task = ?"
             parameters.append(task)
-        reader = self._execute(query + " order by started_at nulls last, id", parameters).to_arrow_reader(
-            2_000
-        )
+        reader = self._execute(query + " order by started_at nulls last, id", parameters).to_arrow_reader(2_000)
         for batch in reader:
             yield from calls_of(batch.cast(SCHEMA) if batch.schema != SCHEMA else batch)
 

@@ -85,9 +85,7 @@ def add_model(
     model_id = f"{task}-{files[WEIGHTS_FILE][:12]}"
     with engine.connect() as connection:
         if dataset_id is not None and not _exists(connection, dataset_id):
-            raise InputError(
-                f"Dataset {dataset_id!r} is unknown. Build it with: freehold dataset build {task}"
-            )
+            raise InputError(f"Dataset {dataset_id!r} is unknown. Build it with: freehold dataset build {task}")
         known = _find(connection, model_id)
     if known is not None and known.files != files:
         raise InputError(
@@ -145,36 +143,26 @@ def get_model(engine: Engine, reference: str) -> ModelVersion:
     if len(matching) == 1:
         return versions[matching[0]]
     if matching:
-        raise InputError(
-            f"Model {reference!r} could be {', '.join(map(repr, matching))}. Give more of the id."
-        )
+        raise InputError(f"Model {reference!r} could be {', '.join(map(repr, matching))}. Give more of the id.")
     if not versions:
-        raise InputError(
-            f"Model {reference!r} is unknown: there is no model yet. Train one with: freehold tune TASK"
-        )
+        raise InputError(f"Model {reference!r} is unknown: there is no model yet. Train one with: freehold tune TASK")
     nearest = difflib.get_close_matches(reference, [*sorted(tasks), *sorted(versions)], n=1, cutoff=0.0)[0]
     raise InputError(
         f"Model {reference!r} is unknown; the nearest name is {nearest!r}. See all with: freehold models list"
     )
 
 
-def set_alias(
-    engine: Engine, *, task: str, alias: str, model_id: str, reason: str | None = None
-) -> ModelVersion:
+def set_alias(engine: Engine, *, task: str, alias: str, model_id: str, reason: str | None = None) -> ModelVersion:
     """Let `champion` or `challenger` of a task point to a version; the audit trail keeps the one before.
 
     Raises:
         InputError: another alias, an unknown version, or one of another task.
     """
     if alias not in _ALIASES_ALLOWED:
-        raise InputError(
-            f"Alias {alias!r} is unknown; allowed are {' and '.join(map(repr, _ALIASES_ALLOWED))}."
-        )
+        raise InputError(f"Alias {alias!r} is unknown; allowed are {' and '.join(map(repr, _ALIASES_ALLOWED))}.")
     version = get_model(engine, model_id)
     if version.task != task:
-        raise InputError(
-            f"Model {version.id!r} belongs to task {version.task!r}, so it cannot be {task}@{alias}."
-        )
+        raise InputError(f"Model {version.id!r} belongs to task {version.task!r}, so it cannot be {task}@{alias}.")
     this_alias = (ALIASES.c.task == task) & (ALIASES.c.alias == alias)
     with engine.begin() as connection:
         previous = connection.execute(select(ALIASES.c.model_id).where(this_alias)).scalar()
@@ -195,9 +183,7 @@ def verify_model(model: ModelVersion, models_folder: Path) -> Path:
     for name, expected in model.files.items():
         file = folder / name
         if not file.is_file():
-            raise GateClosed(
-                f"{file} is missing, so model {model.id!r} cannot be used. Restore it or train it again."
-            )
+            raise GateClosed(f"{file} is missing, so model {model.id!r} cannot be used. Restore it or train it again.")
         if _sha256(file) != expected:
             raise GateClosed(
                 f"{file} is not what was registered: its hash is {_sha256(file)[:12]}, not {expected[:12]}. "
@@ -208,9 +194,7 @@ def verify_model(model: ModelVersion, models_folder: Path) -> Path:
 
 def _by_alias(versions: Mapping[str, ModelVersion], task: str, alias: str) -> ModelVersion:
     if alias not in _ALIASES_ALLOWED:
-        raise InputError(
-            f"Alias {alias!r} is unknown; allowed are {' and '.join(map(repr, _ALIASES_ALLOWED))}."
-        )
+        raise InputError(f"Alias {alias!r} is unknown; allowed are {' and '.join(map(repr, _ALIASES_ALLOWED))}.")
     own = [version for version in versions.values() if version.task == task]
     for version in own:
         if alias in version.aliases:
@@ -258,9 +242,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
         raise InputError(f"{folder} is no adapter folder: {' and '.join(missing)} missing.")
     pickled = sorted(file.name for file in folder.rglob("*") if file.suffix in _PICKLED_SUFFIXES)
     if pickled:
-        raise InputError(
-            f"{folder} holds {', '.join(pickled)}: pickled files can run code, so only safetensors enter."
-        )
+        raise InputError(f"{folder} holds {', '.join(pickled)}: pickled files can run code, so only safetensors enter.")
     return {name: _sha256(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE)}
 
 
@@ -293,8 +275,7 @@ def _place_folder(
         if _is_whole(place, files):  # another process was quicker
             return
         raise InputError(
-            f"{place} cannot be written: {error.strerror or error}. "
-            "Free some space, or make the folder writable."
+            f"{place} cannot be written: {error.strerror or error}. Free some space, or make the folder writable."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -69,9 +69,7 @@ def _breakeven(interval: tuple[float, float] | None, x: Scale, y: Scale) -> list
     if interval is None or interval[0] > x.high or interval[1] < x.low:
         return []
     start, end = x(interval[0]), x(interval[1])
-    return [
-        element("rect", x=start, y=y.end, width=max(2.0, end - start), height=y.start - y.end, class_="band")
-    ]
+    return [element("rect", x=start, y=y.end, width=max(2.0, end - start), height=y.start - y.end, class_="band")]
 
 
 def _axes(x: Scale, y: Scale, *, width: float, height: float, narrow: bool) -> list[Markup]:
@@ -84,9 +82,7 @@ def _axes(x: Scale, y: Scale, *, width: float, height: float, narrow: bool) -> l
         parts.append(words(text, middle, y.start + 18, size=_SIZE, anchor="middle", class_="soft"))
     for tick in log_ticks(y.low, y.high, 9):
         parts.append(line(x.start, y(tick), x.end, y(tick), "grid"))
-        parts.append(
-            words(f"${_short(tick)}", x.start - 8, y(tick) + 4, size=_SIZE, anchor="end", class_="soft")
-        )
+        parts.append(words(f"${_short(tick)}", x.start - 8, y(tick) + 4, size=_SIZE, anchor="end", class_="soft"))
     parts.append(words("queries per month", x.end, height - 8, size=_SIZE, anchor="end", class_="soft"))
     parts.append(words("$ per month", 4, 14, size=_SIZE, class_="soft"))
     return parts

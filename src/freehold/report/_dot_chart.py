@@ -77,11 +77,7 @@ def dot_chart(dots: Sequence[Dot], chart: DotChart, *, narrow: bool) -> Markup:
         layout.width,
         height,
         *_ground(chart, scale, ticks, bottom),
-        *(
-            part
-            for index, dot in enumerate(dots)
-            for part in _row(dot, scale, layout, _TOP + index * layout.row)
-        ),
+        *(part for index, dot in enumerate(dots) for part in _row(dot, scale, layout, _TOP + index * layout.row)),
         label=chart.label,
         class_="chart narrow" if narrow else "chart wide",
     )
@@ -92,9 +88,7 @@ def _ticks(dots: Sequence[Dot], chart: DotChart, most: int) -> list[float]:
     ends += [end for end in (chart.reference, *(chart.band or ())) if end is not None]
     high = min(chart.highest, max(*ends, min(ends) + _NARROWEST_RANGE))
     low = max(chart.lowest, min(*ends, high - _NARROWEST_RANGE))
-    return [
-        tick for tick in even_ticks(low, high, most) if chart.lowest - 1e-9 <= tick <= chart.highest + 1e-9
-    ]
+    return [tick for tick in even_ticks(low, high, most) if chart.lowest - 1e-9 <= tick <= chart.highest + 1e-9]
 
 
 def _ground(chart: DotChart, scale: Scale, ticks: Sequence[float], bottom: float) -> list[Markup]:
@@ -102,15 +96,11 @@ def _ground(chart: DotChart, scale: Scale, ticks: Sequence[float], bottom: float
     parts: list[Markup] = []
     if chart.band is not None:
         start, end = scale(chart.band[0]), scale(chart.band[1])
-        parts.append(
-            element("rect", x=start, y=_TOP - 4, width=end - start, height=bottom - _TOP + 4, class_="band")
-        )
+        parts.append(element("rect", x=start, y=_TOP - 4, width=end - start, height=bottom - _TOP + 4, class_="band"))
     for tick in ticks:
         parts.append(line(scale(tick), _TOP - 4, scale(tick), bottom, "grid"))
         parts.append(
-            words(
-                chart.tick_text(tick), scale(tick), bottom + 18, size=_SMALL, anchor="middle", class_="soft"
-            )
+            words(chart.tick_text(tick), scale(tick), bottom + 18, size=_SMALL, anchor="middle", class_="soft")
         )
     if chart.reference is not None:
         x = scale(chart.reference)
@@ -118,9 +108,7 @@ def _ground(chart: DotChart, scale: Scale, ticks: Sequence[float], bottom: float
         half = text_width(chart.reference_text, _SMALL) / 2
         middle = min(max(x, half + 4), scale.end + 22 - half)
         parts.append(
-            words(
-                chart.reference_text, middle, _TOP - 11, size=_SMALL, anchor="middle", class_="reference-text"
-            )
+            words(chart.reference_text, middle, _TOP - 11, size=_SMALL, anchor="middle", class_="reference-text")
         )
     return parts
 
@@ -136,9 +124,7 @@ def _row(dot: Dot, scale: Scale, layout: _Layout, top: float) -> list[Markup]:
     else:
         middle = top + layout.row / 2
         heads = [
-            words(
-                fitted(dot.name, layout.name_width, _SIZE), 4, middle, size=_SIZE, class_=f"name {dot.mark}"
-            ),
+            words(fitted(dot.name, layout.name_width, _SIZE), 4, middle, size=_SIZE, class_=f"name {dot.mark}"),
             words(fitted(dot.note, layout.name_width, _SMALL), 4, middle + 15, size=_SMALL, class_="soft"),
             words(dot.text, layout.width - 4, middle + 5, size=_SIZE, anchor="end", class_="value"),
         ]

@@ -74,9 +74,7 @@ def _row_lines(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bo
     cells = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
     lines = []
     for parts in zip_longest(*cells, fillvalue=""):
-        padded = (
-            _padded(part, width, number) for part, width, number in zip(parts, widths, is_number, strict=True)
-        )
+        padded = (_padded(part, width, number) for part, width, number in zip(parts, widths, is_number, strict=True))
         lines.append((_INDENT + _GAP.join(padded)).rstrip())
     return lines
 

@@ -43,10 +43,7 @@ def term_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
     priced = [each for each in cost.get("options") or () if each.get("terms")]
     by_option = [{term.get("name"): term.get("usd_per_month") for term in each["terms"]} for each in priced]
     names = dict.fromkeys(name for terms in by_option for name in terms)
-    rows = [
-        (visible(name, 60), *(usd(terms[name]) if name in terms else "–" for terms in by_option))
-        for name in names
-    ]
+    rows = [(visible(name, 60), *(usd(terms[name]) if name in terms else "–" for terms in by_option)) for name in names]
     total = ("together", *(usd(each.get("closed_form_usd_per_month")) for each in priced))
     return Table(
         "What a month consists of at typical values (the medians above allow for their spread)",

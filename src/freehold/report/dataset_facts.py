@@ -41,9 +41,7 @@ def _near_duplicates(found: Mapping[str, Any] | None) -> str:  # Any: JSON
         return NOT_MEASURED
     if not found.get("groups"):
         return "none"
-    return (
-        f"{count(found.get('texts'))} texts in {count(found['groups'])} groups, each on one side of the split"
-    )
+    return f"{count(found.get('texts'))} texts in {count(found['groups'])} groups, each on one side of the split"
 
 
 def _contradictions(cases: Any) -> str:  # Any: JSON

@@ -98,8 +98,7 @@ def differences_figure(evaluation: Mapping[str, Any]) -> Figure | None:  # Any: 
             mark=_mark(kinds.get(each.get("candidate"), "hybrid")),
         )
         for each in all_comparisons(evaluation)
-        if kinds.get(each.get("against")) == "rented"
-        and (value := number(each.get("difference"))) is not None
+        if kinds.get(each.get("against")) == "rented" and (value := number(each.get("difference"))) is not None
     ]
     margin = number(evaluation.get("margin"))
     if not dots or margin is None:
@@ -136,9 +135,7 @@ def cost_figure(cost: Mapping[str, Any]) -> Figure | None:  # Any: JSON
         for each in cost.get("curve") or ()
         if (volume := number(each.get("queries_per_month"))) is not None and volume > 0
     ]
-    if len({point.queries_per_month for point in points_}) < 2 or not any(
-        _has_cost(point) for point in points_
-    ):
+    if len({point.queries_per_month for point in points_}) < 2 or not any(_has_cost(point) for point in points_):
         return None
     low, _, high = (number(each) for each in spread(cost.get("breakeven_queries_per_month")))
     today = number(cost.get("queries_per_month"))

@@ -229,11 +229,7 @@ def _without_comparison(evaluation: Mapping[str, Any]) -> str:  # Any: JSON
 
 def _baseline_remark(evaluation: Mapping[str, Any]) -> str:  # Any: JSON
     own, baseline = _of_kind(evaluation, "own"), _of_kind(evaluation, "baseline")
-    if (
-        own is None
-        or baseline is None
-        or (number(baseline.get("value")) or 0) < (number(own.get("value")) or 0)
-    ):
+    if own is None or baseline is None or (number(baseline.get("value")) or 0) < (number(own.get("value")) or 0):
         return ""
     return f"; a simple baseline ({visible(baseline.get('name'), 40)}) does no worse than the own model"
 

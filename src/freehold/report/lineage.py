@@ -20,19 +20,14 @@ def lineage_table(decision: Mapping[str, Any]) -> Table:  # Any: JSON
         ("decision", _named(decision.get("id"))),
         ("dataset", _named(evaluation.get("dataset"))),
         ("own model", _named(evaluation.get("model"))),
-        *(
-            (f"SHA-256 of the {name}", _named(digest))
-            for name, digest in (decision.get("hashes") or {}).items()
-        ),
+        *((f"SHA-256 of the {name}", _named(digest)) for name, digest in (decision.get("hashes") or {}).items()),
         ("seed of the bootstrap", _named(evaluation.get("seed"))),
         ("seed of the simulation", f"{_named(cost.get('seed'))}, {count(cost.get('draws'))} draws"),
         *_policy(inputs.get("policy") or {}),
         *_prices(cost.get("inputs") or {}),
         *((f"version of {name}", _named(each)) for name, each in _versions(decision, cost).items()),
     ]
-    return Table(
-        "Lineage", (Column("what"), Column("which")), tuple((visible(what), which) for what, which in rows)
-    )
+    return Table("Lineage", (Column("what"), Column("which")), tuple((visible(what), which) for what, which in rows))
 
 
 def _policy(policy: Mapping[str, Any]) -> list[tuple[str, str]]:  # Any: JSON

@@ -129,9 +129,7 @@ def comparison_table(evaluation: Mapping[str, Any]) -> Table:  # Any: JSON
 def confusion_table(evaluation: Mapping[str, Any]) -> Table:  # Any: JSON
     """What the own model gets wrong most often; without an own model, what every contender does."""
     own = {each.get("name") for each in evaluation.get("contenders") or () if each.get("kind") == "own"}
-    confusions = [
-        each for each in evaluation.get("confusions") or () if not own or each.get("contender") in own
-    ]
+    confusions = [each for each in evaluation.get("confusions") or () if not own or each.get("contender") in own]
     is_labels = any(each.get("given") is not None for each in confusions)
     what = "Labels most often confused" if is_labels else "Fields most often wrong"
     names = (Column("right label"), Column("given instead")) if is_labels else (Column("field"),)
@@ -168,9 +166,7 @@ def provenance_table(dataset: Mapping[str, Any]) -> Table:  # Any: JSON
     return Table(
         "Who gave the answers",
         (Column("answers"), *(Column(visible(split), is_number=True) for split in by_split)),
-        tuple(
-            (visible(kind), *(count(counts.get(kind, 0)) for counts in by_split.values())) for kind in kinds
-        ),
+        tuple((visible(kind), *(count(counts.get(kind, 0)) for counts in by_split.values())) for kind in kinds),
     )
 
 

@@ -109,8 +109,7 @@ def verdict_page(
     """
     by_task = {each.get("task"): each for each in datasets}
     sections = [
-        _section(number_, decision, by_task.get(decision.get("task")))
-        for number_, decision in enumerate(decisions, 1)
+        _section(number_, decision, by_task.get(decision.get("task"))) for number_, decision in enumerate(decisions, 1)
     ]
     environment = Environment(
         loader=PackageLoader("freehold.report"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-_ORDERS_TEXT = frozenset(
-    "\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
-)
+_ORDERS_TEXT = frozenset("\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
 
 
 def visible(text: object, limit: int = 80) -> str:

@@ -103,9 +103,7 @@ class EndpointApp:
                 await send_json(send, 200 if is_alive else 503, status)
             case "/v1/models":
                 _allow(method, "GET")
-                await send_json(
-                    send, 200, {"object": "list", "data": [self._card(name) for name in self._models]}
-                )
+                await send_json(send, 200, {"object": "list", "data": [self._card(name) for name in self._models]})
             case "/v1/chat/completions":
                 _allow(method, "POST")
                 await self._chat(scope, receive, send)
@@ -162,9 +160,7 @@ class EndpointApp:
         if self._mask is None:
             return list(request.turns), {}
         texts, placeholders = self._mask([turn.content for turn in request.turns])
-        return [
-            Message(turn.role, text) for turn, text in zip(request.turns, texts, strict=True)
-        ], placeholders
+        return [Message(turn.role, text) for turn, text in zip(request.turns, texts, strict=True)], placeholders
 
     async def _answer(self, exchange: Exchange, body: Mapping[str, Any], send: Send) -> None:
         try:
@@ -249,7 +245,5 @@ def _error_body(status: int, message: str, *, code: str | None, param: str | Non
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-async def _send_error(
-    send: Send, status: int, message: str, *, code: str | None, param: str | None = None
-) -> None:
+async def _send_error(send: Send, status: int, message: str, *, code: str | None, param: str | None = None) -> None:
     await send_json(send, status, _error_body(status, message, code=code, param=param))

@@ -25,9 +25,7 @@ _KEPT_ROLES = frozenset({"user", "assistant"})
 class Refused(InputError):
     """A request that cannot be answered; the client is told by status and an OpenAI-shaped body."""
 
-    def __init__(
-        self, status: int, message: str, *, code: str | None = None, param: str | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
         """Name the HTTP `status`, the reason, and where they exist its `code` and the field it is about."""
         super().__init__(message)
         self.status = status
@@ -65,9 +63,7 @@ def read_chat_request(data: bytes) -> ChatRequest:
         raise Refused(400, f"The body is a JSON {type(body).__name__}; an object is expected.")
     model = body.get("model")
     if not isinstance(model, str):
-        raise Refused(
-            400, "'model' is missing; it is the name of a task or of a model version.", param="model"
-        )
+        raise Refused(400, "'model' is missing; it is the name of a task or of a model version.", param="model")
     if body.get("n") not in (None, 1):
         raise Refused(400, f"'n' is {body['n']!r}; one answer per call is given.", param="n")
     if body.get("tools") or body.get("functions"):
@@ -150,9 +146,7 @@ def _read_turns(messages: object) -> tuple[Message, ...]:
         if role in _PROMPT_ROLES:
             continue
         if role not in _KEPT_ROLES:
-            raise Refused(
-                400, f"{where}: role {role!r} is not understood; use system, user, assistant.", param=where
-            )
+            raise Refused(400, f"{where}: role {role!r} is not understood; use system, user, assistant.", param=where)
         turns.append(Message(role, _read_content(message.get("content"), where)))
     if not turns or turns[-1].role != "user":
         raise Refused(400, "The last message must be the user's.", param="messages")

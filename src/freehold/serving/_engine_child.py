@@ -18,9 +18,7 @@ import xllamacpp
 def start_server(settings: dict[str, Any]) -> xllamacpp.Server:  # Any: values of several types
     """Load the base with its adapters and listen on a free loopback port."""
     if not xllamacpp.json_schema_to_grammar('{"type": "null"}').startswith("%llguidance"):
-        raise RuntimeError(
-            "this build of xllamacpp lacks llguidance; install the wheel of the package registry"
-        )
+        raise RuntimeError("this build of xllamacpp lacks llguidance; install the wheel of the package registry")
     params = xllamacpp.CommonParams()
     params.model.path = settings["base_gguf"]
     # Loaded, and neither merged nor on by default: each request says which adapter it wants.

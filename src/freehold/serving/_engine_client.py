@@ -60,9 +60,7 @@ def open_session(engine: Engine) -> aiohttp.ClientSession:
     )
 
 
-async def ask_engine(
-    session: aiohttp.ClientSession, engine: Engine, body: Mapping[str, Any]
-) -> AsyncGenerator[Piece]:
+async def ask_engine(session: aiohttp.ClientSession, engine: Engine, body: Mapping[str, Any]) -> AsyncGenerator[Piece]:
     """Stream one answer. Leaving the iteration early closes the connection, and with it the engine's work.
 
     Raises:
@@ -85,9 +83,7 @@ async def ask_engine(
                     break
                 yield _read_event(data)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UpstreamError(
-            f"The engine does not answer ({type(error).__name__}). Restart the endpoint."
-        ) from error
+        raise UpstreamError(f"The engine does not answer ({type(error).__name__}). Restart the endpoint.") from error
     if not is_complete:
         raise UpstreamError("The engine broke off in the middle of an answer. Restart the endpoint.")
 

@@ -57,9 +57,7 @@ class Exchange:
         text = self.masked_text
         is_json = self.model.task.kind == "extraction"
         for placeholder, value in self.placeholders.items():
-            text = text.replace(
-                placeholder, json.dumps(value, ensure_ascii=False)[1:-1] if is_json else value
-            )
+            text = text.replace(placeholder, json.dumps(value, ensure_ascii=False)[1:-1] if is_json else value)
         return text
 
     def completion(self) -> dict[str, Any]:

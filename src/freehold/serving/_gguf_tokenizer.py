@@ -83,9 +83,7 @@ def read_bpe_tokenizer(folder: Path, vocabulary_size: int) -> BpeTokenizer:
         if (text := _token_text(settings.get(f"{short}_token"))) in ids
     }
     if "eos" not in special_ids:
-        raise InputError(
-            f"{folder / 'tokenizer_config.json'}: eos_token is missing, so no answer would ever end."
-        )
+        raise InputError(f"{folder / 'tokenizer_config.json'}: eos_token is missing, so no answer would ever end.")
     return BpeTokenizer(
         cut=_cut_name(tokenizer, file),
         tokens=tokens,
@@ -121,8 +119,7 @@ def _vocabulary(tokenizer: dict[str, Any], size: int, file: Path) -> tuple[tuple
         types[added["id"]] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
     if max(by_id) >= size:
         raise InputError(
-            f"{file} has token {max(by_id)}, but the model has only {size} embeddings: "
-            "they belong to different models."
+            f"{file} has token {max(by_id)}, but the model has only {size} embeddings: they belong to different models."
         )
     tokens = tuple(by_id.get(index, f"[PAD{index}]") for index in range(size))
     return tokens, tuple(int(types.get(index, TokenType.UNUSED)) for index in range(size))
@@ -160,9 +157,7 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> str:
     file = folder / "chat_template.jinja"
     template = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
     if not isinstance(template, str):
-        raise InputError(
-            f"{folder} has no chat template (chat_template.jinja). Choose an instruction-tuned base."
-        )
+        raise InputError(f"{folder} has no chat template (chat_template.jinja). Choose an instruction-tuned base.")
     return template
 
 

@@ -79,9 +79,7 @@ class CpuEngine:
         """
         for file in (self.base_gguf, *self.adapters):
             if not file.is_file():
-                raise InputError(
-                    f"{file} is missing: the CPU engine loads the base and its adapters as GGUF files."
-                )
+                raise InputError(f"{file} is missing: the CPU engine loads the base and its adapters as GGUF files.")
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._start()
@@ -159,9 +157,7 @@ class CpuEngine:
             self.base_url = answer.readline().strip() if ready else ""
         if not self.base_url:
             reason = "ended while loading" if ready else f"was not ready after {self.start_timeout_s:g} s"
-            raise UpstreamError(
-                f"The CPU engine {reason}. Its log {self.log_file} ends with: {self.log_tail()}"
-            )
+            raise UpstreamError(f"The CPU engine {reason}. Its log {self.log_file} ends with: {self.log_tail()}")
         self._check_health()
 
     def _send_settings(self) -> None:

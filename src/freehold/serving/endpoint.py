@@ -111,9 +111,7 @@ def running_endpoint(
             parallel=parallel,
             context_tokens=context_tokens,
         ) as engine:
-            app = EndpointApp(
-                models, engine=engine, recorder=recorder, mask=mask, max_body_bytes=_MAX_BODY_BYTES
-            )
+            app = EndpointApp(models, engine=engine, recorder=recorder, mask=mask, max_body_bytes=_MAX_BODY_BYTES)
             with _running_server(app, listener) as address:
                 yield f"{address}/v1"
 
@@ -152,9 +150,7 @@ def _listen(host: str, port: int) -> socket.socket:
             "not be reached from outside; put a proxy that checks who asks in front of it."
         )
     if not 0 <= port <= 65535:
-        raise InputError(
-            f"Port {port} does not exist; choose one from 1 to 65535, or 0 for any that is free."
-        )
+        raise InputError(f"Port {port} does not exist; choose one from 1 to 65535, or 0 for any that is free.")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         return socket.create_server((str(address), port), family=family, backlog=128)

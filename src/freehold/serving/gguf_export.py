@@ -79,9 +79,7 @@ def export_adapter(folder: Path, target: Path, *, base_folder: Path) -> Path:
             name = _gguf_name(module, folder)
             correction = _peft_scale(config, module, rank) * rank / alpha
             writer.add_tensor(f"{name}.weight.lora_a", a)
-            writer.add_tensor(
-                f"{name}.weight.lora_b", _llama_cpp_rows(name, b, shape) * np.float32(correction)
-            )
+            writer.add_tensor(f"{name}.weight.lora_b", _llama_cpp_rows(name, b, shape) * np.float32(correction))
     return target
 
 
@@ -204,9 +202,7 @@ def _llama_cpp_rows(name: str, values: FloatArray, shape: _Shape) -> FloatArray:
 def _weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
-        raise InputError(
-            f"{folder} has no model*.safetensors; the export reads weights as safetensors alone."
-        )
+        raise InputError(f"{folder} has no model*.safetensors; the export reads weights as safetensors alone.")
     return files
 
 
@@ -246,9 +242,7 @@ def _rope_factors(config: dict[str, Any], shape: _Shape, folder: Path) -> FloatA
     if rope["rope_type"] == "default":
         return None
     if rope["rope_type"] != "llama3":
-        raise InputError(
-            f"{folder / 'config.json'}: rope_type {rope['rope_type']!r} cannot be exported; 'llama3' can."
-        )
+        raise InputError(f"{folder / 'config.json'}: rope_type {rope['rope_type']!r} cannot be exported; 'llama3' can.")
     exponents = np.arange(0, shape.head_size, 2, dtype=np.float64) / shape.head_size
     wavelengths = 2 * np.pi * rope["rope_theta"] ** exponents
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]

@@ -34,9 +34,7 @@ def open_state(url: str) -> Engine:
         InputError: it cannot be opened, or is newer than this program.
     """
     try:
-        engine = create_engine(
-            url, connect_args={"timeout": _BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
-        )
+        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S} if url.startswith("sqlite") else {})
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _set_sqlite_pragmas)
         try:
@@ -52,9 +50,7 @@ def open_state(url: str) -> Engine:
     return engine
 
 
-def _set_sqlite_pragmas(
-    connection: Any, _record: Any
-) -> None:  # Any: the DBAPI connection has no common type
+def _set_sqlite_pragmas(connection: Any, _record: Any) -> None:  # Any: the DBAPI connection has no common type
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -68,9 +64,7 @@ def _migrate(engine: Engine) -> None:
     newest = script.get_current_head()
     with engine.connect() as connection:
         known = inspect(connection).has_table("alembic_version")
-        current = (
-            connection.execute(text("select version_num from alembic_version")).scalar() if known else None
-        )
+        current = connection.execute(text("select version_num from alembic_version")).scalar() if known else None
     if current == newest:
         return
     if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
@@ -134,11 +128,7 @@ def first_broken_entry(connection: Connection) -> int | None:
         connection.execute(select(AUDIT_TRAIL).order_by(AUDIT_TRAIL.c.sequence)).mappings(), start=1
     ):
         entry = {key: value for key, value in row.items() if key != "hash"}
-        if (
-            row["sequence"] != expected
-            or row["previous_hash"] != previous
-            or row["hash"] != content_hash(entry)
-        ):
+        if row["sequence"] != expected or row["previous_hash"] != previous or row["hash"] != content_hash(entry):
             return expected
         previous = row["hash"]
     return None

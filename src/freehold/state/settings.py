@@ -58,9 +58,7 @@ class PricesSection(_Section):
 class Settings(BaseSettings):
     """All settings; unknown names are errors."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="FREEHOLD_", env_nested_delimiter="__"
-    )
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="FREEHOLD_", env_nested_delimiter="__")
 
     workspace: WorkspaceSection = WorkspaceSection()
     state: StateSection = StateSection()
@@ -108,11 +106,7 @@ def _describe(location: tuple[int | str, ...], message: str, kind: str) -> str:
         return f"{name}: {message}"
     section = Settings.model_fields.get(str(location[0]))
     known = list(Settings.model_fields) if section is None or len(location) == 1 else []
-    if (
-        section is not None
-        and isinstance(section.annotation, type)
-        and issubclass(section.annotation, BaseModel)
-    ):
+    if section is not None and isinstance(section.annotation, type) and issubclass(section.annotation, BaseModel):
         known = list(section.annotation.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

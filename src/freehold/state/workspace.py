@@ -133,6 +133,4 @@ def find_workspace(start: Path | None = None) -> Workspace:
     for folder in (first, *first.parents):
         if (folder / SETTINGS_FILE).is_file():
             return Workspace(folder)
-    raise InputError(
-        f"{first} is not in a workspace: no {SETTINGS_FILE} here or above. Make one with: freehold init"
-    )
+    raise InputError(f"{first} is not in a workspace: no {SETTINGS_FILE} here or above. Make one with: freehold init")

@@ -49,9 +49,7 @@ def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = Non
                     f"Task {name!r}: {len(answers)} different answers are no label set; "
                     f"at most {LABELS_MAX} are. Import it with --kind text."
                 )
-            return Task(
-                name=name, kind=chosen, labels=tuple(sorted(answers)), own_prompt=f"Classify: {words}."
-            )
+            return Task(name=name, kind=chosen, labels=tuple(sorted(answers)), own_prompt=f"Classify: {words}.")
         case "extraction":
             if not objects:
                 raise InputError(f"Task {name!r}: no answer is a JSON object. Import it with --kind text.")
@@ -150,8 +148,7 @@ def load_task(engine: Engine, name: str) -> Task:
         known = connection.execute(select(TASKS.c.name).order_by(TASKS.c.name)).scalars().all()
     if row is None:
         raise InputError(
-            f"There is no task {name!r}. "
-            + (f"Known: {', '.join(known)}." if known else "Import a log first.")
+            f"There is no task {name!r}. " + (f"Known: {', '.join(known)}." if known else "Import a log first.")
         )
     return Task(
         name=row["name"],

@@ -67,9 +67,7 @@ def group_near_duplicates(texts: Sequence[str], *, threshold: float = THRESHOLD)
     return [root[index] for index in exact]
 
 
-def _link(
-    members: list[int], tokens: Sequence[tuple[str, ...]], threshold: float, bands: int
-) -> list[list[int]]:
+def _link(members: list[int], tokens: Sequence[tuple[str, ...]], threshold: float, bands: int) -> list[list[int]]:
     """Connected groups (single linkage) of the members that reach the threshold, each in order."""
     shingles = [_shingles(tokens[index]) for index in members]
     numbers = [tuple(sorted(word for word in tokens[index] if word[0].isdigit())) for index in members]

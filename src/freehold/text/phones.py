@@ -22,9 +22,7 @@ _NATIONAL = re.compile(
     r"(?![\w]|[.,/:-]\d)"
 )
 _BARE = re.compile(r"(?<![\w+.,/-])0[1-9]\d{8,10}(?![\w]|[.,/:-]\d)")
-_NORTH_AMERICAN = re.compile(
-    r"(?<![\w+.,/-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])\d{3}[-.]\d{4}(?![\w]|[.,/:-]\d)"
-)
+_NORTH_AMERICAN = re.compile(r"(?<![\w+.,/-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])\d{3}[-.]\d{4}(?![\w]|[.,/:-]\d)")
 
 _CUE = re.compile(
     r"(?P<phone>phone|telefon|handy|mobil|\b(?:tel|call|ring|reach|whats ?app|fax|cell|text me|my number)\b"
@@ -59,9 +57,7 @@ def find_phones(text: str) -> list[tuple[int, int]]:
         for match in _NATIONAL.finditer(text)
         if not _DATE_LIKE.match(match[0]) and _is_national(text, match)
     ]
-    spans += [
-        match.span() for match in _BARE.finditer(text) if _is_national(text, match, mobile_unless_named=True)
-    ]
+    spans += [match.span() for match in _BARE.finditer(text) if _is_national(text, match, mobile_unless_named=True)]
     spans += [
         match.span()
         for match in _NORTH_AMERICAN.finditer(text)

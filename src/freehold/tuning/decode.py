@@ -30,9 +30,7 @@ class Decoded:
     """The model ended its turn; otherwise the limit did."""
 
 
-def greedy(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], shared: int, *, end: int, limit: int
-) -> list[Decoded]:
+def greedy(decoder: Decoder, prompts: Sequence[Sequence[int]], shared: int, *, end: int, limit: int) -> list[Decoded]:
     """Continue each prompt by at most `limit` tokens. All prompts begin with the same `shared` tokens."""
     memory = Memory()
     decoded = [Decoded() for _ in prompts]

@@ -37,9 +37,7 @@ class Decoder:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in ARCHITECTURES:
                 known = ", ".join(ARCHITECTURES)
-                raise InputError(
-                    f"{folder}: model type {config.model_type!r} is not supported; known: {known}."
-                )
+                raise InputError(f"{folder}: model type {config.model_type!r} is not supported; known: {known}.")
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, attn_implementation=ATTENTION, local_files_only=True
             )
@@ -87,9 +85,7 @@ def processor(*, threads: int | None, products: str) -> Iterator[None]:
 
     `products` is `float32` or `bfloat16`: the precision of matrix products. Tensors stay float32 either way.
     """
-    matmul: Any = (
-        torch.backends.mkldnn.matmul
-    )  # Any: the attribute is set by a module property unknown to mypy
+    matmul: Any = torch.backends.mkldnn.matmul  # Any: the attribute is set by a module property unknown to mypy
     before = torch.get_num_threads(), matmul.fp32_precision
     torch.set_num_threads(threads or before[0])
     torch.set_flush_denormal(True)

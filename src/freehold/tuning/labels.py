@@ -143,9 +143,7 @@ def _choose(decoder: Decoder, tree: LabelTree, forks: Sequence[tuple[_Row, int]]
         row.enter(tree, fork, choices.tolist())
 
 
-def _tree_packing(
-    tree: LabelTree, rows: Sequence[_Row], frontier: Sequence[Sequence[int]], used: int
-) -> Packing:
+def _tree_packing(tree: LabelTree, rows: Sequence[_Row], frontier: Sequence[Sequence[int]], used: int) -> Packing:
     """A pass over tree nodes: each looks at its prompt and its ancestors. Columns from `used` on are taken."""
     width = max(len(nodes) for nodes in frontier)
     mask = torch.full((len(rows), 1, width, used + width), -math.inf)
@@ -158,6 +156,4 @@ def _tree_packing(
             positions.append(row.length + tree.depth[node] - 1)
             columns.append(used + place)
             mask[index, 0, place, [row.columns[above] for above in tree.path(node)]] = 0
-    return Packing(
-        0, len(rows), width, torch.tensor(cells), torch.tensor([positions]), mask, torch.tensor(columns)
-    )
+    return Packing(0, len(rows), width, torch.tensor(cells), torch.tensor([positions]), mask, torch.tensor(columns))

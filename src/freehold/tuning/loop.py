@@ -121,25 +121,17 @@ def fit(
                 record.losses.append(loss.item())
                 progress.update(1, f"loss {loss.item():.3f}")
                 if record.steps % steps_per_epoch == 0:
-                    _finish_epoch(
-                        record, best, weights, _mean_loss(decoder, states, validation_rows, first_layer)
-                    )
+                    _finish_epoch(record, best, weights, _mean_loss(decoder, states, validation_rows, first_layer))
                 if record.steps % training.checkpoint_steps == 0 and record.steps < steps:
                     checkpoint()
                 at_step_end()
     clock.stop()
     progress.finish()
-    kept = (
-        best
-        if best and training.keep == "best"
-        else {name: weight.detach() for name, weight in weights.items()}
-    )
+    kept = best if best and training.keep == "best" else {name: weight.detach() for name, weight in weights.items()}
     return record, kept
 
 
-def _finish_epoch(
-    record: Record, best: dict[str, Tensor], weights: Weights, validation_loss: float | None
-) -> None:
+def _finish_epoch(record: Record, best: dict[str, Tensor], weights: Weights, validation_loss: float | None) -> None:
     """Note the validation loss, and these weights if none were better."""
     if validation_loss is None:
         return
@@ -149,9 +141,7 @@ def _finish_epoch(
         best.update({name: weight.detach().clone() for name, weight in weights.items()})
 
 
-def _batch_loss(
-    decoder: Decoder, states: LowerStates, rows: Sequence[int], first_layer: int
-) -> tuple[Tensor, int]:
+def _batch_loss(decoder: Decoder, states: LowerStates, rows: Sequence[int], first_layer: int) -> tuple[Tensor, int]:
     """Mean negative log-likelihood of the batch's answer tokens, and how many tokens were computed for it."""
     inputs, packing = states.batch(rows)
     places, targets = states.answers(rows)

@@ -29,9 +29,7 @@ def first_adapted_layer(decoder: Decoder, recipe: Lora) -> int:
     return 0 if recipe.upper_layers is None else max(0, len(decoder.layers) - recipe.upper_layers)
 
 
-def add_adapter(
-    decoder: Decoder, recipe: Lora, *, hub_id: str, revision: str | None, seed: int
-) -> LoraConfig:
+def add_adapter(decoder: Decoder, recipe: Lora, *, hub_id: str, revision: str | None, seed: int) -> LoraConfig:
     """Put a fresh adapter into the decoder's layers, and return what PEFT needs to know to load it elsewhere.
 
     Raises:
@@ -77,9 +75,7 @@ def _fused(module: Any, states: Tensor) -> Tensor:  # Any: PEFT's layer is not t
     """The forward pass of one adapted linear layer."""
     base = module.base_layer
     down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
-    return cast(
-        "Tensor", _AdaptedLinear.apply(states, base.weight, base.bias, down, up, module.scaling["default"])
-    )
+    return cast("Tensor", _AdaptedLinear.apply(states, base.weight, base.bias, down, up, module.scaling["default"]))
 
 
 class _AdaptedLinear(torch.autograd.Function):

@@ -82,9 +82,7 @@ class Memory:
         self._layers = {layer: (key[rows], value[rows]) for layer, (key, value) in self._layers.items()}
 
 
-def _grown(
-    stores: tuple[Tensor, Tensor] | None, key: Tensor, rows: int, columns: int
-) -> tuple[Tensor, Tensor]:
+def _grown(stores: tuple[Tensor, Tensor] | None, key: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
     """Stores with room for more columns, and what the old ones held."""
     pair = tuple(key.new_zeros(rows, key.shape[1], columns, key.shape[3]) for _ in range(2))
     for new, old in zip(pair, stores or (), strict=False):

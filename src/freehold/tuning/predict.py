@@ -75,9 +75,7 @@ class LocalModel:
         if constraint.labels is not None:
             labels = constraint.labels
             found = self._choose(prompts, labels, progress)
-            return [
-                self._label_answer(prompt, labels, row) for prompt, row in zip(prompts, found, strict=True)
-            ]
+            return [self._label_answer(prompt, labels, row) for prompt, row in zip(prompts, found, strict=True)]
         return self._decode(prompts, max_output_tokens, progress)
 
     def label_probabilities(
@@ -88,9 +86,7 @@ class LocalModel:
         found = self._choose(prompts, labels, progress)
         return [dict(zip(labels, row, strict=True)) for row in found]
 
-    def _choose(
-        self, prompts: Sequence[Sequence[int]], labels: Sequence[str], progress: Progress
-    ) -> list[list[float]]:
+    def _choose(self, prompts: Sequence[Sequence[int]], labels: Sequence[str], progress: Progress) -> list[list[float]]:
         """Probabilities of the labels for each prompt."""
         if len(set(labels)) < len(labels) or not labels:
             raise InputError(f"Labels must be distinct and at least one; there are {len(labels)}.")
@@ -102,9 +98,7 @@ class LocalModel:
                 found[row] = probabilities
         return found
 
-    def _label_answer(
-        self, prompt: Sequence[int], labels: Sequence[str], probabilities: Sequence[float]
-    ) -> Answer:
+    def _label_answer(self, prompt: Sequence[int], labels: Sequence[str], probabilities: Sequence[float]) -> Answer:
         best = max(range(len(labels)), key=lambda label: probabilities[label])
         usage = Usage(input_tokens=len(prompt), output_tokens=len(self._tokens.answer(labels[best])))
         return Answer(text=labels[best], confidence=min(1.0, probabilities[best]), usage=usage)
@@ -124,15 +118,11 @@ class LocalModel:
                 )
         return answers
 
-    def _batches(
-        self, prompts: Sequence[Sequence[int]], progress: Progress
-    ) -> Iterator[tuple[list[int], int]]:
+    def _batches(self, prompts: Sequence[Sequence[int]], progress: Progress) -> Iterator[tuple[list[int], int]]:
         """Rows of about equal length, and how many tokens all prompts share; computes as this model should."""
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest >= self._decoder.longest:
-            raise InputError(
-                f"A prompt has {longest} tokens; {self.name} reads fewer than {self._decoder.longest}."
-            )
+            raise InputError(f"A prompt has {longest} tokens; {self.name} reads fewer than {self._decoder.longest}.")
         order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
         shared = shared_prefix(prompts) if prompts else 0
         progress.start(f"Asking {self.name}", len(order))
@@ -158,14 +148,10 @@ def merge_adapter(decoder: Decoder, folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no adapter ({CONFIG} and {WEIGHTS}): {error}") from error
     odd = [
-        key
-        for key in ("use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
-        if config.get(key)
+        key for key in ("use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern") if config.get(key)
     ]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or odd:
-        raise InputError(
-            f"{folder / CONFIG}: only plain LoRA is read here; found {odd or config.get('peft_type')}."
-        )
+        raise InputError(f"{folder / CONFIG}: only plain LoRA is read here; found {odd or config.get('peft_type')}.")
     modules = dict(decoder.model.named_modules())
     scale = config["lora_alpha"] / config["r"]
     for name, down in weights.items():

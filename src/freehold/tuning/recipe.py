@@ -85,9 +85,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
-        raise InputError(
-            f"{label}{line}: this is not YAML: {getattr(error, 'problem', None) or error}."
-        ) from error
+        raise InputError(f"{label}{line}: this is not YAML: {getattr(error, 'problem', None) or error}.") from error
     if not isinstance(fields, dict):
         raise InputError(f"{label}: a recipe is a mapping of fields such as `base: smollm2-135m`.")
     origin = {key: f"{label}, line {line}" for key, line in lines.items()}

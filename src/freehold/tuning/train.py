@@ -74,12 +74,8 @@ def train(
         decoder = Decoder(base.folder)
         _check_length(decoder, recipe, base)
         first_layer = first_adapted_layer(decoder, recipe.lora)
-        states = LowerStates(
-            decoder, [*rows, *validation], layers=first_layer, folder=run_folder, progress=progress
-        )
-        config = add_adapter(
-            decoder, recipe.lora, hub_id=base.hub_id, revision=base.revision, seed=recipe.seed
-        )
+        states = LowerStates(decoder, [*rows, *validation], layers=first_layer, folder=run_folder, progress=progress)
+        config = add_adapter(decoder, recipe.lora, hub_id=base.hub_id, revision=base.revision, seed=recipe.seed)
         record, kept = fit(
             decoder=decoder,
             weights=adapter_weights(decoder),
@@ -114,9 +110,7 @@ def resolve(recipe: Recipe) -> Recipe:
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16() else "float32"
-    return recipe.model_copy(
-        update={"precision": precision, "threads": recipe.threads or torch.get_num_threads()}
-    )
+    return recipe.model_copy(update={"precision": precision, "threads": recipe.threads or torch.get_num_threads()})
 
 
 def _check_rows(task: Task, rows: Sequence[Example]) -> None:
@@ -132,9 +126,7 @@ def _check_rows(task: Task, rows: Sequence[Example]) -> None:
         )
     empty = sum(not row.target.strip() for row in rows)
     if empty:
-        raise InputError(
-            f"{empty} training rows of task {task.name!r} have an empty answer. Correct or exclude them."
-        )
+        raise InputError(f"{empty} training rows of task {task.name!r} have an empty answer. Correct or exclude them.")
 
 
 def _check_length(decoder: Decoder, recipe: Recipe, base: BaseModel) -> None:
@@ -172,8 +164,7 @@ def _fingerprint(
             "base": [base.hub_id, base.revision],
             "task": [task.name, task.kind, task.own_prompt],
             "rows": [
-                [[message.as_dict() for message in row.messages], row.target]
-                for row in (*train_rows, *validation_rows)
+                [[message.as_dict() for message in row.messages], row.target] for row in (*train_rows, *validation_rows)
             ],
             "validation": len(validation_rows),
         }
