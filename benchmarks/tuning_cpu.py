@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
+from datasets import Dataset
 from freehold.core.chat import Message
 from freehold.core.dataset import Example
 from freehold.core.progress import Silent

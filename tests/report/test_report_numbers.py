@@ -52,7 +52,7 @@ FORMS = (bare_points, count, duration, milliseconds, plain_number, points, share
         (volume, 999_999, "1 M"),
         (volume, 9_635_291, "9.64 M"),
         (volume, -2_000_000, "−2 M"),
-        (volume, 2.5e9, "2,500.0 M"),
+        (volume, 2.5e9, "2.5 bn"),
         (share, 0.9654, "96.5 %"),
         (share, -0.0001, "0.0 %"),
         (points, 0.0123, "+1.2 points"),

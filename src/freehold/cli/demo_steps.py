@@ -28,6 +28,7 @@ from freehold.tuning.recipe import load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from freehold.core.progress import Progress
@@ -75,6 +76,8 @@ class Demo:
     announce: Callable[[Step, float], None]
     overrides: Sequence[str] = ()
     """Of the recipe, as KEY=VALUE."""
+    sample: Traversable = files("freehold.samples") / "harbour"
+    """Folder with log.jsonl, corrections.jsonl, base_answers.jsonl and freehold.toml."""
     steps: list[dict[str, Any]] = field(default_factory=list)
     _left_s: dict[str, float] = field(default_factory=dict)
     """Expected seconds of the steps that are still to come."""
@@ -93,7 +96,7 @@ class Demo:
         Raises:
             FreeholdError: a step failed; the same command goes on from there.
         """
-        with as_file(files("freehold.samples") / "harbour") as sample:
+        with as_file(self.sample) as sample:
             session = self._open(sample)
             self._plan()
             self._take("base model", "fetching the base model", self._fetch_base)

@@ -60,6 +60,7 @@ def build_dataset(
     _check_rows(task, rows)
     progress.start("group near-duplicates", len(rows))
     group_of = _group(rows)
+    progress.update(len(rows))
     progress.finish()
     sides = _decide(rows, group_of, known, policy)
     kept, excluded = _place(rows, sides)

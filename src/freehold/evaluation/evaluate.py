@@ -138,8 +138,9 @@ def _all_contenders(
     progress: Progress,
 ) -> list[Contender]:
     rented = None if any(each.kind == "rented" for each in given) else recorded_rented(examples)
-    progress.start("fit the trivial baselines", None)
+    progress.start("fit the trivial baselines", len(train))
     baselines = baseline_contenders(task, train=train, cases=examples)
+    progress.update(len(train))
     progress.finish()
     return [*given, *([] if rented is None else [rented]), *baselines]
 

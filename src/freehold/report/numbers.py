@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOT_MEASURED = "not measured"
-_SCALES = ((1e15, 1e15, " × 10¹⁵"), (1e10, 1e9, " bn"), (1e7, 1e6, " M"))
+_SCALES = ((1e15, 1e15, " × 10¹⁵"), (1e9, 1e9, " bn"), (1e7, 1e6, " M"))
 
 
 def number(value: Any) -> float | None:  # Any: a field of a JSON record
@@ -45,6 +45,8 @@ def volume(value: Any) -> str:  # Any: a field of a JSON record
     if amount == 0 or abs(amount) >= 1e9:
         return count(amount)
     rounded = round(amount, min(0, 2 - math.floor(math.log10(abs(amount)))))
+    if abs(rounded) >= 1e9:
+        return count(rounded)
     if abs(rounded) >= 1e6:
         return f"{_sign(rounded)}{abs(rounded) / 1e6:.3g} M"
     return count(rounded)

@@ -1,4 +1,4 @@
-"""The folder of a finished adapter: weights and config as PEFT reads them, model card, recipe, and the run's numbers."""
+"""The folder of a finished adapter: weights and config as PEFT reads them, model card, recipe, the run's numbers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def read_adapter(folder: Path, fingerprint: str) -> TrainedAdapter | None:
     if run["fingerprint"] != fingerprint:
         return None
     names = TrainedAdapter.__dataclass_fields__
-    values = {name: tuple(run[name]) if isinstance(run[name], list) else run[name] for name in names if name in run}
+    values: dict[str, Any] = {name: run[name] for name in names if name != "folder"}  # Any: JSON
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return TrainedAdapter(folder=folder, **values)
 
 

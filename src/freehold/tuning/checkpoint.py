@@ -41,6 +41,7 @@ class Record:
 
 def save_checkpoint(
     folder: Path,
+    *,
     fingerprint: str,
     record: Record,
     weights: Mapping[str, nn.Parameter],

@@ -85,7 +85,7 @@ def processor(*, threads: int | None, products: str) -> Iterator[None]:
 
     `products` is `float32` or `bfloat16`: the precision of matrix products. Tensors stay float32 either way.
     """
-    matmul: Any = torch.backends.mkldnn.matmul  # Any: the attribute is set by a module property unknown to mypy
+    matmul = cast("Any", torch.backends.mkldnn).matmul  # Any: torch makes this module at run time
     before = torch.get_num_threads(), matmul.fp32_precision
     torch.set_num_threads(threads or before[0])
     torch.set_flush_denormal(True)
@@ -100,4 +100,4 @@ def processor(*, threads: int | None, products: str) -> Iterator[None]:
 
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware (AMX)."""
-    return bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001 -- torch has no public name for it
+    return bool(torch.cpu._is_amx_tile_supported())

@@ -92,7 +92,9 @@ def fit(
 
     def checkpoint() -> None:
         clock.stop()
-        save_checkpoint(run_folder, fingerprint, record, weights, optimizer, best)
+        save_checkpoint(
+            run_folder, fingerprint=fingerprint, record=record, weights=weights, optimizer=optimizer, best=best
+        )
 
     progress.start("Tuning", steps)
     progress.update(record.steps)
@@ -106,7 +108,7 @@ def fit(
                 rows = [train_rows[index] for index in batch]
                 rate = learning_rate(record.steps, steps=steps, training=training)
                 loss, tokens = _batch_loss(decoder, states, rows, first_layer)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 if not math.isfinite(loss.item()):
                     raise InputError(
                         f"The loss is {loss.item()} at step {record.steps + 1}: training has diverged. Lower "

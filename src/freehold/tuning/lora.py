@@ -75,14 +75,16 @@ def _fused(module: Any, states: Tensor) -> Tensor:  # Any: PEFT's layer is not t
     """The forward pass of one adapted linear layer."""
     base = module.base_layer
     down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
-    return cast("Tensor", _AdaptedLinear.apply(states, base.weight, base.bias, down, up, module.scaling["default"]))
+    scale = module.scaling["default"]
+    apply = cast("Any", _AdaptedLinear).apply  # Any: torch leaves it untyped
+    return cast("Tensor", apply(states, base.weight, base.bias, down, up, scale))
 
 
 class _AdaptedLinear(torch.autograd.Function):
     """y = x Wᵀ + b + s (x Aᵀ) Bᵀ with W and b frozen: no product with W's shape is ever made for a gradient of W."""
 
     @staticmethod
-    def forward(  # type: ignore[override]  # torch declares *args
+    def forward(  # noqa: PLR0917 -- torch passes them by place
         ctx: Any,  # Any: torch's context takes any attribute
         states: Tensor,
         weight: Tensor,
@@ -97,10 +99,10 @@ class _AdaptedLinear(torch.autograd.Function):
         out.addmm_(inner, up.T, alpha=scale)
         ctx.save_for_backward(flat, weight, down, up, inner)
         ctx.scale, ctx.shape = scale, states.shape
-        return out.unflatten(0, states.shape[:-1])
+        return out.view(*states.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # Any: as above
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # Any: as above
         flat, weight, down, up, inner = ctx.saved_tensors
         gradient = gradient.flatten(0, -2)  # [tokens, out]
         scaled = (gradient @ up).mul_(ctx.scale)  # [tokens, rank]

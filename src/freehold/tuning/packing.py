@@ -102,12 +102,16 @@ def packed_attention(
     memory: Memory | None = None,
     **_: Any,  # Any: what other attentions of transformers take
 ) -> tuple[Tensor, None]:
-    """Attention of one packed pass, in the form transformers calls: [1, heads, tokens, depth] -> [1, tokens, heads, depth]."""
+    """Attention of one packed pass, in the form that transformers calls.
+
+    [1, heads, tokens, depth] -> [1, tokens, heads, depth].
+    """
     shared = packing.prefix
     parts = []
     if shared:
-        begin = (tensor[:, :, :shared] for tensor in (query, key, value))
-        parts.append(_attend(*begin, _causal(shared)[None, None], scaling).transpose(1, 2)[0])
+        first_query, first_key, first_value = (tensor[:, :, :shared] for tensor in (query, key, value))
+        begin = _attend(first_query, first_key, first_value, _causal(shared)[None, None], scaling)
+        parts.append(begin.transpose(1, 2)[0])
     queries = _to_grid(query, packing)
     if memory is None:
         keys, values = (_behind_prefix(tensor, packing) for tensor in (key, value))
@@ -144,10 +148,10 @@ def _to_grid(tensor: Tensor, packing: Packing) -> Tensor:
     """Own tokens of [1, heads, tokens, depth] -> [rows, heads, width, depth], zeros where a row is shorter."""
     own = tensor[0, :, packing.prefix :].transpose(0, 1)  # [own tokens, heads, depth]
     if len(own) == packing.rows * packing.width:
-        grid = own
+        grid = own.contiguous()
     else:
         grid = own.new_zeros(packing.rows * packing.width, *own.shape[1:]).index_copy(0, packing.cells, own)
-    return grid.unflatten(0, (packing.rows, packing.width)).transpose(1, 2)
+    return grid.view(packing.rows, packing.width, *own.shape[1:]).transpose(1, 2)
 
 
 def _behind_prefix(tensor: Tensor, packing: Packing) -> Tensor:

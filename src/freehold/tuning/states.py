@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,7 @@ class LowerStates:
         self.prefix = shared_prefix([row.prompt for row in rows])
         own = [length - self.prefix for length in self._lengths]
         starts = torch.tensor([0, *own]).cumsum(0).tolist()
-        self._spans = [slice(begin, end) for begin, end in zip(starts, starts[1:], strict=False)]
+        self._spans = [slice(begin, end) for begin, end in pairwise(starts)]
         self._own = _room(starts[-1], decoder.width, folder)
         self._shared = torch.empty(self.prefix, decoder.width)
         self._fill(decoder, layers, progress)

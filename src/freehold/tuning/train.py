@@ -13,8 +13,8 @@ from freehold.tuning._files import told_when_full
 from freehold.tuning.adapter import TrainedAdapter, read_adapter, write_adapter
 from freehold.tuning.checkpoint import FILE
 from freehold.tuning.decoder import Decoder, has_fast_bfloat16, processor
-from freehold.tuning.lora import adapter_weights, add_adapter, first_adapted_layer
 from freehold.tuning.loop import fit
+from freehold.tuning.lora import adapter_weights, add_adapter, first_adapted_layer
 from freehold.tuning.states import LowerStates
 from freehold.tuning.tokens import Tokens
 
