@@ -34,7 +34,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 bench: setup  ## the claims of speed and quality; see benchmarks/log.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.lock
 	$(BIN)/python benchmarks/tuning_cpu.py
 	$(BIN)/python benchmarks/banking77.py
 

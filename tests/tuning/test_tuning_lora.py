@@ -9,12 +9,12 @@ from freehold.core.errors import InputError
 from freehold.tuning.decoder import Decoder
 from freehold.tuning.lora import adapter_weights, add_adapter, first_adapted_layer
 from freehold.tuning.packing import pack
-from freehold.tuning.recipe import Lora, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from freehold.tuning.bases import BaseModel
+    from freehold.tuning.recipe import Lora, Recipe
 
 
 def _loss_and_gradients(base: BaseModel, lora: Lora, *, by_peft: bool) -> tuple[float, dict[str, Tensor]]:

@@ -22,6 +22,7 @@ from freehold.tuning.train import resolve, train
 from tests.tuning.conftest import PROMPT, example
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from freehold.core.dataset import Example
@@ -29,10 +30,18 @@ if TYPE_CHECKING:
     from freehold.tuning.adapter import TrainedAdapter
     from freehold.tuning.bases import BaseModel
 
+    Again = Callable[[list[Example], Path], TrainedAdapter]
+
 
 @pytest.fixture
 def trained(task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, run_folder: Path) -> TrainedAdapter:
     return _train(task, rows, recipe, base, run_folder)
+
+
+@pytest.fixture
+def again(task: Task, recipe: Recipe, base: BaseModel) -> Again:
+    """The same training with rows and a folder of choice."""
+    return lambda rows, folder: _train(task, rows, recipe, base, folder)
 
 
 def _train(task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path) -> TrainedAdapter:
@@ -89,12 +98,12 @@ def test_nothing_is_left_of_the_run_but_the_adapter(trained: TrainedAdapter, run
 
 
 def test_a_finished_run_is_not_repeated(
-    trained: TrainedAdapter, task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, run_folder: Path
+    trained: TrainedAdapter, again: Again, rows: list[Example], run_folder: Path
 ) -> None:
     before = (trained.folder / "run.json").stat().st_mtime_ns
-    assert _train(task, rows, recipe, base, run_folder) == trained
+    assert again(rows, run_folder) == trained
     assert (trained.folder / "run.json").stat().st_mtime_ns == before
-    other = _train(task, rows[:22], recipe, base, run_folder)
+    other = again(rows[:22], run_folder)
     assert (other.examples, other.sha256 == trained.sha256) == (22, False)
 
 
@@ -107,16 +116,10 @@ def test_only_the_adapter_learns(
 
 
 def test_stored_states_in_a_file_give_the_same_adapter(
-    trained: TrainedAdapter,
-    task: Task,
-    rows: list[Example],
-    recipe: Recipe,
-    base: BaseModel,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    trained: TrainedAdapter, again: Again, rows: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(states, "MEMORY_BYTES", 0)
-    assert _train(task, rows, recipe, base, tmp_path / "other").sha256 == trained.sha256
+    assert again(rows, tmp_path / "other").sha256 == trained.sha256
 
 
 def test_adapting_all_layers_trains_too(

@@ -100,6 +100,11 @@ def tune_task(
             "seconds": trained.seconds,
             "cpu_seconds": trained.cpu_seconds,
             "final_loss": trained.final_loss,
+            "left_out": trained.left_out,
+            "tokens": trained.tokens,
+            "best_epoch": trained.best_epoch,
+            "validation_losses": list(trained.validation_losses),
+            "losses": list(trained.losses),
         },
     )
     if not any("champion" in one.aliases for one in list_models(session.state, task=task)):
@@ -116,5 +121,5 @@ def as_record(model: ModelVersion) -> dict[str, Any]:
         "base": model.base,
         "dataset": model.dataset_id,
         "sha256": model.sha256,
-        **model.run,
+        **{key: value for key, value in model.run.items() if key != "losses"},
     }
