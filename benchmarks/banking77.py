@@ -105,7 +105,9 @@ def main() -> None:
     """Tune, score, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/intent_banking77"))
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run and its predictions")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build") / "banking77", help="folder of the run and its predictions"
+    )
     parser.add_argument("overrides", nargs="*", help="changes to the recipe, such as training.epochs=1")
     options = parser.parse_args()
     if not (options.data / "train.jsonl").exists():

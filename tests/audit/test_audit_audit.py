@@ -150,10 +150,45 @@ def test_errors_count_and_cost_nothing_unless_tokens_were_used() -> None:
     assert found.latency.calls == 2
 
 
-def test_own_answers_are_volume_without_rent_and_shadows_are_neither() -> None:
-    found = only([call(0), call(1, route="own"), call(2, route="canary"), call(3, route="shadow")])
-    assert (found.calls, found.own_calls, found.priced_calls) == (3, 2, 1)
-    assert found.unpriced == {}
+def test_own_and_shadow_calls_change_nothing_that_is_said_of_renting() -> None:
+    rented = [call(number, started_at=MONDAY + timedelta(days=number)) for number in range(6)]
+    later = {
+        "started_at": MONDAY + timedelta(days=90),
+        "model_served": "own-model",
+        "status": 503,
+        "input_tokens": 7,
+        "output_tokens": 7,
+        "cache_read_tokens": 7,
+        "duration_ms": 9000.0,
+    }
+    own = [call(100 + number, route=route, **later) for number, route in enumerate(["own"] * 30 + ["canary"])]
+    shadow = call(200, route="shadow", **later)
+    marked = {"call-0", "call-100"}
+    served = only([*rented, *own, shadow], corrected_calls=marked).as_record()
+    assert served.pop("own_calls") == 31
+    before = only(rented, corrected_calls=marked).as_record()
+    assert before.pop("own_calls") == 0
+    assert served == before
+
+
+def test_a_task_that_only_own_models_answer_has_no_rented_traffic() -> None:
+    found = only([call(0, route="own")], corrected_calls={"call-0"})
+    assert (found.calls, found.own_calls, found.models, found.corrected_share) == (0, 1, {}, None)
+    assert (found.last_day, found.calls_per_month, found.workload()) == (None, None, None)
+
+
+def test_tokens_that_nobody_counted_are_unknown_and_not_zero() -> None:
+    found = only([call(0, input_tokens=None, output_tokens=None), call(1, input_tokens=None, output_tokens=None)])
+    assert (found.input_tokens, found.output_tokens) == (None, None)
+    tokens = found.as_record()["tokens"]
+    assert (tokens["input"], tokens["output"]) == (None, None)
+    assert only([call(0, output_tokens=0)]).output_tokens == 0
+
+
+def test_a_cached_share_that_the_log_does_not_tell_stays_unknown_in_the_workload() -> None:
+    workload = only([call(0)]).workload()
+    assert workload is not None
+    assert workload.cached_share is None
 
 
 def test_the_cached_share_is_of_the_calls_that_report_it() -> None:

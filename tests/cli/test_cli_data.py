@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
+if TYPE_CHECKING:
     from tests.cli.conftest import Desk, Terminal
 
 TYPED_IN = (
@@ -118,14 +120,54 @@ def test_rows_of_a_declared_test_set_are_tested_on_and_copies_of_them_do_not_tra
     assert record["excluded"] == [{"reason": "leak", "rows": 30}]
 
 
-def test_the_kind_of_a_task_can_be_given_and_then_stays(terminal: Terminal, desk: type[Desk]) -> None:
-    log = desk.write(terminal.folder / "log.jsonl", desk.rows(30, seed=1))
+def test_the_kind_of_a_task_can_be_given_until_a_dataset_settles_it(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(60, seed=1))
 
-    assert terminal.run("import", log, "--task", "free", "--kind", "text").code == 0
-    clash = terminal.run("import", log, "--task", "free", "--kind", "classification")
+    assert terminal.run("import", log, "--task", "free", "--kind", "text", "--json").record["kinds"] == {"free": "text"}
+    again = terminal.run("import", log, "--task", "free", "--json")
+    assert again.record["kinds"] == {"free": "classification"}
+    assert terminal.run("dataset", "build", "free").code == 0
+    clash = terminal.run("import", log, "--task", "free", "--kind", "text")
 
     assert clash.code == 2
-    assert clash.error.startswith("Task 'free' is known as text, and these rows make it classification.")
+    assert clash.error.startswith("Task 'free' has datasets as classification and cannot become text.")
+
+
+def test_answers_outside_a_settled_task_are_warned_of_and_left_out(terminal: Terminal, desk: type[Desk]) -> None:
+    desk.write(terminal.folder / "log.jsonl", desk.rows(60, seed=1))
+    many = [{"input": f"question {number}", "output": f"label {number}"} for number in range(320)]
+    (terminal.folder / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in many))
+    terminal.run("import", "log.jsonl", "--task", "free")
+    terminal.run("dataset", "build", "free")
+
+    record = terminal.run("import", "many.jsonl", "--task", "free", "--json").record
+
+    assert record["imported"] == 320
+    assert "are no label set" in record["warnings"][0]
+    assert record["kinds"] == {"free": "classification"}
+
+
+def test_corrections_that_come_later_replace_labels_learnt_from_the_rented_model(terminal: Terminal) -> None:
+    calls = [{"id": f"c{n}", "input": f"text {n}", "model_output": f"maybe {n % 2}"} for n in range(8)]
+    fixes = [{"call_id": f"c{n}", "output": ("blue", "red")[n % 2]} for n in range(8)]
+    for name, rows in (("calls.jsonl", calls), ("fixes.jsonl", fixes)):
+        (terminal.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    terminal.run("import", "calls.jsonl", "--task", "colour")
+    terminal.run("import", "fixes.jsonl")
+
+    with closing(sqlite3.connect(terminal.folder / ".freehold" / "state.db")) as state:
+        (labels,) = state.execute("select labels from tasks").fetchone()
+    assert json.loads(labels) == ["blue", "red"]
+
+
+@pytest.mark.parametrize("name", ["a/b", ".", "..", " ", "a\nb", "x" * 101])
+def test_a_task_name_that_cannot_name_a_file_is_refused_at_the_door(
+    terminal: Terminal, desk: type[Desk], name: str
+) -> None:
+    desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=1))
+    shown = terminal.run("import", "log.jsonl", "--task", name)
+    assert shown.code == 2
+    assert "--task: the name" in shown.err
 
 
 def test_audit_tells_volume_tokens_cost_and_latency_of_each_task(imported: Terminal) -> None:

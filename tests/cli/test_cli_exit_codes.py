@@ -120,11 +120,11 @@ def test_a_step_taken_too_early_exits_2_and_names_the_step_before_it(
         ("log.jsonl", b"\n \n", "log.jsonl: the file is empty."),
         ("log.jsonl", b"{oops\n", "log.jsonl: unknown format."),
         ("log.jsonl", b'{"prompt": "hi"}\n', "this file has 'prompt'."),
-        ("log.jsonl", b"\xff\xfe\x00", "log.jsonl: not UTF-8 text (byte 0). Convert it to UTF-8 first."),
+        ("log.jsonl", b"\xff\xfe\x00", "log.jsonl: unknown format."),
         ("log.jsonl.gz", b"\x1f\x8b\x08\x00broken", "log.jsonl.gz: the compressed file is cut off or broken"),
         ("log.txt", b"hello", "log.txt: unknown file type. Logs are .jsonl, .ndjson, .json or .csv"),
         ("log.csv", b"input,label\nhello,card\n", "log.csv: unknown format."),
-        ("log.jsonl", b'{"input": "", "output": "a"}\n', "'input' is empty. None of 1 rows can be used."),
+        ("log.jsonl", b'{"input": "", "output": "a"}\n', "'input' is empty. None of 1 rows can be used; "),
     ],
 )  # fmt: skip
 def test_a_log_that_cannot_be_read_exits_2_and_names_the_file(

@@ -41,8 +41,8 @@ GPT = priced("gpt-5.4")
 LLAMA_HOSTED = priced("groq/llama-3.3-70b-versatile")
 
 
-def work(volume: float = 100_000, **more: float) -> Workload:
-    return Workload(queries_per_month=volume, input_tokens=1000, output_tokens=500, **more)
+def work(volume: float = 100_000, **more: float | None) -> Workload:
+    return Workload(**{"queries_per_month": volume, "input_tokens": 1000, "output_tokens": 500, **more})  # type: ignore[arg-type]
 
 
 def scenario(values: dict[str, Spread] | None = None, plan: str = "llama-3.1-8b@h100") -> Scenario:
@@ -309,6 +309,34 @@ def test_the_record_holds_what_is_needed_to_repeat_it() -> None:
     assert assumptions["capacity_error"]["value"][0] < 1 < assumptions["capacity_error"]["value"][2]
     assert record["inputs"]["own"]["precision"] == "fp8"
     assert all(row["unit"] and row["source"] for row in record["assumptions"])
+
+
+def test_an_unknown_cached_share_is_an_assumption_by_name() -> None:
+    unknown = compare(work(cached_share=None), GPT, scenario(), seed=1, draws=500).as_record()
+    row = next(row for row in unknown["assumptions"] if row["name"] == "cached_share")
+    assert (row["value"], row["source"], row["is_assumption"]) == (0.0, "not measured: the log does not tell", True)
+    assert unknown["inputs"]["workload"]["cached_share"] is None
+    known = compare(work(cached_share=0.0), GPT, scenario(), seed=1, draws=500).as_record()
+    assert "cached_share" not in {row["name"] for row in known["assumptions"]}
+    assert unknown["options"] == known["options"]
+
+
+def test_an_option_of_ones_own_tells_its_replicas_and_how_busy_they_are() -> None:
+    values: dict[str, Spread] = {"replicas_minimum": 2, "peak_to_mean": 3.0, "planned_load": 0.5, "capacity_error": 1.0}
+    asked = scenario({**values, "escalated_share": 0.1, "hours_per_month": 730.0})
+    full = compare(work(), GPT, asked, seed=0, draws=100).asked.capacity
+    assert full is not None
+    most = full.requests_per_s * 3600 * 730  # queries a month of one saturated replica
+    quiet, busy = (compare(work(volume), GPT, asked, seed=0, draws=100) for volume in (most / 100, most * 0.6))
+    found = {each.name: each for each in quiet.options}
+    assert (found["rent"].replicas, found["rent"].load) == (None, None)
+    assert found["own"].replicas == 2
+    assert found["own"].load == pytest.approx(3 / 100 / 2)
+    assert (found["hybrid"].replicas, found["hybrid"].load) == (found["own"].replicas, found["own"].load)
+    # The busiest hour asks 1.8 of a replica, each may be half full: four of them, 45 % full.
+    own = next(each for each in busy.as_record()["options"] if each["name"] == "own")
+    assert own["replicas"] == 4
+    assert own["load"] == pytest.approx(0.45)
 
 
 def test_a_measured_capacity_replaces_the_formulas_error() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -353,6 +354,26 @@ def test_the_verdict_is_told_at_every_volume(made: type[Made]) -> None:
         (100_000, "own"),
     ]
     assert decided(record, made.cost_record()).verdicts_by_volume == ()
+
+
+def test_operations_are_told_and_do_not_decide(made: type[Made]) -> None:
+    record, bare = evaluation(paired("own", *GOOD)), made.cost_record()
+    told = made.cost_record(rented_latency_p95_ms=640.0)
+    told["options"] = [{**each, "replicas": 9, "load": 0.4} for each in told["options"]]
+    unknown, known = decided(record, bare), decided(record, told)
+    found = known.as_record()["operations"]
+    assert found.pop("note").startswith("Operations do not decide the verdict. The latency of the own model is not")
+    assert found == {
+        "own_latency_ms": None,
+        "rented_latency_p95_ms": 640.0,
+        "replicas_at_volume": 9,
+        "load_at_volume": 0.4,
+    }
+    assert replace(known, operations=unknown.operations) == unknown
+    assert (unknown.operations.replicas_at_volume, unknown.operations.load_at_volume) == (None, None)
+    rented_alone = made.cost_record()
+    rented_alone["options"] = [each for each in rented_alone["options"] if each["name"] == "rent"]
+    assert decided(record, rented_alone).operations == unknown.operations
 
 
 def test_margin_and_confidence_are_those_fixed_before_looking(made: type[Made]) -> None:

@@ -136,6 +136,58 @@ def test_a_small_or_mixed_test_set_is_judged_with_warnings(made: type[Made], own
     assert [each.name for each in found.of_kind("rented")] == ["rented"]
 
 
+def sworn(test: Sequence[Example], *provenances: Any) -> list[Example]:  # Any: Provenance
+    """The cases, their provenances in turn."""
+    return [replace(case, provenance=provenances[number % len(provenances)]) for number, case in enumerate(test)]
+
+
+def test_right_answers_that_were_rented_are_warned_of(made: type[Made], own: Contender) -> None:
+    test = made.intents(40, "test", rented_wrong_every=10)
+    train = made.intents(30, "train")
+    mostly = sworn(test, "human-corrected", "human-accepted", "human-accepted", "human-accepted")
+    found = judged(made.triage(), mostly, train, own)
+    warning = (
+        "The right answer of 30 of 40 test cases (75 %) is a rented answer that a human accepted: "
+        "the comparison leans to the rented model."
+    )
+    assert found.warnings == (warning,)
+    # Cases 0, 4, 8, …: of these ten the rented model errs on 0 and 20.
+    assert found.notes == (
+        "On the 10 test cases that a human corrected or labelled, own scores 100.0 and big-model 80.0 of 100. "
+        "A human corrected 10 of them because the rented answer was wrong: these lean to the own model.",
+    )
+    half = judged(made.triage(), sworn(test, "human-labelled", "human-accepted"), train, own)
+    assert half.warnings == ()
+    assert half.notes == (
+        "On the 20 test cases that a human corrected or labelled, own scores 100.0 and big-model 80.0 of 100.",
+    )
+
+
+def test_cases_without_accepted_answers_or_without_a_rival_need_no_such_note(made: type[Made], own: Contender) -> None:
+    train = made.intents(30, "train")
+    labelled = judged(made.triage(), made.intents(40, "test", rented_wrong_every=10), train, own)
+    alone = judged(made.triage(), sworn(made.intents(40, "test"), "human-accepted"), train, own)
+    assert (labelled.warnings, labelled.notes) == ((), ())
+    assert (alone.warnings, alone.notes) == ((), ())
+
+
+def test_accepted_answers_alone_leave_nothing_to_score_beside(made: type[Made], own: Contender) -> None:
+    test = sworn(made.intents(40, "test", rented_wrong_every=10), "human-accepted")
+    found = judged(made.triage(), test, made.intents(30, "train"), own)
+    assert "40 of 40 test cases (100 %)" in found.warnings[0]
+    assert found.notes == (
+        "No test case that a human corrected or labelled was answered by both the own and the rented model.",
+    )
+
+
+def test_without_a_margin_only_a_better_model_is_good_enough(made: type[Made], own: Contender) -> None:
+    train = made.intents(30, "train")
+    equal = judged(made.triage(), made.intents(60, "test", rented_wrong_every=1000), train, own, margin_points=0.0)
+    better = judged(made.triage(), made.intents(60, "test", rented_wrong_every=5), train, own, margin_points=0.0)
+    found = [each.comparison("own", "big-model") for each in (equal, better)]
+    assert [each is not None and each.non_inferior for each in found] == [False, True]
+
+
 def test_a_task_without_recorded_answers_has_no_rented_contender(made: type[Made], own: Contender) -> None:
     found = judged(made.triage(), made.intents(30, "test"), made.intents(30, "train"), own)
     assert found.of_kind("rented") == []
@@ -270,7 +322,7 @@ def test_contenders_and_levels_that_make_no_sense_are_refused(made: type[Made], 
 
     assert refused(own, own) == "Two contenders are named 'own'. Give each a name of its own."
     assert refused(own, replace(own, name="other")).startswith("2 contenders are own: own, other. Choose one on")
-    assert refused(own, margin_points=0.0).startswith("The margin is 0 points; it must lie between 0 and 100")
+    assert refused(own, margin_points=-1.0).startswith("The margin is -1 points; it must be at least 0 and below 100")
     assert refused(own, confidence=1.0).startswith("The confidence is 1.0; it must be at least 0.5 and below 1")
     assert refused(own, tasks_compared=0).startswith("The number of tasks judged together is 0; it must be")
     assert refused(own, seed=-1) == "The seed is -1; it must be 0 or more."

@@ -222,6 +222,13 @@ def test_a_difference_on_the_margin_cannot_be_planned_for() -> None:
     assert cases_to_decide([-1.0] * 2 + [0.0] * 98, margin=0.02, confidence=0.95) is None
 
 
+def test_without_a_margin_a_plan_needs_a_difference() -> None:
+    assert fewest_cases(0.0, 0.95) == 0
+    assert cases_to_decide([0.0] * 50, margin=0.0, confidence=0.95) is None
+    assert cases_to_decide([1.0] * 10 + [0.0] * 90, margin=0.0, confidence=0.95) == 101
+    assert cases_before_looking(0.9, margin=0.0, confidence=0.95) == MOST_CASES
+
+
 def test_a_plan_never_asks_for_fewer_cases_than_were_seen() -> None:
     assert cases_to_decide([1.0] * 500, margin=0.02, confidence=0.95) == 501
     assert cases_to_decide([0.0] * 10, margin=0.2, confidence=0.95) == 17

@@ -163,6 +163,8 @@ def test_corrections_find_their_calls_whatever_the_order_of_files(desk: _Desk) -
         ('{"input": "x", "output": "a", "started_at": "1926-01-01"}', "outside the years 2000 to 2099"),
         ('{"input": "x", "output": "a", "model": ["m"]}', "'model' must be text"),
         ("[" * 100_000, "JSON nested too deep"),
+        ('{"input": "x", "output": ' + "1" * 5_000 + "}", "a number with thousands of digits"),
+        ('{"input": "x", "output": "a", "task": "a/b"}', "the task's name begins with a dot, or holds '/'"),
     ],
 )
 def test_a_bad_row_is_rejected_with_its_line_and_reason_and_the_rest_is_kept(
@@ -183,12 +185,44 @@ def test_a_bad_row_is_rejected_with_its_line_and_reason_and_the_rest_is_kept(
         ("\n\n", "the file is empty"),
         ('{"prompt": "x", "answer": "y"}\n', "unknown format.*this file has 'answer', 'prompt'"),
         ("garbage\n", "unknown format.*no JSON object at all"),
-        ('{"input": "", "output": "a"}\n', "line 1: 'input' is empty. None of 1 rows can be used"),
     ],
 )
 def test_a_file_without_any_usable_row_is_an_error(desk: _Desk, content: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         desk.take(desk.file("log.jsonl", content))
+
+
+def test_when_no_row_can_be_used_every_reason_is_told(desk: _Desk) -> None:
+    result = desk.take(desk.file("log.jsonl", '{"input": "", "output": "a"}\n{"input": 1, "output": "a"}\n'))
+    assert result.is_useless
+    assert [row.line for row in result.rejected] == [1, 2]
+
+
+def test_a_test_row_needs_the_humans_answer(desk: _Desk) -> None:
+    rows = [{"input": "x", "model_output": "a"}, {"input": "y", "model_output": "a", "output": "b"}]
+    result = desk.take(desk.file("log.jsonl", rows), is_test=True)
+    assert [row.reason for row in result.rejected] == ["a test row needs 'output', the human's answer"]
+    assert result.imported == 1
+
+
+def test_bytes_that_are_no_text_cost_their_row_alone(desk: _Desk) -> None:
+    good = b'{"input": "x", "output": "a"}\n'
+    broken = desk.folder / "a.jsonl"
+    broken.write_bytes(good * 3 + b'{"input": "\xff", "output": "a"}\n' + good)
+    result = desk.take(broken)
+    assert result.imported == 4
+    assert (result.rejected[0].line, result.rejected[0].reason) == (
+        4,
+        "not UTF-8 text: invalid start byte at byte 12 of the line",
+    )
+    table = desk.folder / "b.csv"
+    table.write_bytes(b"\xef\xbb\xbfinput,output\ny,a\n\xff,a\nz,a\n")
+    result = desk.take(table)
+    assert result.imported == 2
+    assert [(row.line, row.reason) for row in result.rejected] == [(3, "not UTF-8 text")]
+    array = desk.folder / "c.json"
+    array.write_bytes(b'{"input": "line\xe2\x80\xa8separator", "output": "a"}\n' + good)
+    assert desk.take(array).rejected == []
 
 
 def test_a_row_without_a_task_needs_one_from_the_command_line(desk: _Desk) -> None:
@@ -238,18 +272,24 @@ def test_a_json_array_may_hold_things_that_are_no_rows(desk: _Desk) -> None:
 
 
 def test_a_row_that_is_too_long_is_rejected_and_reading_goes_on(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_files, "MAX_ROW_CHARACTERS", 60)
+    monkeypatch.setattr(log_files, "MAX_ROW_BYTES", 60)
     good = '{"input": "x", "output": "a"}\n'
     result = desk.take(desk.file("a.jsonl", good + '{"input": "' + "y" * 200 + '", "output": "a"}\n' + good))
     assert result.imported == 2
-    assert [(row.line, row.reason) for row in result.rejected] == [(2, "longer than 60 characters")]
+    assert [(row.line, row.reason) for row in result.rejected] == [(2, "longer than 60 bytes")]
 
 
 def test_files_that_cannot_be_read_are_named(desk: _Desk) -> None:
-    binary = desk.folder / "a.jsonl"
+    binary = desk.folder / "a.json"
     binary.write_bytes(b"\xff\xfe\x00x")
     with pytest.raises(InputError, match="not UTF-8"):
         desk.take(binary)
+    deflated = bytearray(gzip.compress(b'{"input": "x", "output": "a"}\n' * 1000))
+    deflated[12:20] = b"\xff" * 8
+    damaged = desk.folder / "d.jsonl.gz"
+    damaged.write_bytes(deflated)
+    with pytest.raises(InputError, match="cut off or broken"):
+        desk.take(damaged)
     cut = desk.folder / "b.jsonl.gz"
     cut.write_bytes(gzip.compress(b'{"input": "x", "output": "a"}\n' * 1000)[:60])
     with pytest.raises(InputError, match="cut off or broken"):

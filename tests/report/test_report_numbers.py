@@ -47,6 +47,7 @@ FORMS = (bare_points, count, duration, milliseconds, plain_number, points, share
         (count, 9_999_999, "9,999,999"),
         (count, 12_345_678, "12.3 M"),
         (volume, 0, "0"),
+        (volume, 999_900_000, "1.0 bn"),
         (volume, 0.4, "0"),
         (volume, 1147, "1,150"),
         (volume, 999_999, "1 M"),

@@ -199,6 +199,21 @@ def test_near_duplicates_are_counted_in_texts_and_groups() -> None:
     assert "12 texts in 5 groups, each on one side of the split" in text
 
 
+def test_operations_are_shown_with_what_is_not_measured(report: Page) -> None:
+    words = report.words[report.words.index("Operations") :]
+    assert words[1] == "Running the own model (this does not decide the verdict)"
+    cells = dict(zip(words[4:12:2], words[5:12:2], strict=True))
+    assert cells["latency of the own model"] == "not measured"
+    assert cells["p95 latency of the rented model"] == "not in this record"
+    assert cells["replicas at this volume, predicted"] == "1"
+    assert cells["their load in the busiest hour, predicted"] == "below 0.1\u00a0%"
+    assert words[12].startswith("Operations do not decide the verdict.")
+
+
+def test_a_record_without_operations_has_no_such_section() -> None:
+    assert "Operations" not in Page(verdict_page([{"task": "triage"}])).words
+
+
 def test_hostile_words_stay_words(decision: dict[str, Any], audit_record: dict[str, Any]) -> None:
     html = verdict_page(
         [hostile(decision)],

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from freehold.core.errors import InputError
+from freehold.state.schema import DATASETS
 from freehold.tasks.define import define_task, guess_task, known_kind, load_task
 
 if TYPE_CHECKING:
@@ -88,9 +90,18 @@ def test_every_answer_of_a_guessed_classification_is_one_of_its_labels(outputs: 
         assert {output.strip() for output in outputs} == set(task.labels)
 
 
-def test_a_task_is_remembered_and_gains_labels(state: Engine) -> None:
+def _use(state: Engine, name: str) -> None:
+    with state.begin() as connection:
+        values = {"id": f"{name}-1", "task": name, "sha256": "0" * 64, "manifest": {}, "created_at": "2026"}
+        connection.execute(insert(DATASETS).values(values))
+
+
+def test_a_task_is_remembered_and_gains_labels_once_it_is_in_use(state: Engine) -> None:
     assert known_kind(state, "t") is None
+    define_task(state, guess_task("t", ["wrong", "b", "wrong", "b"]))
     define_task(state, guess_task("t", ["a", "b", "a", "b"]))
+    assert load_task(state, "t").labels == ("a", "b")
+    _use(state, "t")
     grown = define_task(state, guess_task("t", ["c", "b", "c", "b"]))
     assert grown.labels == ("a", "b", "c")
     assert load_task(state, "t") == grown
@@ -104,9 +115,11 @@ def test_fields_come_back_in_their_order(state: Engine) -> None:
     assert list((loaded.json_schema or {})["properties"]) == ["z", "a"]
 
 
-def test_a_task_does_not_change_its_kind(state: Engine) -> None:
-    define_task(state, guess_task("t", ["a", "a"]))
-    with pytest.raises(InputError, match="known as classification, and these rows make it extraction"):
+def test_a_task_keeps_its_kind_from_its_first_dataset_on(state: Engine) -> None:
+    define_task(state, guess_task("t", ["a", "b"]))
+    assert define_task(state, guess_task("t", ["a", "b", "a", "b"])).kind == "classification"
+    _use(state, "t")
+    with pytest.raises(InputError, match="has datasets as classification and cannot become extraction"):
         define_task(state, guess_task("t", ['{"a": 1}']))
 
 

@@ -97,12 +97,14 @@ def main() -> None:
     lines = (HERE / "messages.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     labels = sorted({row["gold"] for row in rows if row["task"] == "support_intent"})
-    placed = []
+    placed: list[tuple[datetime, dict[str, Any]]] = []
     for task in ("support_intent", "dispute_fields"):
         placed += lay_out(rng, [row for row in rows if row["task"] == task])
     placed.sort(key=lambda pair: pair[0])
     tokenizer = AutoTokenizer.from_pretrained(fetch_base("smollm2-135m", progress=Silent()).folder)
-    calls, words, second = [], [], dict(SECOND_OPINIONS)
+    calls: list[dict[str, Any]] = []
+    words: list[dict[str, str]] = []
+    second = dict(SECOND_OPINIONS)
     for number, (moment, row) in enumerate(placed, start=1):
         identifier = f"hb-{number:05d}"
         messages = [

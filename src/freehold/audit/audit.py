@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "freehold.audit/1"
 
 OWN_ROUTES = frozenset({"own", "canary"})
-"""Answered by an own model: volume, but nothing that was rented."""
+"""Answered by an own model: counted beside what was rented, which is all that a verdict looks at."""
 
 LIST_TIERS = frozenset({None, "default", "auto", "standard"})
 """Service tiers that are billed at the list price."""
@@ -63,7 +63,8 @@ def audit(
     A call is priced as of its own day (UTC). One without a time stays unpriced, unless `undated_as_of` names
     the day to assume. `aliases` maps names of models in the log to names in the catalogue; the used ones are
     among the assumptions. `corrected_calls` holds the ids of calls that a human has corrected (None: nobody
-    knows). Shadow calls are left out: they repeat a call that is there already.
+    knows). Shadow calls are left out: they repeat a call that is there already. Own calls are only counted, so
+    that serving an own model changes nothing that is said of renting.
     """
     pricing = _Pricing(aliases=aliases, undated_as_of=undated_as_of)
     tallies: dict[str, Tally] = {}
@@ -71,6 +72,8 @@ def audit(
         tally = tallies.setdefault(call.task, Tally())
         if is_labelled_row(call):
             tally.labelled_rows += 1
+        elif call.route in OWN_ROUTES:
+            tally.own_calls += 1
         elif call.route != "shadow":
             _count(tally, call, pricing)
             if corrected_calls is not None:
@@ -89,9 +92,6 @@ def is_labelled_row(call: Call) -> bool:
 
 def _count(tally: Tally, call: Call, pricing: _Pricing) -> None:
     tally.add(call)
-    if call.route in OWN_ROUTES:
-        tally.own_calls += 1
-        return
     usd = pricing.cost(call)
     if usd is not None:
         tally.priced_calls += 1

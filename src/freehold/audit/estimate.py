@@ -35,6 +35,7 @@ def estimated_workload(calls: Iterable[Call], outputs: Iterable[str], *, queries
         queries_per_month=queries_per_month,
         input_tokens=max(1.0, sum(inputs) / len(inputs) / CHARACTERS_PER_TOKEN),
         output_tokens=max(1.0, sum(answers) / len(answers) / CHARACTERS_PER_TOKEN),
+        cached_share=None,
     )
 
 

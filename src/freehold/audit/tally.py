@@ -39,18 +39,19 @@ class TaskAudit:
 
     task: str
     calls: int
-    """Attempts at a model, failed ones included; labelled rows and shadow calls are not among them."""
+    """Attempts at a rented model, failed ones included; own, labelled and shadow rows are not among them."""
     labelled_rows: int
     own_calls: int
-    """Answered by an own model."""
+    """Answered by an own model; they stand beside all other numbers and change none."""
     errors: int
     models: dict[str, int]
+    """Rented model -> calls."""
     first_day: date | None
     last_day: date | None
     weekday_calls: tuple[int, ...]
     """Monday to Sunday."""
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
     mean_input_tokens: float | None
     mean_output_tokens: float | None
     p95_input_tokens: int | None
@@ -84,7 +85,7 @@ class TaskAudit:
             queries_per_month=self.calls_per_month,
             input_tokens=self.mean_input_tokens,
             output_tokens=self.mean_output_tokens,
-            cached_share=min(1.0, self.cached_share or 0.0),
+            cached_share=None if self.cached_share is None else min(1.0, self.cached_share),
             peak_to_mean=self.burstiness if self._is_dense() else None,
         )
 
@@ -153,7 +154,7 @@ class Tally:
         return call.error_type is not None or (call.status is not None and call.status >= FIRST_BAD_STATUS)
 
     def add(self, call: Call) -> None:
-        """Count one attempt at a model, its cost apart."""
+        """Count one attempt at a rented model, its cost apart."""
         self.calls += 1
         self.errors += self.is_error(call)
         self.models[call.model_served or call.model_requested or "unknown"] += 1
@@ -184,8 +185,8 @@ class Tally:
             weekday_calls=tuple(
                 sum(count for day, count in days.items() if day.weekday() == weekday) for weekday in range(7)
             ),
-            input_tokens=_sum(self.input_tokens),
-            output_tokens=_sum(self.output_tokens),
+            input_tokens=_sum(self.input_tokens) if self.input_tokens else None,
+            output_tokens=_sum(self.output_tokens) if self.output_tokens else None,
             mean_input_tokens=_mean(self.input_tokens),
             mean_output_tokens=_mean(self.output_tokens),
             p95_input_tokens=_percentile(self.input_tokens, 0.95),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import click
 
 from freehold.cli.show import json_option, show
@@ -29,4 +31,4 @@ def command(as_json: bool) -> None:
     if not record["tasks"]:
         raise InputError("The ledger is empty. Bring a log: freehold import logs.jsonl --task TASK")
     first = record["tasks"][0]["task"]
-    show(record, audit_text(record), as_json=as_json, next_step=f"freehold breakeven {first}")
+    show(record, audit_text(record), as_json=as_json, next_step=f"freehold breakeven {quote(str(first))}")

@@ -41,7 +41,7 @@ def command(
     input_tokens: float | None,
     output_tokens: float | None,
     rent: str | None,
-    own: str,
+    own: str | None,
     hosted: str | None,
     as_of: datetime | None,
     seed: int,

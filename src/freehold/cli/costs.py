@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +14,9 @@ from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.core.errors import InputError
 from freehold.corrections.store import corrected_calls, human_outputs
 from freehold.economics.breakeven import compare, curve
-from freehold.economics.facts import default_scenario, own_plan
+from freehold.economics.facts import default_scenario, model_facts, own_plan
 from freehold.economics.prices import price_of
+from freehold.registry.store import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,14 +30,17 @@ if TYPE_CHECKING:
 OTHER_VOLUMES = (10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0, 100_000_000.0)
 _CURVE_VOLUMES = tuple(10 ** (3 + step / 8) for step in range(49))
 _DRAWS = 20_000
+DEFAULT_PLAN = "smollm2-135m@cpu-2vcpu"
+_SMALL_PARAMETERS = 1e9
+"""A model below this answers fast enough on two processor cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostQuestion:
     """What is compared with what."""
 
-    own: str
-    """MODEL@HARDWARE."""
+    own: str | None = None
+    """MODEL@HARDWARE; None: the base of the task's own model, on the least machine that is usual for its size."""
     rent: str | None = None
     """Name in the price catalogue; None: the model that the log names most often."""
     hosted: str | None = None
@@ -58,7 +63,7 @@ def audit_of(session: Session) -> Audit:
 def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
     """The cost record of volumes that were typed in."""
     as_of = question.as_of or datetime.now(UTC).date()
-    scenario = default_scenario(own_plan(question.own))
+    scenario = default_scenario(own_plan(question.own or DEFAULT_PLAN))
     rent, hosted = _price(question.rent, as_of, aliases), _hosted(question.hosted, as_of, aliases)
     return _record(workload, rent, hosted, scenario, question.seed)
 
@@ -95,7 +100,9 @@ def task_costs(
     aliases = session.settings.prices.alias
     rent_name = question.rent or max(found.models, key=lambda name: found.models[name], default=None)
     rent, hosted = _price(rent_name, as_of, aliases), _hosted(question.hosted, as_of, aliases)
-    scenario = default_scenario(own_plan(question.own))
+    base = _base_of(session, task)
+    plan = own_plan(question.own or (DEFAULT_PLAN if base is None else _usual_plan(base)))
+    scenario = default_scenario(plan)
     if measured:
         scenario = scenario.with_values(dict(measured), source="measured by the paired evaluation")
     record = _record(workload, rent, hosted, scenario, question.seed)
@@ -109,6 +116,16 @@ def task_costs(
                 "is_assumption": True,
             }
         )
+    if base is not None and plan.model.name != base:
+        record["assumptions"].append(
+            {
+                "name": "own_plan",
+                "value": plan.label,
+                "unit": "model on machine",
+                "source": f"assumption: the own model stands on {base!r}, and is priced like {plan.model.name}",
+                "is_assumption": True,
+            }
+        )
     others = [
         compare(
             replace(workload, queries_per_month=volume), rent, scenario, hosted=hosted, seed=question.seed
@@ -116,6 +133,20 @@ def task_costs(
         for volume in volumes
     ]
     return record, others
+
+
+def _base_of(session: Session, task: str) -> str | None:
+    """Base of the task's newest own model; None while there is none."""
+    models = list_models(session.state, task=task)
+    return Path(models[0].base).name if models else None
+
+
+def _usual_plan(base: str) -> str:
+    try:
+        facts = model_facts(base)
+    except InputError:
+        return DEFAULT_PLAN
+    return f"{facts.name}@{'cpu-2vcpu' if facts.parameters < _SMALL_PARAMETERS else 'h100'}"
 
 
 def _record(
@@ -169,9 +200,7 @@ def day(value: datetime | None) -> date | None:
 
 own_option = click.option(
     "--own",
-    default="smollm2-135m@cpu-2vcpu",
-    show_default=True,
-    help="Plan to own, as MODEL@HARDWARE.",
+    help="Plan to own, as MODEL@HARDWARE. Default: the task's own model on the least machine usual for its size.",
 )
 rent_option = click.option("--rent", help="Rented model in the price catalogue, e.g. openai/gpt-5.4.")
 hosted_option = click.option("--hosted", help="An open model that somebody hosts, as provider/model.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -49,7 +50,7 @@ def build(task: str, test_share: float, allow_rented_output: bool, as_json: bool
     with TerminalProgress(quiet=quiet) as progress:
         dataset = build_from(open_session(), task, policy=policy, progress=progress)
     record = as_record(dataset)
-    show(record, dataset_text(record), as_json=as_json, next_step=f"freehold tune {task}")
+    show(record, dataset_text(record), as_json=as_json, next_step=f"freehold tune {quote(str(task))}")
 
 
 def build_from(session: Session, task: str, *, policy: Policy, progress: Progress) -> Dataset:
@@ -79,7 +80,7 @@ def show_one(name: str, as_json: bool) -> None:
     session = open_session()
     dataset = read_dataset(session.workspace.datasets, name, engine=session.state)
     record = as_record(dataset)
-    show(record, dataset_text(record), as_json=as_json, next_step=f"freehold tune {dataset.task.name}")
+    show(record, dataset_text(record), as_json=as_json, next_step=f"freehold tune {quote(str(dataset.task.name))}")
 
 
 @command.command("list")
@@ -119,5 +120,5 @@ def export(name: str, file: Path, split: Split, as_json: bool) -> None:
         record,
         f"{rows} rows of {dataset.id} ({split}) in {file}",
         as_json=as_json,
-        next_step=f"head -1 {file}",
+        next_step=f"head -1 {quote(str(file))}",
     )

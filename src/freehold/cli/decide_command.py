@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,7 +46,7 @@ def command(
     ctx: click.Context,
     task: str | None,
     queries_per_month: float | None,
-    own: str,
+    own: str | None,
     rent: str | None,
     hosted: str | None,
     as_of: datetime | None,
@@ -78,7 +79,9 @@ def command(
     written = decide_task(session, task, question, usd_per_error=usd_per_error)
     page = write_report(session, [written])
     record = written.record | {"report": str(page), "file": str(written.file)}
-    show(record, decision_text(record), as_json=as_json, next_step=f"freehold decide --verify {written.file}")
+    show(
+        record, decision_text(record), as_json=as_json, next_step=f"freehold decide --verify {quote(str(written.file))}"
+    )
     ctx.exit(written.decision.exit_code)
 
 
@@ -127,9 +130,20 @@ def _error_difference(evaluation: Evaluation) -> dict[str, float]:
 
 
 def write_report(
-    session: Session, written: list[WrittenDecision], *, steps: list[dict[str, Any]] | None = None
+    session: Session,
+    written: list[WrittenDecision],
+    *,
+    audit: dict[str, Any] | None = None,
+    steps: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """Write the HTML page of one or several verdicts beside the first of them."""
+    """Write the HTML page of one or several verdicts beside the first of them.
+
+    Args:
+        session: Where the verdicts were made.
+        written: The verdicts.
+        audit: The audit that they rest on; None: as the ledger is now.
+        steps: Of the demo.
+    """
     from freehold.cli.costs import audit_of
     from freehold.core.errors import InputError
     from freehold.datasets.read import as_record, read_dataset
@@ -148,7 +162,7 @@ def write_report(
         datasets.append(as_record(dataset))
     page = verdict_page(
         [one.record for one in written],
-        audit=audit_of(session).as_record(),
+        audit=audit or audit_of(session).as_record(),
         datasets=datasets,
         steps=steps or (),
         title="Own or rent",

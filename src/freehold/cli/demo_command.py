@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ def command(quick: bool, folder: Path, recipe: str, base: str | None, seed: int,
       freehold demo --quick --json
     """
     from freehold.cli.demo_steps import Demo
+    from freehold.core.errors import FreeholdError
     from freehold.report.progress import TerminalProgress
     from freehold.report.text import demo_text
 
@@ -51,5 +53,11 @@ def command(quick: bool, folder: Path, recipe: str, base: str | None, seed: int,
 
     with TerminalProgress(quiet=quiet) as progress:
         demo = Demo(folder, recipe=recipe, base=base, is_quick=quick, seed=seed, progress=progress, announce=announce)
-        record = demo.walk()
+        try:
+            record = demo.walk()
+        except FreeholdError:
+            if as_json:
+                failed = {"schema": "freehold.demo/1", "verdicts": [], "steps": demo.steps, "report": None}
+                click.echo(json.dumps(failed))
+            raise
     show(record, demo_text(record), as_json=as_json, next_step=f"open {record['report']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from openai import OpenAI, OpenAIError
 
-from freehold.cli.costs import CostQuestion, audit_of, task_costs
+from freehold.cli.costs import DEFAULT_PLAN, CostQuestion, audit_of, task_costs
 from freehold.cli.dataset_command import build_from
 from freehold.cli.decide_command import decide_task, write_report
 from freehold.cli.evaluate_command import evaluate_task
@@ -38,7 +38,6 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 TASKS = ("support_intent", "dispute_fields")
-OWN_PLAN = "smollm2-135m@cpu-2vcpu"
 _FINISHED = "demo-finished"
 # Seconds on two cores. What is announced as left is corrected by how long the steps really take.
 _EXPECTED_S = {
@@ -111,7 +110,8 @@ class Demo:
                 self._take(f"evaluate {task}", what, self._evaluate, session, task, sample)
             written = self._take("decide", "judging, signing", self._decide, session)
             answers = self._take("serve", "serving the own models and asking them", self._serve, session)
-        report = write_report(session, written, steps=self.steps)
+        audited = {**audit, "tasks": [one for one in audit["tasks"] if one["task"] in self.tasks]}
+        report = write_report(session, written, audit=audited, steps=self.steps)
         (session.workspace.data / _FINISHED).touch()
         verdicts = [
             {
@@ -158,10 +158,14 @@ class Demo:
         """Announce a step, take it, and note how long it took."""
         self.announce(Step(len(self.steps) + 1, self._of, what), sum(self._left_s.values()) * self._pace())
         started = time.monotonic()
-        result = act(*given, **named)
-        seconds = time.monotonic() - started
+        is_done = False
+        try:
+            result = act(*given, **named)
+            is_done = True
+        finally:
+            seconds = round(time.monotonic() - started, 1)
+            self.steps.append({"name": name, "seconds": seconds, "ok": is_done})
         self._done_s += self._left_s.pop(name)
-        self.steps.append({"name": name, "seconds": round(seconds, 1), "ok": True})
         return result
 
     def _pace(self) -> float:
@@ -176,7 +180,7 @@ class Demo:
         import_into(session, [sample / "log.jsonl", sample / "corrections.jsonl"], progress=self.progress)
 
     def _question(self) -> CostQuestion:
-        return CostQuestion(own=OWN_PLAN, seed=self.seed)
+        return CostQuestion(own=DEFAULT_PLAN, seed=self.seed)
 
     def _costs(self, session: Session) -> list[dict[str, Any]]:
         return [task_costs(session, task, self._question())[0] for task in self.tasks]

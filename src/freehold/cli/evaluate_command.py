@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,11 @@ _CHARACTERS_PER_TOKEN_AT_LEAST = 2
     "KIND is base, rent-tuned or hosted-open.",
 )
 @click.option("--base/--no-base", "with_base", default=True, show_default=True, help="Ask the untuned base too.")
+@click.option(
+    "--tasks-compared",
+    type=click.IntRange(min=1),
+    help="Tasks that are judged together: intervals of comparisons widen. Default: the tasks with an own model.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the intervals.")
 @json_option
 @quiet_option
@@ -42,6 +48,7 @@ def command(
     model_name: str | None,
     answers: tuple[str, ...],
     with_base: bool,
+    tasks_compared: int | None,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -65,10 +72,11 @@ def command(
             answers=answers,
             with_base=with_base,
             seed=seed,
+            tasks_compared=tasks_compared,
             progress=progress,
         )
     record = evaluation.as_record() | {"id": evaluation.id}
-    show(record, evaluation_text(record), as_json=as_json, next_step=f"freehold decide {task}")
+    show(record, evaluation_text(record), as_json=as_json, next_step=f"freehold decide {quote(str(task))}")
 
 
 def evaluate_task(
@@ -79,7 +87,7 @@ def evaluate_task(
     answers: Sequence[str] = (),
     with_base: bool = True,
     seed: int,
-    tasks_compared: int = 1,
+    tasks_compared: int | None = None,
     progress: Progress,
 ) -> Evaluation:
     """Evaluate a model on the test set of the dataset it was trained on, and remember the result."""
@@ -124,7 +132,7 @@ def evaluate_task(
         margin_points=session.settings.decide.margin_points,
         confidence=session.settings.decide.confidence,
         seed=seed,
-        tasks_compared=tasks_compared,
+        tasks_compared=tasks_compared or len({one.task for one in list_models(session.state)}),
         max_output_tokens=_longest_answer(test),
         progress=progress,
     )

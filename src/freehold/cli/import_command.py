@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
-    from freehold.core.task import TaskKind
+    from freehold.core.task import Task, TaskKind
     from freehold.ledger.importing import Imported
 
 REJECTS_FILE = "rejected.jsonl"
@@ -39,7 +42,12 @@ REJECTS_FILE = "rejected.jsonl"
 @json_option
 @quiet_option
 def command(
-    paths: tuple[Path, ...], task: str | None, split: str, kind: TaskKind | None, as_json: bool, quiet: bool
+    paths: tuple[Path, ...],
+    task: str | None,
+    split: str,
+    kind: TaskKind | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Bring logs and corrections into the ledger: .jsonl, .json or .csv, plain or .gz, or folders of them.
 
@@ -55,16 +63,44 @@ def command(
       freehold import logs/ corrections.jsonl
     """
     from freehold.cli.session import open_session
+    from freehold.core.errors import InputError
+    from freehold.core.task import fault_of_name
     from freehold.report.progress import TerminalProgress
     from freehold.report.text import import_text
 
+    fault = None if task is None else fault_of_name(task)
+    if fault is not None:
+        raise click.UsageError(f"--task: the name {fault}.")
     session = open_session()
     with TerminalProgress(quiet=quiet) as progress:
-        result = import_into(session, list(paths), task=task, is_test=split == "test", kind=kind, progress=progress)
-    record = result.as_record() | {"rejects_file": _keep_rejects(session, result)}
-    first = next(iter(sorted(result.tasks)), "TASK")
-    step = f"freehold dataset build {first}" if split == "test" or result.human_words else "freehold audit"
+        taken = import_into(session, list(paths), task=task, is_test=split == "test", kind=kind, progress=progress)
+    result = taken.result
+    record = result.as_record() | {
+        "kinds": {one.name: one.kind for one in taken.tasks},
+        "warnings": taken.warnings,
+        "rejects_file": _keep_rejects(session, result),
+    }
+    name = quote(next(iter(sorted(result.tasks)), "TASK"))
+    step = f"freehold dataset build {name}" if split == "test" or result.human_words else "freehold audit"
+    if result.is_useless:
+        if as_json:
+            click.echo(json.dumps(record, ensure_ascii=False))
+        first = result.rejected[0]
+        raise InputError(
+            f"{first.file}, line {first.line}: {first.reason}. None of {len(result.rejected)} rows can be used; "
+            f"{record['rejects_file']} has them all."
+        )
     show(record, import_text(record), as_json=as_json, next_step=step)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An import, and what was learnt from it."""
+
+    result: Imported
+    tasks: list[Task]
+    """The tasks that the rows belong to, as they are defined now."""
+    warnings: list[str]
 
 
 def import_into(
@@ -75,12 +111,16 @@ def import_into(
     is_test: bool = False,
     kind: TaskKind | None = None,
     progress: Progress,
-) -> Imported:
-    """Import files into a session's workspace and learn from them what kind of work each task is."""
-    from freehold.corrections.store import human_outputs, keep_words
+) -> Taken:
+    """Import files into a session's workspace and learn from them what kind of work each task is.
+
+    Raises:
+        InputError: a file cannot be used, or `kind` does not fit. What was read until then is kept, and importing
+            it again completes it.
+    """
+    from freehold.corrections.store import keep_words
     from freehold.ledger.importing import import_logs
     from freehold.ledger.log_files import find_logs
-    from freehold.tasks.define import define_task, guess_task, known_kind
 
     result = import_logs(
         find_logs(paths),
@@ -90,11 +130,25 @@ def import_into(
         is_test=is_test,
         progress=progress,
     )
-    for name in sorted(result.tasks):
-        outputs: Iterable[str] = list(human_outputs(session.state, name)) or _rented_outputs(session, name)
-        guessed = guess_task(name, outputs, kind=kind or known_kind(session.state, name))
-        define_task(session.state, guessed)
-    return result
+    warnings: list[str] = []
+    tasks = [_define(session, name, kind, warnings) for name in sorted(result.tasks)]
+    return Taken(result, tasks, warnings)
+
+
+def _define(session: Session, name: str, kind: TaskKind | None, warnings: list[str]) -> Task:
+    """Learn a task anew from all that humans answered, or from the rented model where no human did."""
+    from freehold.core.errors import InputError
+    from freehold.corrections.store import human_outputs
+    from freehold.tasks.define import define_task, guess_task, is_in_use, known_kind, load_task
+
+    outputs: Iterable[str] = list(human_outputs(session.state, name)) or _rented_outputs(session, name)
+    if kind is not None or not is_in_use(session.state, name):
+        return define_task(session.state, guess_task(name, outputs, kind=kind))
+    try:
+        return define_task(session.state, guess_task(name, outputs, kind=known_kind(session.state, name)))
+    except InputError as error:
+        warnings.append(f"{error} Until then the task stays as it was, and answers outside it are left out.")
+        return load_task(session.state, name)
 
 
 def _rented_outputs(session: Session, task: str) -> Iterator[str]:
@@ -105,8 +159,6 @@ def _rented_outputs(session: Session, task: str) -> Iterator[str]:
 
 def _keep_rejects(session: Session, result: Imported) -> str | None:
     """Write the rejected rows' places and reasons beside the ledger; None if every row was good."""
-    import json
-
     file = session.workspace.data / REJECTS_FILE
     if not result.rejected:
         file.unlink(missing_ok=True)

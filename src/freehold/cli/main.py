@@ -87,9 +87,13 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         result = 1
     except Exception as error:
-        if not _is_full_disk(error):
+        if _is_full_disk(error):
+            result = _full_disk(error)
+        elif isinstance(error, OSError) and error.filename:
+            click.echo(f"Error: {error.filename}: {error.strerror}. Nothing is left half written.", err=True)
+            result = 1
+        else:
             raise
-        result = _full_disk(error)
     return result if isinstance(result, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,7 +54,7 @@ def show_one(model: str, as_json: bool) -> None:
         "files_verified": True,
     }
     lines = [f"{key:<14} {value}" for key, value in record.items() if key not in {"schema", "recipe", "files"}]
-    show(record, "\n".join(lines), as_json=as_json, next_step=f"freehold serve {found.task}")
+    show(record, "\n".join(lines), as_json=as_json, next_step=f"freehold serve {quote(str(found.task))}")
 
 
 @command.command("add")
@@ -94,7 +95,7 @@ def promote(model: str, alias: str, reason: str, as_json: bool) -> None:
     changed = set_alias(session.state, task=found.task, alias=alias, model_id=found.id, reason=reason)
     record = {"schema": "freehold.model/1", **_as_record(changed)}
     text = f"{changed.id} is now {alias} of {changed.task}"
-    show(record, text, as_json=as_json, next_step=f"freehold serve {changed.task}")
+    show(record, text, as_json=as_json, next_step=f"freehold serve {quote(str(changed.task))}")
 
 
 def _as_record(model: ModelVersion) -> dict[str, Any]:

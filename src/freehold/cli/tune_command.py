@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,7 +50,7 @@ def command(
             progress=progress,
         )
     record = as_record(model)
-    show(record, tune_text(record), as_json=as_json, next_step=f"freehold evaluate {task}")
+    show(record, tune_text(record), as_json=as_json, next_step=f"freehold evaluate {quote(str(task))}")
 
 
 def tune_task(

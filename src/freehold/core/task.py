@@ -15,6 +15,21 @@ Split = Literal["train", "validation", "test"]
 Provenance = Literal["human-corrected", "human-labelled", "human-accepted", "rented-output", "own-output"]
 
 
+LONGEST_NAME = 100
+"""Characters of a task's name: files and folders are named after it."""
+
+
+def fault_of_name(name: str) -> str | None:
+    """What is wrong with the name of a task; None if nothing is."""
+    if not name.strip() or name != name.strip():
+        return "is empty or begins or ends with a blank"
+    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} bytes"
+    if name.startswith(".") or "/" in name or not name.isprintable():
+        return "begins with a dot, or holds '/' or a character that cannot be printed"
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is asked, what may be answered, and how an own model is prompted for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,12 +105,21 @@ def _options(asked: Question, closed: Lines, simulated: Lines) -> tuple[Option, 
         found.append(_rented("rent-open", label, volume, closed.hosted, _beside(simulated.hosted, simulated.own)))
     if asked.own is not None and closed.own is not None and simulated.own is not None:
         plan = asked.own.label
-        found.append(_option("own", plan, volume, closed.own.terms(volume), simulated.own.total(volume)))
+        terms, total = closed.own.terms(volume), simulated.own.total(volume)
+        found.append(_with_replicas(_option("own", plan, volume, terms, total), asked, closed.own))
         if closed.hybrid is not None and simulated.hybrid is not None:
             label = f"{plan}, unsure cases to {rent_label}"
             terms, total = closed.hybrid.terms(volume), simulated.hybrid.total(volume)
-            found.append(_option("hybrid", label, volume, terms, total))
+            found.append(_with_replicas(_option("hybrid", label, volume, terms, total), asked, closed.hybrid))
     return tuple(found)
+
+
+def _with_replicas(option: Option, asked: Question, closed: CostLine) -> Option:
+    """The option with its replicas at typical values and how busy they are in the busiest hour."""
+    volume, planned_load = asked.workload.queries_per_month, asked.assumptions["planned_load"].typical
+    replicas = float(closed.replicas(volume)[0])
+    load = volume / (replicas * float(closed.replica_queries[0])) * planned_load
+    return replace(option, replicas=round(replicas), load=load)
 
 
 def _beside(

@@ -34,6 +34,10 @@ class Option:
     terms: tuple[tuple[str, float], ...]
     own_breakeven: Interval | None
     """Queries per month above which owning beats this option; None for owning itself, or if it never does."""
+    replicas: int | None = None
+    """Of the own model at this volume, typical values; None: it takes no part."""
+    load: float | None = None
+    """Share of what these replicas can answer that the busiest hour asks of them, typical values."""
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The option as the record lists it."""
@@ -45,6 +49,8 @@ class Option:
             "closed_form_usd_per_month": number(self.closed_form_usd_per_month),
             "terms": [{"name": name, "usd_per_month": number(usd)} for name, usd in self.terms],
             "own_breakeven_queries_per_month": None if self.own_breakeven is None else self.own_breakeven.as_record(),
+            "replicas": self.replicas,
+            "load": number(self.load),
         }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from freehold.economics.capacity import Capacity, capacity
 from freehold.economics.montecarlo import Z95
+from freehold.economics.scenario import Assumption
 from freehold.economics.terms import CostLine, hybrid_cost, own_cost, rented_usd_per_query, total_of
 
 if TYPE_CHECKING:
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
 
     from freehold.economics.montecarlo import FloatArray
     from freehold.economics.prices import Price
-    from freehold.economics.scenario import Assumption, OwnPlan, Scenario
+    from freehold.economics.scenario import OwnPlan, Scenario
     from freehold.economics.workload import Workload
+
+NO_CACHING = Assumption(
+    name="cached_share",
+    low=0.0,
+    typical=0.0,
+    high=0.0,
+    unit="share of input tokens",
+    source="not measured: the log does not tell",
+    is_assumption=True,
+    shape="fixed",
+)
+"""Stands among the assumptions of a workload whose cached share is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +73,8 @@ def question(workload: Workload, rent: Price | None, scenario: Scenario, hosted:
         peak = {"peak_to_mean": workload.peak_to_mean}
         assumptions = dict(scenario.with_values(peak, source="measured: hours of the workload").assumptions)
     delivered = None if scenario.own is None else plan_capacity(scenario.own, workload)
+    if workload.cached_share is None:
+        assumptions[NO_CACHING.name] = NO_CACHING
     if delivered is not None:
         assumptions["capacity_error"] = _spread_of(assumptions["capacity_error"], delivered)
     return Question(

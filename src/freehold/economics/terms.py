@@ -110,12 +110,12 @@ def rented_usd_per_query(workload: Workload, price: Price, values: Mapping[str, 
     given = float(rates.input_usd_per_mtok)
     read = given if rates.cache_read_usd_per_mtok is None else float(rates.cache_read_usd_per_mtok)
     written = given if rates.cache_write_usd_per_mtok is None else float(rates.cache_write_usd_per_mtok)
-    plain_share = 1.0 - workload.cached_share - workload.cache_write_share
+    plain_share = 1.0 - workload.cached - workload.cache_write_share
     factor = (1.0 - workload.batchable_share * values["batch_discount"]) * _level(values["rent_drift_per_year"], values)
     mtok_in, mtok_out = workload.input_tokens / MTOK, workload.output_tokens / MTOK
     return {
         "input tokens": mtok_in * plain_share * given * factor,
-        "cached input tokens": mtok_in * workload.cached_share * read * factor,
+        "cached input tokens": mtok_in * workload.cached * read * factor,
         "cache writes": mtok_in * workload.cache_write_share * written * factor,
         "output tokens": mtok_out * float(rates.output_usd_per_mtok) * factor,
     }

@@ -23,8 +23,9 @@ class Workload:
     """Mean of a call, cached tokens included."""
     output_tokens: float
     """Mean of a call, reasoning tokens included."""
-    cached_share: float = 0.0
-    """Share of input tokens that the provider reads from its cache: measured, never hoped for."""
+    cached_share: float | None = 0.0
+    """Share of input tokens that the provider reads from its cache: measured, never hoped for. None: unknown;
+    none is then assumed, and named among the assumptions."""
     cache_write_share: float = 0.0
     batchable_share: float = 0.0
     """Share of calls that can wait for hours."""
@@ -41,14 +42,19 @@ class Workload:
             _outside("queries_per_month", self.queries_per_month, 0.0, LARGEST_VOLUME, above=True),
             _outside("input_tokens", self.input_tokens, 0.0, LARGEST_TOKENS, above=True),
             _outside("output_tokens", self.output_tokens, 0.0, LARGEST_TOKENS, above=True),
-            _outside("cached_share", self.cached_share, 0.0, 1.0),
+            _outside("cached_share", self.cached, 0.0, 1.0),
             _outside("cache_write_share", self.cache_write_share, 0.0, 1.0),
             _outside("batchable_share", self.batchable_share, 0.0, 1.0),
             None if self.peak_to_mean is None else _outside("peak_to_mean", self.peak_to_mean, 1.0, 1e6),
             "cached_share and cache_write_share together exceed 1"
-            if self.cached_share + self.cache_write_share > 1.0
+            if self.cached + self.cache_write_share > 1.0
             else None,
         ]
+
+    @property
+    def cached(self) -> float:
+        """The cached share to compute with."""
+        return 0.0 if self.cached_share is None else self.cached_share
 
     def as_record(self) -> dict[str, float | None]:
         """The inputs, under the names of the fields."""

@@ -70,8 +70,10 @@ def check_basis(basis: Basis) -> None:
     Raises:
         InputError: one is out of range.
     """
-    if not 0 < basis.margin < 1:
-        raise InputError(f"The margin is {basis.margin * 100:g} points; it must lie between 0 and 100 (2 is usual).")
+    if not 0 <= basis.margin < 1:
+        raise InputError(
+            f"The margin is {basis.margin * 100:g} points; it must be at least 0 and below 100 (2 is usual)."
+        )
     if not 0.5 <= basis.confidence < 1:
         raise InputError(
             f"The confidence is {basis.confidence!r}; it must be at least 0.5 and below 1 (0.95 is usual)."
@@ -116,6 +118,8 @@ def warnings_about(
             warnings.append(
                 f"{unknown} test cases have a label that no training row has; no trained model can get them."
             )
+    if any(each.kind == "rented" for each in scored):
+        warnings.extend(_leaning(examples))
     models = {row.rented_model for row in examples if row.rented_output is not None}
     if len(models) > 1:
         warnings.append(f"The recorded answers come from {len(models)} rented models, which count as one here.")
@@ -126,3 +130,42 @@ def warnings_about(
                 "on those alone."
             )
     return tuple(warnings)
+
+
+def _leaning(examples: Sequence[Example]) -> list[str]:
+    """A warning when most right answers were the rented model's before a human agreed."""
+    accepted = sum(example.provenance == "human-accepted" for example in examples)
+    if 2 * accepted <= len(examples):
+        return []
+    share = 100 * accepted / len(examples)
+    return [
+        f"The right answer of {accepted} of {len(examples)} test cases ({share:.0f} %) is a rented answer that a "
+        "human accepted: the comparison leans to the rented model."
+    ]
+
+
+def note_on_human_words(examples: Sequence[Example], scored: Sequence[ScoredAnswers]) -> str | None:
+    """How own and rented score where no rented answer was accepted as right; None where that says nothing new."""
+    own = next((each for each in scored if each.kind == "own"), None)
+    rented = next((each for each in scored if each.kind == "rented"), None)
+    if own is None or rented is None or all(example.provenance != "human-accepted" for example in examples):
+        return None
+    both = [
+        (ours, theirs, example.provenance == "human-corrected")
+        for example in examples
+        if example.provenance in ("human-corrected", "human-labelled")
+        and (ours := own.value_of(example.id)) is not None
+        and (theirs := rented.value_of(example.id)) is not None
+    ]
+    if not both:
+        return "No test case that a human corrected or labelled was answered by both the own and the rented model."
+    mine, theirs, corrected = (sum(values) for values in zip(*both, strict=True))
+    lean = (
+        f" A human corrected {corrected} of them because the rented answer was wrong: these lean to the own model."
+        if corrected
+        else ""
+    )
+    return (
+        f"On the {len(both)} test cases that a human corrected or labelled, {own.name} scores "
+        f"{100 * mine / len(both):.1f} and {rented.name} {100 * theirs / len(both):.1f} of 100.{lean}"
+    )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
 from freehold.evaluation.judge import judge
+from freehold.evaluation.operations import operations_of
 from freehold.evaluation.policy import read_cost
 from freehold.evaluation.result import from_record
 from freehold.evaluation.sentences import changes_of, notes_of, reasons_of
 
 if TYPE_CHECKING:
     from freehold.evaluation.judge import Judgement, MeasurementDetail, NextMeasurement, Verdict
+    from freehold.evaluation.operations import Operations
     from freehold.evaluation.policy import Cost, DecisionInputs, Policy
     from freehold.evaluation.result import Evaluation
 
@@ -42,6 +44,8 @@ class Decision:
     """What it would take to change the verdict."""
     notes: tuple[str, ...]
     """Findings that do not decide, above all whether a simple model would do."""
+    operations: Operations
+    """What running the own model would mean; it does not decide."""
     verdicts_by_volume: tuple[VerdictAtVolume, ...]
     """By volume, the volume asked about included; empty when no other was given."""
 
@@ -80,6 +84,7 @@ def decide(inputs: DecisionInputs) -> Decision:
         next_measurement_detail=judgement.detail,
         would_change=changes_of(judgement, cost, policy),
         notes=notes_of(evaluation),
+        operations=operations_of(cost),
         verdicts_by_volume=_verdicts_by_volume(inputs, evaluation, cost, judgement),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from freehold.evaluation.baselines import baseline_contenders, missing_baseline
 from freehold.evaluation.cascade import run_cascade
-from freehold.evaluation.checks import check_basis, check_cases, check_contenders, warnings_about
+from freehold.evaluation.checks import check_basis, check_cases, check_contenders, note_on_human_words, warnings_about
 from freehold.evaluation.compare import Basis
 from freehold.evaluation.contender import answers_of, recorded_rented
 from freehold.evaluation.result import Cases, Confusion, Evaluation
@@ -90,6 +90,7 @@ def evaluate(
         cascade=_cascade(asking, taking_part, cases, validation, basis),
         model=next((each.version for each in taking_part if each.kind == "own"), None),
         warnings=warnings_about(task, examples, train, scored),
+        notes=tuple(filter(None, (missing_baseline(task), note_on_human_words(examples, scored)))),
     )
 
 
@@ -102,10 +103,10 @@ def _put_together(
     cascade: tuple[CascadeResult | None, str | None],
     model: str | None,
     warnings: tuple[str, ...],
+    notes: tuple[str, ...],
 ) -> Evaluation:
     task = dataset.task
     kinds = {each.name: each.kind for each in scored}
-    missing = missing_baseline(task)
     return Evaluation(
         task=task.name,
         task_kind=task.kind,
@@ -125,7 +126,7 @@ def _put_together(
         confusions=tuple(confusion for each in scored for confusion in _confusions(each)),
         cases=cases,
         warnings=warnings,
-        notes=() if missing is None else (missing,),
+        notes=notes,
     )
 
 

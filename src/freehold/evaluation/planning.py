@@ -22,7 +22,10 @@ def fewest_cases(margin: float, confidence: float) -> int:
     """Cases below which even two identical contenders cannot be shown to lie within `margin`.
 
     Where nothing differs the interval reaches z²/(n + z²) from zero, so n must exceed z²(1 - margin)/margin.
+    With a margin of 0 no number of equal answers shows anything: only a difference does, so none is asked for.
     """
+    if margin == 0:
+        return 0
     z = z_two_sided(confidence)
     return int(z * z * (1 - margin) / margin) + 1
 

@@ -74,6 +74,10 @@ class CostOption:
     """None: not known, since a price is missing."""
     probability_cheaper_than_rent: float | None = None
     """From the simulation in which both share their draws; None: derived from the quantiles."""
+    replicas: int | None = None
+    """Of the own model at this volume."""
+    load: float | None = None
+    """Share of what these replicas can answer that the busiest hour asks of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,8 @@ class Cost:
     probability_own_is_cheapest: float | None = None
     breakeven_queries_per_month: Volumes | None = None
     breakeven_reason: str | None = None
+    rented_latency_p95_ms: float | None = None
+    """From the log, where whoever made the record put it there."""
 
     def usd_per_month(self, name: OptionName) -> Quantiles | None:
         """Cost of one option; None when it is unknown or not offered."""

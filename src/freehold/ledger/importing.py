@@ -57,6 +57,11 @@ class Imported:
     """Task -> rows."""
     ignored_fields: set[str] = field(default_factory=set)
 
+    @property
+    def is_useless(self) -> bool:
+        """Not one row could be used."""
+        return bool(self.rejected) and not self.imported and not self.duplicates
+
     def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
         """The result as `import --json` prints it."""
         return {
@@ -95,7 +100,7 @@ def import_logs(
         progress: Told of rows as they are read.
 
     Raises:
-        InputError: a file is unreadable, empty, or of no known format; or no row of all files can be used.
+        InputError: a file is unreadable, empty, or of no known format.
     """
     formats = {path: _format_of(path) for path in paths}
     result = Imported(formats=Counter(formats.values()))
@@ -109,11 +114,6 @@ def import_logs(
     progress.finish()
     place = {str(path): number for number, path in enumerate(paths)}
     result.rejected.sort(key=lambda row: (place[row.file], row.line))
-    if result.rejected and not result.imported and not result.duplicates:
-        first = result.rejected[0]
-        raise InputError(
-            f"{first.file}, line {first.line}: {first.reason}. None of {len(result.rejected)} rows can be used."
-        )
     return result
 
 

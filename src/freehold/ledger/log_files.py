@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from freehold.core.errors import InputError
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MAX_ROW_CHARACTERS = 16_000_000
+MAX_ROW_BYTES = 16_000_000
 """A longer row is rejected: it would be held in memory whole."""
+
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def read_log(path: Path) -> Iterator[RawRow | Rejected]:
         InputError: the file is no text, is cut off inside its compression, or cannot be read.
     """
     try:
-        with _open_text(path) as stream:
+        with _open(path) as stream:
             match _kind_of(path):
                 case "csv":
                     yield from _csv_rows(path, stream)
@@ -80,7 +83,7 @@ def read_log(path: Path) -> Iterator[RawRow | Rejected]:
                     yield from _json_lines(path, stream)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Convert it to UTF-8 first.") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the compressed file is cut off or broken ({error}). Fetch it again.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
@@ -93,43 +96,49 @@ def _kind_of(path: Path) -> str | None:
     return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(suffixes[-1] if suffixes else "")
 
 
-def _open_text(path: Path) -> TextIO:
+def _open(path: Path) -> IO[bytes]:
     if path.suffix.lower() == ".gz":
-        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
-    return path.open(encoding="utf-8-sig", newline="")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb")
 
 
-def _json_lines(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
+def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
     number = 0
-    while line := stream.readline(MAX_ROW_CHARACTERS):
+    while line := stream.readline(MAX_ROW_BYTES):
         number += 1
-        if len(line) == MAX_ROW_CHARACTERS and not line.endswith("\n"):
-            while (rest := stream.readline(MAX_ROW_CHARACTERS)) and not rest.endswith("\n"):
+        if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            while (rest := stream.readline(MAX_ROW_BYTES)) and not rest.endswith(b"\n"):
                 pass
-            yield Rejected(str(path), number, f"longer than {MAX_ROW_CHARACTERS:,} characters")
+            yield Rejected(str(path), number, f"longer than {MAX_ROW_BYTES:,} bytes")
         elif line.strip():
-            yield _parsed(path, number, line)
+            yield _parsed(path, number, line.removeprefix(_BOM) if number == 1 else line)
 
 
-def _parsed(path: Path, number: int, line: str) -> RawRow | Rejected:
+def _parsed(path: Path, number: int, line: bytes) -> RawRow | Rejected:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Rejected(str(path), number, f"not UTF-8 text: {error.reason} at byte {error.start + 1} of the line")
     except json.JSONDecodeError as error:
         return Rejected(str(path), number, f"not JSON: {error.msg} at column {error.colno}")
     except RecursionError:
         return Rejected(str(path), number, "not usable: JSON nested too deep")
+    except ValueError:
+        return Rejected(str(path), number, "not usable: a number with thousands of digits")
     if not isinstance(value, dict):
         return Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
     return RawRow(number, value)
 
 
-def _json_rows(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
-    text = stream.read()
+def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
+    content = stream.read().removeprefix(_BOM)
     try:
-        values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        values = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):
         # Several tools name their JSON Lines exports .json.
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(content.split(b"\n"), start=1):
             if line.strip():
                 yield _parsed(path, number, line)
         return
@@ -141,13 +150,17 @@ def _json_rows(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
             yield Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
 
 
-def _csv_rows(path: Path, stream: TextIO) -> Iterator[RawRow | Rejected]:
-    reader = csv.DictReader(stream, strict=True)
+def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
+    # Bytes that are no UTF-8 become half surrogates, by which their row is known; the others stay readable.
+    lines = (line.decode("utf-8", "surrogateescape") for line in stream)
+    reader = csv.DictReader((line.removeprefix("\ufeff") for line in lines), strict=True)
     try:
         for values in reader:
             if None in values or any(value is None for value in values.values()):
                 width = len(reader.fieldnames or ())
                 yield Rejected(str(path), reader.line_num, f"not the {width} columns of the header")
+            elif any("\udc80" <= character <= "\udcff" for value in values.values() for character in value):
+                yield Rejected(str(path), reader.line_num, "not UTF-8 text")
             else:
                 yield RawRow(reader.line_num, {key: value for key, value in values.items() if value != ""})
     except csv.Error as error:

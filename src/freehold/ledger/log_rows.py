@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from freehold.core.call import Call
 from freehold.core.identity import call_id, canonical_json
+from freehold.core.task import fault_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +81,15 @@ class CallReader:
         task = _text(values, "task") or self._task
         if not task:
             raise BadRow("no task: give the row a 'task' or name one with --task")
+        fault = fault_of_name(task)
+        if fault is not None:
+            raise BadRow(f"the task's name {fault}")
         messages = _messages(values["input"])
         answer, human = _output(values, "model_output"), _output(values, "output")
         if answer is None and human is None:
             raise BadRow("neither 'output' (the human's) nor 'model_output' (the model's) holds anything")
+        if self._is_test and human is None:
+            raise BadRow("a test row needs 'output', the human's answer")
         started_at = _moment(values, "started_at")
         own_id = _text(values, "id")
         identity = canonical_json([task, self._is_test, own_id, messages, answer, str(started_at)])

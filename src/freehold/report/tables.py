@@ -179,13 +179,14 @@ def exclusions(dataset: Mapping[str, Any]) -> list[tuple[str, Any]]:  # Any: JSO
 
 
 def traffic_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
-    """How much is asked, by task."""
+    """How much is asked of the rented model, by task; what own models answered stands beside."""
     return Table(
-        "Traffic by task; tokens are means of a call",
+        "Rented traffic by task, own: calls of own models; tokens are means of a call",
         (
             Column("task"),
             Column("period"),
             Column("calls", is_number=True),
+            Column("own", is_number=True),
             Column("a month", is_number=True),
             Column("in", is_number=True),
             Column("out", is_number=True),
@@ -197,6 +198,7 @@ def traffic_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
                 visible(each.get("task"), 48),
                 f"{visible(each.get('first_day') or '?')} to {visible(each.get('last_day') or '?')}",
                 count(each.get("calls")),
+                count(each.get("own_calls")),
                 volume(each.get("calls_per_month")),
                 _mean_tokens(each, "input_mean"),
                 _mean_tokens(each, "output_mean"),

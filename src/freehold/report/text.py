@@ -15,6 +15,7 @@ from freehold.report.findings import (
     verdict_words,
 )
 from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
+from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
     confusion_table,
@@ -125,6 +126,8 @@ def decision_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         bullets("Why", record.get("reasons") or ()),
         bullets("What would change it", record.get("would_change") or ()),
         sentence(f"Next measurement: {next_measurement_words(record)}."),
+        plain_table(operations_table(record)),
+        sentence((record.get("operations") or {}).get("note") or ""),
         bullets("Notes", record.get("notes") or ()),
         _report_line(record),
     )

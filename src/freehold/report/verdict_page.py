@@ -31,6 +31,7 @@ from freehold.report.numbers import (
     usd,
     volume,
 )
+from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
     confusion_table,
@@ -78,6 +79,8 @@ class TaskSection:
     cost_tables: tuple[Table, ...]
     cost_note: str
     curve: Table
+    operations: Table
+    operations_note: str
     file: str
     would_change: tuple[str, ...]
     volumes: Table
@@ -150,6 +153,8 @@ def _section(position: int, decision: Mapping[str, Any], dataset: Mapping[str, A
         cost_tables=(option_table(cost), term_table(cost)),
         cost_note=visible(cost.get("breakeven_reason") or "", _LONGEST_SENTENCE),
         curve=curve_table(cost),
+        operations=operations_table(decision),
+        operations_note=visible((decision.get("operations") or {}).get("note") or "", _LONGEST_SENTENCE),
         file=f"{visible(decision['id'], 200)}.json" if decision.get("id") else "FILE",
         would_change=_sentences(decision.get("would_change")),
         volumes=volume_table(decision),

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from freehold.core.errors import InputError
 from freehold.core.task import Task, TaskKind
-from freehold.state.schema import TASKS
+from freehold.state.schema import DATASETS, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,34 +107,40 @@ def _type_name(value: object) -> str:
 
 
 def define_task(engine: Engine, task: Task) -> Task:
-    """Remember the task. A known one keeps its kind and prompt, and gains labels; its fields are renewed.
+    """Remember the task as its answers make it.
+
+    Until a dataset of the task exists, a new definition takes the place of the old one. From then on kind and
+    prompt stay, labels are only added, and fields are renewed.
 
     Raises:
-        InputError: the task is known as another kind.
+        InputError: a dataset of the task exists, as another kind.
     """
+    columns = {
+        "kind": task.kind,
+        "labels": list(task.labels),
+        "json_schema": task.json_schema,
+        "own_prompt": task.own_prompt,
+    }
     with engine.begin() as connection:
         row = connection.execute(select(TASKS).where(TASKS.c.name == task.name)).mappings().one_or_none()
         if row is None:
-            connection.execute(
-                insert(TASKS).values(
-                    name=task.name,
-                    kind=task.kind,
-                    labels=list(task.labels),
-                    json_schema=task.json_schema,
-                    own_prompt=task.own_prompt,
-                )
-            )
+            connection.execute(insert(TASKS).values(name=task.name, **columns))
             return task
-        if row["kind"] != task.kind:
-            raise InputError(
-                f"Task {task.name!r} is known as {row['kind']}, and these rows make it {task.kind}. "
-                f"Import them under another name with --task, or as --kind {row['kind']}."
-            )
-        labels = sorted({*row["labels"], *task.labels})
-        connection.execute(
-            update(TASKS).where(TASKS.c.name == task.name).values(labels=labels, json_schema=task.json_schema)
-        )
+        if is_in_use(engine, task.name):
+            if row["kind"] != task.kind:
+                raise InputError(
+                    f"Task {task.name!r} has datasets as {row['kind']} and cannot become {task.kind}. "
+                    "Import the rows under another name with --task."
+                )
+            columns |= {"labels": sorted({*row["labels"], *task.labels}), "own_prompt": row["own_prompt"]}
+        connection.execute(update(TASKS).where(TASKS.c.name == task.name).values(columns))
     return load_task(engine, task.name)
+
+
+def is_in_use(engine: Engine, name: str) -> bool:
+    """A dataset of this task was built: its kind is settled."""
+    with engine.connect() as connection:
+        return connection.execute(select(DATASETS.c.id).where(DATASETS.c.task == name).limit(1)).scalar() is not None
 
 
 def load_task(engine: Engine, name: str) -> Task:
