@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from freehold.report import verdict_page as module
+from freehold.report.operations_table import operations_table
 from freehold.report.verdict_page import verdict_page
 
 CSS = Path(module.__file__).parent / "templates" / "verdict.css"
@@ -206,8 +207,13 @@ def test_operations_are_shown_with_what_is_not_measured(report: Page) -> None:
     assert cells["latency of the own model"] == "not measured"
     assert cells["p95 latency of the rented model"] == "not in this record"
     assert cells["replicas at this volume, predicted"] == "1"
-    assert cells["their load in the busiest hour, predicted"] == "below 0.1\u00a0%"
+    assert cells["their load in the busiest hour, predicted"] == "0.2\u00a0%"
     assert words[12].startswith("Operations do not decide the verdict.")
+
+
+def test_a_load_that_rounds_to_nothing_is_no_zero() -> None:
+    told = [operations_table({"operations": {"load_at_volume": load}}).rows[-1][1] for load in (0.0004, 0.0, None)]
+    assert told == ["below 0.1 %", "0.0 %", "not measured"]
 
 
 def test_a_record_without_operations_has_no_such_section() -> None:

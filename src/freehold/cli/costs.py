@@ -106,6 +106,7 @@ def task_costs(
     if measured:
         scenario = scenario.with_values(dict(measured), source="measured by the paired evaluation")
     record = _record(workload, rent, hosted, scenario, question.seed)
+    record["rented_latency_p95_ms"] = None if found.latency is None else found.latency.p95_ms
     if was_estimated:
         record["assumptions"].append(
             {
