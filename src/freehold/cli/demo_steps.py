@@ -50,7 +50,7 @@ _EXPECTED_S = {
     "serve": 8.0,
 }
 _EXPECTED_TASK_S = {"tune": {TASKS[0]: 130.0, TASKS[1]: 180.0}, "evaluate": {TASKS[0]: 40.0, TASKS[1]: 60.0}}
-_JUDGE_AFTER_S = 25.0
+_LONG_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Demo:
     steps: list[dict[str, Any]] = field(default_factory=list)
     _left_s: dict[str, float] = field(default_factory=dict)
     """Expected seconds of the steps that are still to come."""
-    _done_s: float = 0.0
-    """Expected seconds of the steps that are done."""
+    _long_expected_s: float = 0.0
+    _long_taken_s: float = 0.0
     _of: int = 0
 
     @property
@@ -165,13 +165,15 @@ class Demo:
         finally:
             seconds = round(time.monotonic() - started, 1)
             self.steps.append({"name": name, "seconds": seconds, "ok": is_done})
-        self._done_s += self._left_s.pop(name)
+        expected = self._left_s.pop(name)
+        if expected >= _LONG_S:
+            self._long_expected_s += expected
+            self._long_taken_s += seconds
         return result
 
     def _pace(self) -> float:
-        """How much longer than expected the steps took so far; 1 until there is something to judge by."""
-        taken = sum(step["seconds"] for step in self.steps)
-        return taken / self._done_s if self._done_s > _JUDGE_AFTER_S else 1.0
+        """How much longer than expected the long steps took so far; 1 until one was taken."""
+        return self._long_taken_s / self._long_expected_s if self._long_expected_s else 1.0
 
     def _fetch_base(self) -> None:
         fetch_base(self.base or load_recipe(self.recipe, []).base, progress=self.progress)

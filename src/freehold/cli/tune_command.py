@@ -70,9 +70,9 @@ def tune_task(
     from freehold.registry.store import add_model, list_models, set_alias
     from freehold.tuning.bases import fetch_base
     from freehold.tuning.recipe import load_recipe
-    from freehold.tuning.train import train
+    from freehold.tuning.train import resolve, train
 
-    plan = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
+    plan = resolve(load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])]))
     dataset = read_dataset(session.workspace.datasets, dataset_name or task, engine=session.state)
     if dataset.task.name != task:
         raise InputError(f"Dataset {dataset.id} is of task {dataset.task.name!r}, not of {task!r}.")
