@@ -166,7 +166,6 @@ def test_rows_that_cannot_teach_are_left_out_with_their_reason(desk: Desk) -> No
         desk.call("the connection broke at this time", error_type="timeout"): "failed",
         desk.call("it spoke for too long at this time", answer="ye", finish_reason="length"): "truncated",
         desk.call("nobody looked at this one so far", answer="yes"): "rented-output",
-        desk.call("our own model said this one alone", answer="yes", model_version="m"): "own-output",
         desk.row("somebody mistyped the label of this", "yess"): "label-unknown",
         desk.row("somebody left the label of this empty", " "): "empty",
     }

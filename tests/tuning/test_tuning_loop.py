@@ -76,7 +76,7 @@ def _written(recipe: Recipe, folder: Path) -> Path:
 
 def test_the_first_losses_are_always_the_same(fit: FitOnce, run_folder: Path) -> None:
     adapter = fit(run_folder)
-    assert adapter.losses[:5] == pytest.approx([7.616, 6.0748, 4.4743, 4.224, 4.0634], abs=1e-3)
+    assert adapter.losses[:5] == pytest.approx([7.6855, 5.8951, 4.5007, 4.0266, 3.7651], abs=1e-3)
     assert len(adapter.losses) == 9  # 24 rows in batches of 8, three epochs
 
 
@@ -181,28 +181,20 @@ def test_a_full_disk_is_one_clear_line(fit: FitOnce, run_folder: Path, monkeypat
     assert list(run_folder.iterdir()) == []
 
 
-@given(
-    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=120),
-    batch_size=st.integers(1, 9),
-    seed=st.integers(0, 99),
-    epoch=st.integers(0, 3),
-)
-def test_an_epoch_holds_each_row_once_in_full_batches_but_one(
-    lengths: list[int], batch_size: int, seed: int, epoch: int
+@given(rows=st.integers(1, 120), batch_size=st.integers(1, 9), seed=st.integers(0, 99), epoch=st.integers(0, 3))
+def test_an_epoch_holds_each_row_once_in_full_batches_but_the_last(
+    rows: int, batch_size: int, seed: int, epoch: int
 ) -> None:
-    batches = epoch_batches(lengths, batch_size=batch_size, seed=seed, epoch=epoch)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    assert len(batches) == math.ceil(len(lengths) / batch_size)
-    assert batches == epoch_batches(lengths, batch_size=batch_size, seed=seed, epoch=epoch)
+    batches = epoch_batches(rows, batch_size=batch_size, seed=seed, epoch=epoch)
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    assert len(batches) == math.ceil(rows / batch_size)
+    assert batches == epoch_batches(rows, batch_size=batch_size, seed=seed, epoch=epoch)
 
 
-def test_rows_of_a_batch_are_about_equally_long() -> None:
-    lengths = [number % 40 for number in range(256)]
-    spread = [
-        max(lengths[row] for row in batch) - min(lengths[row] for row in batch)
-        for batch in epoch_batches(lengths, batch_size=16, seed=0, epoch=0)
-    ]
-    assert max(spread) <= 10  # a random batch of 16 spans 35 or so
+def test_each_epoch_and_each_seed_has_its_own_order() -> None:
+    orders = [epoch_batches(64, batch_size=8, seed=seed, epoch=epoch) for seed in range(2) for epoch in range(2)]
+    assert len({str(order) for order in orders}) == 4
 
 
 @pytest.mark.parametrize(

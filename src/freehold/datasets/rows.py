@@ -99,11 +99,14 @@ def read_human_words(engine: Engine, task: str) -> dict[str, list[HumanWord]]:
 def read_rows(
     task: Task, calls: Iterable[Call], words: Mapping[str, Sequence[HumanWord]], progress: Progress
 ) -> list[Row]:
-    """The rows of a task by (time, id), those that say two things about one input marked as contradictory."""
+    """The rows of a task by (time, id), those that say two things about one input marked as contradictory.
+
+    What an own model answered and no human looked at is no row: serving a call must not change a dataset.
+    """
     progress.start("read rows", None)
     rows: dict[str, Row] = {}
     for call in calls:
-        if call.task == task.name:
+        if call.task == task.name and (call.model_version is None or call.id in words):
             rows[call.id] = _row(task, call, words.get(call.id, ()))
             progress.update(1)
     progress.finish()
@@ -130,7 +133,7 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
     answer = _answer(call)
     output, provenance, reason = _verdict(task, words)
     if not words:
-        output, provenance = answer or "", "own-output" if is_own else "rented-output"
+        output, provenance = answer or "", "rented-output"
         reason = _fault_of_answer(call)
     elif reason is None and provenance == "human-accepted" and call.finish_reason in _CUT_OFF:
         reason = "truncated"

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from freehold.text.known_values import known_number
 from freehold.text.pii import mask_pii
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def canonical_target(task: Task, output: str) -> Target:
 def mask_target(task: Task, target: str, known: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     """A target with the placeholders of its input, and those that it adds itself.
 
-    A label is no personal data. In a JSON object only values are masked, so that it stays JSON.
+    A label is no personal data. In a JSON object only values are masked, so that it stays JSON. A value that the
+    input showed is masked wherever it stands in the target, for the own model never saw it.
     """
     if task.kind == "classification" and target in task.labels:
         return target, known
@@ -92,7 +94,7 @@ def _in_order(value: Any, schema: Mapping[str, Any] | None) -> Any:  # Any: pars
 
 
 def _mask_values(value: Any, known: Mapping[str, str]) -> tuple[Any, Mapping[str, str]]:  # Any: parsed JSON
-    """Mask each string and each whole number (a card may be written as one) of a JSON value."""
+    """Mask each string and each whole number (a card or a telephone number may be written as one)."""
     if isinstance(value, dict):
         masked = {}
         for key, item in value.items():
@@ -104,6 +106,11 @@ def _mask_values(value: Any, known: Mapping[str, str]) -> tuple[Any, Mapping[str
             masked_item, known = _mask_values(item, known)
             items.append(masked_item)
         return items, known
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(whole, int) and not isinstance(whole, bool):
+        placeholder = known_number(whole, known)
+        if placeholder is not None:
+            return placeholder, known
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         result = mask_pii(str(value), known=known)
         return (value if result.text == str(value) else result.text), result.mapping

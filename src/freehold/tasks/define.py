@@ -12,6 +12,7 @@ from sqlalchemy import Engine, insert, select, update
 from freehold.core.errors import InputError
 from freehold.core.task import Task, TaskKind
 from freehold.state.schema import DATASETS, TASKS
+from freehold.text.pii import mask_pii
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ _LABEL_CHARACTERS = 80
 _LABEL_WORDS = 6
 _ENUM_MAX = 12
 _ENUM_REPEATS = 5
+_MASKABLE_DIGITS = 6
+"""Digits from which on a value may be masked in a dataset because its input tells what it is."""
 _SAMPLE = 200_000
 
 
@@ -28,7 +31,8 @@ def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = Non
     """The task that these answers belong to.
 
     All answers are JSON objects: extraction, with the schema they share. Few short answers that repeat:
-    classification, with the answers as labels. Anything else: text.
+    classification, with the answers as labels. Anything else: text. Answers with personal data are no labels, and
+    no closed set of a field: a dataset masks them.
 
     Args:
         name: Name of the task.
@@ -49,6 +53,12 @@ def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = Non
                     f"Task {name!r}: {len(answers)} different answers are no label set; "
                     f"at most {LABELS_MAX} are. Import it with --kind text."
                 )
+            personal = sum(map(_is_personal, answers))
+            if personal:
+                raise InputError(
+                    f"Task {name!r}: {personal} of {len(answers)} different answers hold personal data, which no "
+                    "label may. Import it with --kind text."
+                )
             return Task(name=name, kind=chosen, labels=tuple(sorted(answers)), own_prompt=f"Classify: {words}.")
         case "extraction":
             if not objects:
@@ -64,9 +74,14 @@ def _guess_kind(answers: Counter[str], objects: Sequence[Mapping[str, Any]]) -> 
     if objects and len(objects) >= 0.9 * len(answers):
         return "extraction"
     is_short = all(len(text) <= _LABEL_CHARACTERS and len(text.split()) <= _LABEL_WORDS for text in answers)
-    if answers and is_short and len(answers) <= min(LABELS_MAX, max(1, answers.total() // 2)):
+    is_closed = is_short and 0 < len(answers) <= min(LABELS_MAX, max(1, answers.total() // 2))
+    if is_closed and not any(map(_is_personal, answers)):
         return "classification"
     return "text"
+
+
+def _is_personal(answer: str) -> bool:
+    return mask_pii(answer).text != answer
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
@@ -93,12 +108,20 @@ def _field_schema(values: Sequence[Any]) -> dict[str, Any]:
     types = {_type_name(value) for value in values}
     if types == {"string"}:
         counts = Counter(values)
-        if len(counts) <= _ENUM_MAX and min(counts.values()) >= _ENUM_REPEATS:
+        is_closed = len(counts) <= _ENUM_MAX and min(counts.values()) >= _ENUM_REPEATS
+        if is_closed and not any(map(_may_be_masked, counts)):
             return {"enum": sorted(counts)}
-    if types in ({"integer", "number"}, {"integer", "number", "null"}):
+    if any(_type_name(value) in ("integer", "number") and _may_be_masked(str(value)) for value in values):
+        types.add("string")  # the placeholder that stands for such a number
+    if {"integer", "number"} <= types <= {"integer", "number", "null", "string"}:
         types.discard("integer")
     names = sorted(types)
     return {"type": names[0] if len(names) == 1 else names}
+
+
+def _may_be_masked(value: str) -> bool:
+    """A dataset may replace it: it is personal data, or long enough for its input to say so."""
+    return sum(map(str.isdigit, value)) >= _MASKABLE_DIGITS or _is_personal(value)
 
 
 def _type_name(value: object) -> str:

@@ -10,6 +10,7 @@ IBANs and cards count only when their check digits are right, so that order numb
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 from stdnum import iban, luhn, numdb
 
+from freehold.text.known_values import find_known
 from freehold.text.phones import find_phones
+from freehold.text.plain import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,12 +85,13 @@ class Masked:
 
 def find_pii(text: str) -> list[Span]:
     """Personal data of a text, from left to right; spans never overlap. Takes time linear in its length."""
-    if _NOTHING_TO_FIND.match(text):
+    plain = plain_text(text)
+    if _NOTHING_TO_FIND.match(plain.text):
         return []
     taken = bytearray(len(text))
     spans = []
     for kind, find in _FINDERS:
-        for start, end in find(text):
+        for start, end in itertools.starmap(plain.span, find(plain.text)):
             if not any(taken[start:end]):
                 taken[start:end] = b"\x01" * (end - start)
                 spans.append(Span(kind, start, end))
@@ -99,8 +103,8 @@ def mask_pii(text: str, *, known: Mapping[str, str] | None = None) -> Masked:
 
     Args:
         text: What to mask.
-        known: Placeholders that the same conversation has got already. A value among them keeps its
-            placeholder even when it is spelled with other spaces.
+        known: Placeholders that the same conversation has got already. A value among them gets its placeholder
+            wherever it stands, also with other separators or none, and with no word before it that tells what it is.
 
     Returns:
         The masked text and all placeholders, the known ones first.
@@ -138,16 +142,38 @@ def _mask(text: str, known: Mapping[str, str], *, reserved: Iterable[tuple[str, 
     count = Counter(kind_of(placeholder) for placeholder in mapping)
     pieces = []
     position = 0
-    for span in find_pii(text):
-        value = text[span.start : span.end]
-        placeholder = by_value.get(value) or by_compact.get(_compact(value))
+    for start, end, kind, placeholder in _places(text, known):
+        value = text[start:end]
+        placeholder = placeholder or by_value.get(value) or by_compact.get(_compact(value))
         if placeholder is None:
-            placeholder = _next_placeholder(span.kind, count, taken)
+            placeholder = _next_placeholder(kind, count, taken)
             mapping[placeholder] = value
             by_value[value] = placeholder
-        pieces += [text[position : span.start], placeholder]
-        position = span.end
+        pieces += [text[position:start], placeholder]
+        position = end
     return Masked("".join([*pieces, text[position:]]), mapping)
+
+
+def _places(text: str, known: Mapping[str, str]) -> list[tuple[int, int, str, str | None]]:
+    """What to mask, as (start, end, kind, placeholder if known): known values first, unless part of a longer find."""
+    spans = find_pii(text)
+    if not known:
+        return [(span.start, span.end, span.kind, None) for span in spans]
+    longer: set[Span] = set()
+    places: list[tuple[int, int, str, str | None]] = []
+    for start, end, placeholder in find_known(text, known):
+        around = [
+            span for span in spans if span.start <= start and end <= span.end and span.end - span.start > end - start
+        ]
+        if around:
+            longer.update(around)
+        else:
+            places.append((start, end, kind_of(placeholder), placeholder))
+    taken = bytearray(len(text))
+    for start, end, _, _ in places:
+        taken[start:end] = b"\x01" * (end - start)
+    places += [(span.start, span.end, span.kind, None) for span in spans if not any(taken[span.start : span.end])]
+    return sorted(places)
 
 
 def _next_placeholder(kind: str, count: Counter[str], taken: set[str]) -> str:
@@ -160,8 +186,9 @@ def _next_placeholder(kind: str, count: Counter[str], taken: set[str]) -> str:
 
 
 def _compact(value: str) -> str:
-    """A value without the separators that people choose freely; an address or e-mail differs by case only."""
-    return value.casefold() if "@" in value else _SEPARATORS.sub("", value).casefold()
+    """A value without the separators that people choose freely; an e-mail differs by case only."""
+    value = plain_text(value).text.casefold()
+    return value if "@" in value else _SEPARATORS.sub("", value)
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:

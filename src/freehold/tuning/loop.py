@@ -28,21 +28,16 @@ if TYPE_CHECKING:
     from freehold.tuning.recipe import Recipe, Training
     from freehold.tuning.states import LowerStates
 
-POOL_BATCHES = 8
-"""Rows are shuffled, cut into pools of so many batches, and sorted by length within a pool."""
 
+def epoch_batches(rows: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Row indices of one epoch's batches, drawn at random: each row once, the last batch shorter.
 
-def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Row indices of one epoch's batches: each row once, rows of a batch about equally long, order random."""
-    shuffle = random.Random(f"{seed}/{epoch}")  # noqa: S311 -- an order, not a secret
-    order = list(range(len(lengths)))
-    shuffle.shuffle(order)
-    batches = []
-    for begin in range(0, len(order), batch_size * POOL_BATCHES):
-        pool = sorted(order[begin : begin + batch_size * POOL_BATCHES], key=lambda row: lengths[row])
-        batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
-    shuffle.shuffle(batches)
-    return batches
+    Batches of equal length would save nothing here, since packed rows need no padding, and they cost much: length
+    tells something of the answer, so such batches are one-sided (docs/decisions/0003-tuning-on-cpu.md).
+    """
+    order = list(range(rows))
+    random.Random(f"{seed}/{epoch}").shuffle(order)  # noqa: S311 -- an order, not a secret
+    return [order[begin : begin + batch_size] for begin in range(0, rows, batch_size)]
 
 
 def learning_rate(step: int, *, steps: int, training: Training) -> float:
@@ -85,7 +80,6 @@ def fit(
     training = recipe.training
     optimizer = torch.optim.AdamW(list(weights.values()), weight_decay=training.weight_decay, fused=True)
     record, best = load_checkpoint(run_folder, fingerprint, weights, optimizer)
-    lengths = [states.length(row) for row in train_rows]
     steps_per_epoch = math.ceil(len(train_rows) / training.batch_size)
     steps = steps_per_epoch * training.epochs
     clock = _Clock(record, started)
@@ -102,7 +96,7 @@ def fit(
         for epoch in range(record.steps // steps_per_epoch, training.epochs):
             if training.patience and record.best_epoch and epoch - record.best_epoch >= training.patience:
                 break
-            batches = epoch_batches(lengths, batch_size=training.batch_size, seed=recipe.seed, epoch=epoch)
+            batches = epoch_batches(len(train_rows), batch_size=training.batch_size, seed=recipe.seed, epoch=epoch)
             decoder.model.train()
             for batch in batches[record.steps - epoch * steps_per_epoch :]:
                 rows = [train_rows[index] for index in batch]

@@ -46,10 +46,6 @@ class LowerStates:
         self._shared = torch.empty(self.prefix, decoder.width)
         self._fill(decoder, layers, progress)
 
-    def length(self, row: int) -> int:
-        """Tokens of a row that are computed, the shared prefix included."""
-        return self._lengths[row]
-
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Packing]:
         """States of these rows behind their shared prefix, [1, tokens, width], and where each stands."""
         packing = pack(self.prefix, [self._lengths[row] - self.prefix for row in rows])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from freehold.tuning.recipe import Recipe
     from freehold.tuning.tokens import Encoded
 
+LOOP = 2
+"""Raised when the loop makes something else of the same recipe, so that no old checkpoint is continued."""
 MINIMUM_ROWS = 20
 MOST_LEFT_OUT = 0.1
 """A larger share of rows that are too long is a mistake in the recipe, not a few odd rows."""
@@ -160,6 +162,7 @@ def _fingerprint(
     """What decides the result: two runs with one fingerprint end with the same weights on one machine."""
     return content_hash(
         {
+            "loop": LOOP,
             "recipe": recipe.model_dump(mode="json"),
             "base": [base.hub_id, base.revision],
             "task": [task.name, task.kind, task.own_prompt],
