@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -232,6 +233,56 @@ def test_extraction_targets_have_the_order_of_the_schema_and_are_masked(extracti
         '"card": "[CARD_1]", "iban": "[IBAN_1]", "z": null}'
     )
     assert example.rented_output == '{"iban": "[IBAN_1]"}'
+
+
+def test_what_was_masked_in_the_input_is_masked_in_the_answers_whatever_its_form(extraction_desk: Desk) -> None:
+    desk = extraction_desk
+    for n in range(40):
+        desk.row(desk.sentence(n), f'{{"amount": {n}}}')
+    call = desk.call("Please call my phone number 0301234560", answer='{"phone": 301234560, "n": 7}')
+    desk.say(call, '{"phone": "0301234560", "other": ["030 1234560", 301234560.0, true], "amount": 12.5}')
+    dataset = desk.build()
+    example = everything(dataset)[call]
+    assert example.target == '{"amount": 12.5, "other": ["[PHONE_1]", "[PHONE_1]", true], "phone": "[PHONE_1]"}'
+    assert example.rented_output == '{"phone": "[PHONE_1]", "n": 7}'
+    assert "1234560" not in "".join(path.read_text(encoding="utf-8") for path in dataset.folder.iterdir())
+
+
+def test_a_reply_says_what_was_masked_in_its_input_as_a_placeholder(reply_desk: Desk) -> None:
+    desk = reply_desk
+    for n in range(40):
+        desk.row(desk.sentence(n), f"reply {n}")
+    call = desk.call("Please call my phone number 0301234560", answer="Noted: 0301234560")
+    desk.say(call, "We have 030 1234560 for you", "corrected")
+    example = everything(desk.build())[call]
+    assert (example.target, example.rented_output) == ("We have [PHONE_1] for you", "Noted: [PHONE_1]")
+
+
+def test_labels_that_stand_only_in_the_test_set_are_a_warning(desk: Desk) -> None:
+    desk.task = replace(desk.task, labels=("no", "yes", *(f"new {n:02d}" for n in range(11))))
+    desk.rows(range(40))
+    desk.rows(range(100, 110), split="test")
+    assert manifest(desk.build())["warnings"] == []
+    desk.row("is this a case of its own?", "new 00", split="test")
+    assert manifest(desk.build())["warnings"] == [
+        "1 of 3 labels of the test set stand in no training row ('new 00'; test rows: 1): an own model can hardly "
+        "learn them, and it knows of them from the test set alone."
+    ]
+    for n in range(11):
+        desk.row(desk.sentence(500 + n), f"new {n:02d}", split="test")
+    [warning] = manifest(desk.build())["warnings"]
+    assert warning.startswith("11 of 13 labels of the test set stand in no training row ('new 00', ")
+    assert ", 'new 09', ...; test rows: 12)" in warning
+
+
+def test_serving_a_call_changes_no_dataset_until_a_human_looks_at_it(desk: Desk) -> None:
+    desk.rows(range(40))
+    before = desk.build()
+    desk.call(desk.sentence(0), answer="yes", model_version="m", day=9)
+    served = desk.call("our own model said this one alone", answer="yes", model_version="m")
+    assert desk.build() == before
+    desk.say(served, "no", "corrected")
+    assert everything(desk.build())[served].provenance == "human-corrected"
 
 
 def test_an_answer_without_personal_data_is_recorded_as_it_was_given(extraction_desk: Desk) -> None:

@@ -71,6 +71,35 @@ def test_anything_else_is_text(outputs: list[str]) -> None:
     assert guess_task("t", outputs).kind == "text"
 
 
+def test_answers_with_personal_data_are_no_labels() -> None:
+    assert guess_task("t", ["ann@b.de", "bob@b.de"] * 9).kind == "text"
+    with pytest.raises(InputError, match=r"'t': 1 of 2 different answers hold personal data.*--kind text"):
+        guess_task("t", ["ann@b.de", "nobody"], kind="classification")
+
+
+@pytest.mark.parametrize("values", [("ann@b.de", "bob@b.de"), ("0301234560", "0301234561"), ("nobody", "10.20.30.40")])
+def test_values_that_a_dataset_masks_are_no_closed_set(values: tuple[str, str]) -> None:
+    rows = [json.dumps({"who": value, "wants": "refund", "n": n}) for n, value in enumerate(values * 9)]
+    schema = guess_task("t", rows).json_schema
+    assert schema is not None
+    assert schema["properties"] == {
+        "who": {"type": "string"},
+        "wants": {"enum": ["refund"]},
+        "n": {"type": "integer"},
+    }
+
+
+def test_a_number_that_a_dataset_masks_may_be_a_placeholder() -> None:
+    rows = [{"a": 301234560, "b": 1.5, "c": 12345.5}, {"a": 2.5, "b": 2, "c": 1.5}, {"a": 4111111111111111.0}]
+    schema = guess_task("t", map(json.dumps, rows), kind="extraction").json_schema
+    assert schema is not None
+    assert schema["properties"] == {
+        "a": {"type": ["number", "string"]},
+        "b": {"type": "number"},
+        "c": {"type": "number"},
+    }
+
+
 def test_a_task_without_answers_is_text() -> None:
     assert guess_task("a_b-c", []).own_prompt == "Task: a b c."
 

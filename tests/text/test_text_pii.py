@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stdnum import luhn
 
+from freehold.text.known_values import known_number
 from freehold.text.pii import Span, find_pii, kind_of, mask_pii, mask_texts, unmask
 
 FOUND = [
@@ -39,6 +40,33 @@ FOUND = [
     ("Berliner Straße 12, 10115 Berlin", "[ADDRESS_1], 10115 Berlin"),
     ("Musterstr. 5a or Karl-Marx-Allee 7", "[ADDRESS_1] or [ADDRESS_2]"),
     ("221 Baker Street", "[ADDRESS_1]"),
+    ("my number is 415 555 2671", "my number is [PHONE_1]"),
+    ("ring 5551234567 today", "ring [PHONE_1] today"),
+    ("415-555-2671 or (415) 555 2671", "[PHONE_1] or [PHONE_2]"),
+    ("4111  1111  1111  1111", "[CARD_1]"),
+    ("4111\u200b 1111\u200b 1111 1111!", "[CARD_1]!"),
+    ("4111\u200b1111\u200b1111\u200b1111", "[CARD_1]"),
+    ("card 4111111111111111 \u2460", "card [CARD_1] \u2460"),
+    ("4222222222222", "[CARD_1]"),
+    ("6304 0000 0000 0000 000", "[CARD_1]"),
+    ("6304000000000000000", "[CARD_1]"),
+    ("ada [at] example [dot] com", "[EMAIL_1]"),
+    ("ada(at)mail(dot)example.com", "[EMAIL_1]"),
+    ("\uff41da\uff20example.com", "[EMAIL_1]"),
+    ("pay DE 89 3704 0044 0532 0130 00 now", "pay [IBAN_1] now"),
+    ("sort code 12-34-56 account 12345678", "sort code [ACCOUNT_1] account [ACCOUNT_2]"),
+    ("Sort code: 12 34 56, account number is 1234 5678.", "Sort code: [ACCOUNT_1], account number is [ACCOUNT_2]."),
+    ("Kontonummer: 0648489890", "Kontonummer: [ACCOUNT_1]"),
+    ("SSN 123-45-6789", "SSN [ID_1]"),
+    ("my social security number is 123 45 6789", "my social security number is [ID_1]"),
+    (
+        "customer no 40418822, dob 14/02/1991, Anneliese Corrigan",
+        "customer no [ID_1], dob [BIRTHDATE_1], Anneliese Corrigan",
+    ),
+    ("Kundennr.: 40418822", "Kundennr.: [ID_1]"),
+    ("born on 14 February 1991 or D.O.B. 1991-02-14", "born on [BIRTHDATE_1] or D.O.B. [BIRTHDATE_2]"),
+    ("geb. 14.02.1991, geboren am 3. M\u00e4rz 1988", "geb. [BIRTHDATE_1], geboren am [BIRTHDATE_2]"),
+    ("Date of birth: February 14th, 1991", "Date of birth: [BIRTHDATE_1]"),
 ]
 
 KEPT = [
@@ -92,6 +120,26 @@ KEPT = [
     "Heimweg 20 Minuten",
     "won £100 High Street voucher",
     "no data here",
+    "415 555 2671",
+    "5551234567",
+    "555-123-4567",
+    "order 4155552671",
+    "call me about the 415 555 2671 EUR",
+    "4006381333931",
+    "4012345000009",
+    "account 100 000 EUR",
+    "account 123456.78",
+    "account statement of 2026-09-28",
+    "account 2026-09-28",
+    "on my account 12-10-2026",
+    "account 12345",
+    "a sort of code 123456",
+    "customer 40418822",
+    "123-45-6789",
+    "14/02/1991",
+    "born in 1991",
+    "geb. 12,50 EUR",
+    "4111-1111-1111-1111-123",
 ]
 
 
@@ -148,6 +196,61 @@ def test_a_known_value_keeps_its_placeholder_when_it_is_spelled_differently() ->
     assert again.text == '{"iban": "[IBAN_1]", "mail": "[EMAIL_1]", "other": "[EMAIL_2]"}'
 
 
+@pytest.mark.parametrize(
+    ("shown", "text", "masked"),
+    [
+        ("call my phone number 0301234560", "0301234560", "[PHONE_1]"),
+        ("call my phone number 0301234560", "order 030 123 45 60.", "order [PHONE_1]."),
+        ("call (030) 1234560", "it is (030) 1234560 or 030/1234560", "it is [PHONE_1] or [PHONE_1]"),
+        ("call +49 170 1234567", "491701234567, 00491701234567 or +491701234567", "[PHONE_1], [PHONE_1] or [PHONE_1]"),
+        ("call +49 170 1234567", "ref_0049-170-1234567", "ref_[PHONE_1]"),
+        ("card 4111 1111 1111 1111", "x-4111111111111111", "x-[CARD_1]"),
+        ("to DE89 3704 0044 0532 0130 00", "IBAN: de89-3704-0044-0532-0130-00", "IBAN: [IBAN_1]"),
+        ("call 0049 170 1234567", "+491701234567 and 491701234567", "[PHONE_1] and [PHONE_1]"),
+        ("dob 14/2/1991", "1991-02-14, 14.02.1991, 14/2/1991", "[BIRTHDATE_1], [BIRTHDATE_1], [BIRTHDATE_1]"),
+        ("born 1991-02-14", "14.02.1991, not 15.02.1991", "[BIRTHDATE_1], not 15.02.1991"),
+        ("ada [at] example [dot] com", "ada@example.com", "[EMAIL_1]"),
+        ("from 192.168.2.14", "192.168.2.14, not 192168214", "[IP_1], not 192168214"),
+        ("at Berliner Straße 12", "at berliner  straße 12", "at [ADDRESS_1]"),
+        ("I am anna@b.de", "anna@b.de, not x.anna@b.de or annabde", "[EMAIL_1], not [EMAIL_2] or annabde"),
+    ],
+)
+def test_a_value_that_was_shown_is_known_again_without_its_cue_and_separators(
+    shown: str, text: str, masked: str
+) -> None:
+    known = mask_pii(shown).mapping
+    assert len(known) == 1
+    assert mask_pii(text, known=known).text == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10301234560", "0301234560,50", "1.0301234560", "0301234560a", "03012345", "030 1234, 560", "030      1234560"],
+)
+def test_a_part_of_something_else_is_no_known_value(text: str) -> None:
+    assert mask_pii(text, known={"[PHONE_1]": "0301234560", "[EMAIL_1]": "@"}).text == text
+
+
+def test_a_number_is_known_without_its_leading_zeros() -> None:
+    known = {"[EMAIL_1]": "a1234567@b.de", "[PHONE_1]": "030 123-4560"}
+    assert known_number(301234560, known) == "[PHONE_1]"
+    assert known_number(30123456, known) is None
+
+
+@given(st.text(), st.dictionaries(st.sampled_from(["[PHONE_1]", "[CARD_1]", "[BIRTHDATE_3]"]), st.text(min_size=1)))
+def test_any_value_can_be_known_and_it_never_stays_as_it_was_shown(text: str, known: dict[str, str]) -> None:
+    for value in known.values():
+        mask_pii(f"{text} {value}", known=known)
+
+
+def test_ten_thousand_known_values_are_found_in_linear_time() -> None:
+    first = " ".join(f"10.{n // 250 + 10}.{n % 250}.77" for n in range(10_000))
+    start = time.process_time()
+    texts, _ = mask_texts([first, first])
+    assert texts[0] == texts[1]
+    assert time.process_time() - start < 20
+
+
 def test_the_turns_of_a_conversation_share_their_placeholders() -> None:
     texts, mapping = mask_texts(["I am a@b.de", "Not [EMAIL_2]?", "No: a@b.de, c@d.de"])
     assert texts == ["I am [EMAIL_1]", "Not [EMAIL_2]?", "No: [EMAIL_1], [EMAIL_3]"]
@@ -188,6 +291,15 @@ def test_masking_can_always_be_undone_and_spans_never_overlap(text: str) -> None
         "01 23 ",
         ":",
         "DE89 ",
+        "4111  ",
+        "a(at)b",
+        "a[dot]",
+        "account 1 ",
+        "account ",
+        "dob 1 1 ",
+        "customer no",
+        "\u200b",
+        "\uff11",
         "\0",
         "\ud800",
     ],

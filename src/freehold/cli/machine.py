@@ -16,7 +16,7 @@ from freehold.state.workspace import find_workspace
 
 _GIB = 1 << 30
 _DISK_NEEDED_GIB = 4
-_MEMORY_NEEDED_GIB = 3
+_MEMORY_NEEDED_GIB = 6
 _EXTRAS = {
     "torch": ("tune", "fine-tuning"),
     "transformers": ("tune", "fine-tuning"),

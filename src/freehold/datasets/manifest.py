@@ -27,6 +27,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 _LIBRARIES = ("phonenumbers", "python-stdnum", "rensa")
 """Their versions decide what is masked and what counts as a near-duplicate."""
 
+_SHOWN = 10
+"""Labels that a warning names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
@@ -70,6 +73,7 @@ def manifest_of(build: Build, files: Mapping[str, str]) -> dict[str, Any]:  # An
         "pii": _pii(build.rows),
         "near_duplicates": _near_duplicates(build),
         "contradictions": _contradictions(build),
+        "warnings": _warnings(build),
         "words_without_call": build.words_without_call,
         "files": {name: hashlib.sha256(content.encode()).hexdigest() for name, content in files.items()},
         "versions": {"freehold": __version__, **{library: version(library) for library in _LIBRARIES}},
@@ -126,6 +130,22 @@ def _contradictions(build: Build) -> list[list[str]]:
         if row.reason == "contradictory":
             cases[row.fingerprint].append(row.id)
     return list(cases.values())
+
+
+def _warnings(build: Build) -> list[str]:
+    """What a reader of a judgement on this dataset should know, in sentences."""
+    if build.task.kind != "classification":
+        return []
+    tested, trained = ({each.target for each in build.examples if each.split == split} for split in ("test", "train"))
+    unseen = sorted(tested - trained)
+    if not unseen:
+        return []
+    rows = sum(each.split == "test" and each.target in unseen for each in build.examples)
+    shown = ", ".join(map(repr, unseen[:_SHOWN])) + (", ..." if len(unseen) > _SHOWN else "")
+    return [
+        f"{len(unseen)} of {len(tested)} labels of the test set stand in no training row ({shown}; test rows: {rows}): "
+        "an own model can hardly learn them, and it knows of them from the test set alone."
+    ]
 
 
 def _row_hash(row: Row) -> str:

@@ -66,7 +66,7 @@ def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = Non
             schema = _schema_of(objects)
             fields = ", ".join(schema["properties"])
             return Task(name=name, kind=chosen, json_schema=schema, own_prompt=f"Extract as JSON: {fields}.")
-        case "text":
+        case _:
             return Task(name=name, kind=chosen, own_prompt=f"Task: {words}.")
 
 
@@ -111,12 +111,16 @@ def _field_schema(values: Sequence[Any]) -> dict[str, Any]:
         is_closed = len(counts) <= _ENUM_MAX and min(counts.values()) >= _ENUM_REPEATS
         if is_closed and not any(map(_may_be_masked, counts)):
             return {"enum": sorted(counts)}
-    if any(_type_name(value) in ("integer", "number") and _may_be_masked(str(value)) for value in values):
+    if any(_is_whole(value) and _may_be_masked(str(int(value))) for value in values):
         types.add("string")  # the placeholder that stands for such a number
     if {"integer", "number"} <= types <= {"integer", "number", "null", "string"}:
         types.discard("integer")
     names = sorted(types)
     return {"type": names[0] if len(names) == 1 else names}
+
+
+def _is_whole(value: object) -> bool:
+    return _type_name(value) == "integer" or (isinstance(value, float) and value.is_integer())
 
 
 def _may_be_masked(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,7 +94,7 @@ def _place(plain: Plain, at: list[int], value: str, *, is_free: bool) -> tuple[i
     text = plain.text
     lead = next(index for index, character in enumerate(value) if character.isalnum())
     start, end = at[0], at[-1] + 1
-    if text[max(0, start - lead) : start] == value[:lead]:
+    if lead and text[max(0, start - lead) : start] == value[:lead]:
         start -= lead
     elif text[start - 1 : start] == "+":
         start -= 1
@@ -110,5 +111,5 @@ def _place(plain: Plain, at: list[int], value: str, *, is_free: bool) -> tuple[i
 
 
 def _has_free_gaps(text: str, at: list[int]) -> bool:
-    gaps = (text[one + 1 : other] for one, other in zip(at, at[1:], strict=False))
+    gaps = (text[one + 1 : other] for one, other in itertools.pairwise(at))
     return all(len(gap) <= _LONGEST_GAP and _SEPARATORS.issuperset(gap) for gap in gaps)

@@ -22,7 +22,8 @@ _NATIONAL = re.compile(
     r"(?![\w]|[.,/:-]\d)"
 )
 _BARE = re.compile(r"(?<![\w+.,/-])0[1-9]\d{8,10}(?![\w]|[.,/:-]\d)")
-_NORTH_AMERICAN = re.compile(r"(?<![\w+.,/-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])\d{3}[-.]\d{4}(?![\w]|[.,/:-]\d)")
+_NORTH_AMERICAN = re.compile(r"(?<![\w+.,/-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ]?)\d{3}[-. ]?\d{4}(?![\w]|[.,/:-]\d)")
+_SEPARATED = re.compile(r"\(?\d{3}(?:\) ?|[-.])\d{3}[-. ]\d{4}")
 
 _CUE = re.compile(
     r"(?P<phone>phone|telefon|handy|mobil|\b(?:tel|call|ring|reach|whats ?app|fax|cell|text me|my number)\b"
@@ -58,11 +59,7 @@ def find_phones(text: str) -> list[tuple[int, int]]:
         if not _DATE_LIKE.match(match[0]) and _is_national(text, match)
     ]
     spans += [match.span() for match in _BARE.finditer(text) if _is_national(text, match, mobile_unless_named=True)]
-    spans += [
-        match.span()
-        for match in _NORTH_AMERICAN.finditer(text)
-        if _named(text, match.start()) != "other" and _is_valid(_digits(match[0]), "US")
-    ]
+    spans += [match.span() for match in _NORTH_AMERICAN.finditer(text) if _is_north_american(text, match)]
     return spans
 
 
@@ -121,6 +118,14 @@ def _is_national(text: str, match: re.Match[str], *, mobile_unless_named: bool =
         and name != "other"
         and any(_is_valid(digits, region, mobile_only=mobile_only) for region in _REGIONS)
     )
+
+
+def _is_north_american(text: str, match: re.Match[str]) -> bool:
+    """Ten digits need a word before them that says telephone, or separators and a valid area code."""
+    name = _named(text, match.start())
+    if name == "phone":
+        return not _MONEY_OR_MORE.match(text, match.end())
+    return name is None and bool(_SEPARATED.fullmatch(match[0])) and _is_valid(_digits(match[0]), "US")
 
 
 @lru_cache(maxsize=65536)

@@ -1,8 +1,9 @@
 """Finds personal data in text and masks it so that it can be put back.
 
-Found: e-mail addresses, IBANs, payment card numbers, telephone numbers, IP addresses, and street addresses
-that carry a house number. **Names of people are not found**: no rule finds them, it takes a language model.
-Whoever must mask names has to do it before the text comes here.
+Found: e-mail addresses, IBANs, payment card numbers, telephone numbers, IP addresses, street addresses that
+carry a house number, and what is called an account number, a sort code, a customer or social security number,
+or a date of birth. Full-width and invisible characters hide nothing. **Names of people are not found**: no rule
+finds them, it takes a language model. Whoever must mask names has to do it before the text comes here.
 
 IBANs and cards count only when their check digits are right, so that order numbers, amounts and dates stay.
 """
@@ -12,35 +13,38 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from stdnum import iban, luhn, numdb
+from stdnum import ean, iban, luhn, numdb
 
 from freehold.text.known_values import find_known
+from freehold.text.named_numbers import find_accounts, find_birthdates, find_ids
 from freehold.text.phones import find_phones
 from freehold.text.plain import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-Kind = Literal["EMAIL", "IBAN", "CARD", "PHONE", "IP", "ADDRESS"]
+Kind = Literal["EMAIL", "IBAN", "CARD", "BIRTHDATE", "ACCOUNT", "ID", "PHONE", "IP", "ADDRESS"]
 
 _NOTHING_TO_FIND = re.compile(r"[^\d@(\[:]*\Z")
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w.+%-]{1,64}+(?:@|[ ]?[(\[](?:at|AT)[)\]][ ]?)"
-    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"
+    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?(?:\.|[ ]?[(\[](?:dot|DOT)[)\]][ ]?)){1,8}[^\W\d_]{2,24}(?![\w-])"
 )
-_IBAN_START = re.compile(r"(?<![^\W_])[A-Za-z]{2}[0-9]{2}(?=[ .\u00a0-]?[A-Za-z0-9])")
+_IBAN_START = re.compile(r"(?<![^\W_])[A-Za-z]{2} ?[0-9]{2}(?=[ .\u00a0-]?[A-Za-z0-9])")
 _CARD = re.compile(
     r"(?<!\w)(?<!\w[-./,])"
-    r"(?:[0-9]{4}([ .\u00a0-])[0-9]{4}\1[0-9]{4}\1[0-9]{4}"
-    r"|[0-9]{4}([ .\u00a0-])[0-9]{6}\2[0-9]{4,5}|[0-9]{14,19})"
+    r"(?:(?P<four>[0-9]{4}(?P<gap>[ .\u00a0-]{1,2})[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4})(?:(?P=gap)[0-9]{3})?"
+    r"|[0-9]{4}([ .\u00a0-]{1,2})[0-9]{6}\3[0-9]{4,5}|[0-9]{13,19})"
     r"(?!\w|[-./,]\d)"
 )
 _CARD_ISSUER_BY_LENGTH = {
+    13: re.compile(r"4"),
     14: re.compile(r"3[0689]"),
     15: re.compile(r"3[47]"),
     16: re.compile(r"2[2-7]|3[0589]|[456]|81|9792"),
@@ -62,6 +66,8 @@ _ADDRESS = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\[([A-Z]{1,16})_(\d{1,9})\]")
 _IBAN_SEPARATORS = " .-\u00a0"
+_SPELLED_AT = re.compile(r" ?[(\[]at[)\]] ?")
+_SPELLED_DOT = re.compile(r" ?[(\[]dot[)\]] ?")
 _SEPARATORS = re.compile(r"[ .\u00a0()/-]")
 
 
@@ -142,9 +148,9 @@ def _mask(text: str, known: Mapping[str, str], *, reserved: Iterable[tuple[str, 
     count = Counter(kind_of(placeholder) for placeholder in mapping)
     pieces = []
     position = 0
-    for start, end, kind, placeholder in _places(text, known):
+    for start, end, kind, shown in _places(text, known):
         value = text[start:end]
-        placeholder = placeholder or by_value.get(value) or by_compact.get(_compact(value))
+        placeholder = shown or by_value.get(value) or by_compact.get(_compact(value))
         if placeholder is None:
             placeholder = _next_placeholder(kind, count, taken)
             mapping[placeholder] = value
@@ -159,15 +165,12 @@ def _places(text: str, known: Mapping[str, str]) -> list[tuple[int, int, str, st
     spans = find_pii(text)
     if not known:
         return [(span.start, span.end, span.kind, None) for span in spans]
-    longer: set[Span] = set()
+    starts = [span.start for span in spans]
     places: list[tuple[int, int, str, str | None]] = []
     for start, end, placeholder in find_known(text, known):
-        around = [
-            span for span in spans if span.start <= start and end <= span.end and span.end - span.start > end - start
-        ]
-        if around:
-            longer.update(around)
-        else:
+        before = bisect_right(starts, start) - 1
+        is_part = before >= 0 and end <= spans[before].end and (starts[before], spans[before].end) != (start, end)
+        if not is_part:
             places.append((start, end, kind_of(placeholder), placeholder))
     taken = bytearray(len(text))
     for start, end, _, _ in places:
@@ -187,7 +190,7 @@ def _next_placeholder(kind: str, count: Counter[str], taken: set[str]) -> str:
 
 def _compact(value: str) -> str:
     """A value without the separators that people choose freely; an e-mail differs by case only."""
-    value = plain_text(value).text.casefold()
+    value = _SPELLED_DOT.sub(".", _SPELLED_AT.sub("@", plain_text(value).text.casefold()))
     return value if "@" in value else _SEPARATORS.sub("", value)
 
 
@@ -226,10 +229,19 @@ def _iban_length(country: str) -> int:
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
     for match in _CARD.finditer(text):
-        digits = _SEPARATORS.sub("", match[0])
-        issuer = _CARD_ISSUER_BY_LENGTH.get(len(digits))
-        if issuer is not None and issuer.match(digits) and luhn.is_valid(digits):
+        if _is_card(match[0]):
             yield match.span()
+        elif match["four"] and match["gap"].isspace() and _is_card(match["four"]):  # three other digits follow
+            yield match.span("four")
+
+
+def _is_card(text: str) -> bool:
+    """An issuer's number with the right check digit; 13 digits may be the number of an article instead."""
+    digits = _SEPARATORS.sub("", text)
+    issuer = _CARD_ISSUER_BY_LENGTH.get(len(digits))
+    if issuer is None or not issuer.match(digits) or not luhn.is_valid(digits):
+        return False
+    return len(digits) != 13 or not ean.is_valid(digits)
 
 
 def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
@@ -258,6 +270,9 @@ _FINDERS: tuple[tuple[Kind, Callable[[str], Iterable[tuple[int, int]]]], ...] = 
     ("EMAIL", _emails),
     ("IBAN", _ibans),
     ("CARD", _cards),
+    ("BIRTHDATE", find_birthdates),
+    ("ACCOUNT", find_accounts),
+    ("ID", find_ids),
     ("PHONE", find_phones),
     ("IP", _ip_addresses),
     ("ADDRESS", _addresses),
