@@ -1,8 +1,9 @@
 """Our training loop against TRL's SFTTrainer as it comes: speed on a processor, and accuracy, in one run.
 
 Same base model, rows, adapter rank and modules, epochs, batch, rate and schedule; seeds 0, 1, 2. TRL puts the
-adapter into all layers, as its examples do, or with --same-layers into the upper layers alone, as ours does. Needs
-the extra `bench`. Close other programs: a thread that waits for a busy core counts as work.
+adapter into all layers, as its examples do. Ours does so too, and a second time adapts the upper layers alone, as the
+shipped recipe says; --same-layers lets TRL do that as well. Needs the extra `bench`. Close other programs: a thread
+that waits for a busy core counts as work.
 
     .venv/bin/python benchmarks/tuning_cpu.py --out build/tuning_cpu
 """
@@ -90,8 +91,9 @@ def ours(task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, folde
     ).folder
 
 
-def theirs(rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path, *, upper_layers: int | None) -> Path:
+def theirs(_task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path) -> Path:
     """SFTTrainer with its own defaults for all that the recipe does not name; the adapter's folder."""
+    upper_layers = recipe.lora.upper_layers
     depth = json.loads((base.folder / "config.json").read_text("utf-8"))["num_hidden_layers"]
     data = Dataset.from_list(
         [
@@ -134,13 +136,14 @@ def theirs(rows: list[Example], recipe: Recipe, base: BaseModel, folder: Path, *
     return folder
 
 
-def difference_line(name: str, mine: list[Run], others: list[Run]) -> str:
+def difference_line(name: str, other: str, by_name: dict[str, list[Run]]) -> str:
     """Speed ratio, and the paired difference of accuracy with its 95 % interval over test rows."""
+    mine, others = by_name[name], by_name[other]
     speed = [sum(run.examples for run in runs) / sum(run.cpu_seconds for run in runs) for runs in (mine, others)]
     gap = np.mean([run.hits for run in mine], axis=0) - np.mean([run.hits for run in others], axis=0, dtype=float)
     spread = 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
     return (
-        f"ours against {name}: {speed[0] / speed[1]:.1f} times the examples per CPU-second; accuracy "
+        f"{name} against {other}: {speed[0] / speed[1]:.1f} times the examples per CPU-second; accuracy "
         f"{gap.mean():+.4f} [{gap.mean() - spread:+.4f}, {gap.mean() + spread:+.4f}]"
     )
 
@@ -167,17 +170,17 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     runs: list[Run] = []
     for seed in range(options.seeds):
-        recipe = load_recipe("smollm2-135m-cpu", [f"seed={seed}", f"threads={options.threads}", *options.overrides])
-        contenders: list[tuple[str, int | None]] = [("ours", None), ("TRL", None)]
+        changes = [f"seed={seed}", f"threads={options.threads}", *options.overrides]
+        shipped = load_recipe("smollm2-135m-cpu", changes)
+        whole = load_recipe("smollm2-135m-cpu", [*changes, "lora.upper_layers=null"])
+        contenders = {"ours": whole, "ours, upper layers": shipped, "TRL": whole}
         if options.same_layers:
-            contenders.append(("TRL, same layers", recipe.lora.upper_layers))
-        for who, upper in contenders:
+            contenders["TRL, upper layers"] = shipped
+        for who, recipe in contenders.items():
             folder = options.out / f"{who.replace(', ', '-').replace(' ', '-').lower()}-{seed}"
             begun = time.perf_counter(), time.process_time()
-            if who == "ours":
-                adapter = ours(task, rows, recipe, base, folder)
-            else:
-                adapter = theirs(rows, recipe, base, folder, upper_layers=upper)
+            loop = ours if who.startswith("ours") else theirs
+            adapter = loop(task, rows, recipe, base, folder)
             wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
             answers = LocalModel(base, adapter, threads=options.threads).answer(
                 [row.messages for row in test_rows],
@@ -194,9 +197,10 @@ def main() -> None:
                 flush=True,
             )
     by_name = {name: [run for run in runs if run.who == name] for name in dict.fromkeys(run.who for run in runs)}
-    for name, others in by_name.items():
-        if name != "ours":
-            print(difference_line(name, by_name["ours"], others))
+    for name in ("ours", "ours, upper layers"):
+        for other in by_name:
+            if other.startswith("TRL"):
+                print(difference_line(name, other, by_name))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "runs.json").write_text(json.dumps([asdict(run) for run in runs]))
 
