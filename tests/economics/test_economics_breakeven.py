@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
 from freehold.economics.breakeven import compare, curve
-from freehold.economics.facts import default_scenario, own_plan
 from freehold.economics.montecarlo import typical
 from freehold.economics.options import lines, question
+from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, price_of
 from freehold.economics.terms import CostLine, annuity_months, crossings, setup_usd
 from freehold.economics.waterfall import NEUTRAL

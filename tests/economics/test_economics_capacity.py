@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
 from freehold.economics.capacity import CRAMPED_LOG_SD, RESIDUAL_LOG_SD, Precision, capacity
-from freehold.economics.facts import default_scenario, hardware, model_facts, own_plan, rental
+from freehold.economics.facts import hardware, model_facts
+from freehold.economics.plans import default_scenario, own_plan
+from freehold.economics.rentals import rental
 
 LLAMA = model_facts("llama-3.1-8b")
 H100 = hardware("h100")

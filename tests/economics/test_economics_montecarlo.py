@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from freehold.economics.facts import default_scenario
 from freehold.economics.montecarlo import Interval, draw, number, percentiles, typical
+from freehold.economics.plans import default_scenario
 
 if TYPE_CHECKING:
     from freehold.economics.scenario import Assumption

@@ -20,7 +20,7 @@ from freehold.datasets.build import build_dataset
 from freehold.datasets.policy import Policy
 from freehold.datasets.read import as_record
 from freehold.economics.breakeven import compare, curve
-from freehold.economics.facts import default_scenario, own_plan
+from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import price_of
 from freehold.economics.workload import Workload
 from freehold.evaluation.contender import Contender

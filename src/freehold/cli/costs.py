@@ -14,7 +14,8 @@ from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.core.errors import InputError
 from freehold.corrections.store import corrected_calls, human_outputs
 from freehold.economics.breakeven import compare, curve
-from freehold.economics.facts import default_scenario, model_facts, own_plan
+from freehold.economics.facts import model_facts
+from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import price_of
 from freehold.registry.store import list_models
 
