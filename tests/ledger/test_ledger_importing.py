@@ -363,3 +363,17 @@ def test_whatever_stands_in_a_row_it_is_imported_or_rejected_and_never_lost(
     result = desk.take(desk.file("a.jsonl", [good, *rows]))
     assert result.imported + result.duplicates + len(result.rejected) == len(rows) + 1
     assert len(desk.calls()) == result.imported
+
+
+def test_columns_may_be_parted_by_semicolons_or_tabs(desk: _Desk) -> None:
+    desk.take(desk.file("semicolons.csv", 'input;output\n"one; two, three";a\nx;b\n'))
+    desk.take(desk.file("tabs.csv", "input\toutput\nsix, seven\tc\n"))
+    asked = [call.request["messages"][-1]["content"] for call in desk.ledger.read() if call.request]
+    assert sorted(asked) == ["one; two, three", "six, seven", "x"]
+
+
+def test_blank_lines_are_counted_and_keep_the_numbers_of_the_others(desk: _Desk) -> None:
+    rows = desk.take(desk.file("a.jsonl", '{"input": "x", "output": "a"}\n\n   \n{"input": "y"\n'))
+    assert (rows.imported, rows.skipped, [row.line for row in rows.rejected]) == (1, 2, [4])
+    table = desk.take(desk.file("b.csv", "input,output\nv,a\n\nw,b\nz\n"))
+    assert (table.imported, table.skipped, [row.line for row in table.rejected]) == (2, 1, [5])

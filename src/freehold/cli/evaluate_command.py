@@ -151,7 +151,7 @@ def _recorded(session: Session, option: str, examples: Sequence[Example]) -> Con
     from freehold.core.chat import Answer
     from freehold.core.errors import InputError
     from freehold.evaluation.contender import Contender
-    from freehold.ledger.log_files import RawRow, read_log
+    from freehold.ledger.log_files import Blank, RawRow, read_log
 
     kind, colon, path = option.partition(":")
     kinds: dict[str, ContenderKind] = {
@@ -166,6 +166,8 @@ def _recorded(session: Session, option: str, examples: Sequence[Example]) -> Con
     rows: dict[str, Any] = {}
     name = kind
     for row in read_log(Path(path)):
+        if isinstance(row, Blank):
+            continue
         if not isinstance(row, RawRow):
             raise InputError(f"{row.file}, line {row.line}: {row.reason}.")
         if "call_id" not in row.values or "output" not in row.values:

@@ -99,6 +99,7 @@ def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
         "pii": manifest["pii"],
         "near_duplicates": manifest["near_duplicates"],
         "contradictions": manifest["contradictions"],
+        "warnings": manifest["warnings"],
         "policy": manifest["policy"],
         "folder": str(dataset.folder),
     }

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.core.errors import InputError
-from freehold.ledger.log_files import RawRow, Rejected, read_log
+from freehold.ledger.log_files import Blank, RawRow, Rejected, read_log
 from freehold.ledger.log_rows import (
     BadRow,
     CallReader,
@@ -50,6 +50,7 @@ class Imported:
     duplicates: int = 0
     """Rows that were there already, word for word."""
     skipped: int = 0
+    """Blank lines."""
     rejected: list[Rejected] = field(default_factory=list)
     human_words: int = 0
     """New words of humans, in call rows and correction rows together."""
@@ -122,6 +123,8 @@ def _format_of(path: Path) -> Format:
     seen: list[str] = []
     count = 0
     for row in read_log(path):
+        if isinstance(row, Blank):
+            continue
         count += 1
         if isinstance(row, RawRow):
             known = recognise(row.values)
@@ -139,12 +142,16 @@ def _format_of(path: Path) -> Format:
     )
 
 
-def _good_rows(path: Path, rejected: list[Rejected]) -> Iterator[RawRow]:
+def _good_rows(path: Path, result: Imported) -> Iterator[RawRow]:
+    """The rows that can be read; the others are counted."""
     for row in read_log(path):
-        if isinstance(row, Rejected):
-            rejected.append(row)
-        else:
-            yield row
+        match row:
+            case Rejected():
+                result.rejected.append(row)
+            case Blank():
+                result.skipped += 1
+            case _:
+                yield row
 
 
 @dataclass(slots=True, frozen=True)
@@ -158,7 +165,7 @@ class _Importer:
 
     def calls(self, path: Path) -> None:
         reader = CallReader(task=self.task, is_test=self.is_test)
-        rows = _good_rows(path, self.result.rejected)
+        rows = _good_rows(path, self.result)
         while batch := list(islice(rows, _BATCH_ROWS)):
             logged: list[LoggedCall] = []
             for row in batch:
@@ -179,7 +186,7 @@ class _Importer:
             self.progress.update(len(batch))
 
     def corrections(self, path: Path) -> None:
-        rows = _good_rows(path, self.result.rejected)
+        rows = _good_rows(path, self.result)
         while batch := list(islice(rows, _BATCH_ROWS)):
             words: list[tuple[int, HumanWord]] = []
             for row in batch:

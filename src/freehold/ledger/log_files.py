@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from freehold.core.errors import InputError
@@ -19,6 +20,7 @@ MAX_ROW_BYTES = 16_000_000
 """A longer row is rejected: it would be held in memory whole."""
 
 _BOM = b"\xef\xbb\xbf"
+_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Rejected:
     def as_dict(self) -> dict[str, str | int]:
         """As `import --json` lists it."""
         return {"file": self.file, "line": self.line, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A line with nothing on it."""
+
+    line: int
 
 
 def find_logs(paths: list[Path]) -> list[Path]:
@@ -64,8 +73,10 @@ def find_logs(paths: list[Path]) -> list[Path]:
     return found
 
 
-def read_log(path: Path) -> Iterator[RawRow | Rejected]:
-    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped; blank lines are passed over.
+def read_log(path: Path) -> Iterator[RawRow | Rejected | Blank]:
+    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped.
+
+    The columns of a CSV file are parted by commas, semicolons or tabs, whichever parts its header into most columns.
 
     Memory stays bounded, except for a JSON array, which is one value.
 
@@ -102,7 +113,7 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
+def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
     number = 0
     while line := stream.readline(MAX_ROW_BYTES):
         number += 1
@@ -112,6 +123,8 @@ def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
             yield Rejected(str(path), number, f"longer than {MAX_ROW_BYTES:,} bytes")
         elif line.strip():
             yield _parsed(path, number, line.removeprefix(_BOM) if number == 1 else line)
+        else:
+            yield Blank(number)
 
 
 def _parsed(path: Path, number: int, line: bytes) -> RawRow | Rejected:
@@ -130,7 +143,7 @@ def _parsed(path: Path, number: int, line: bytes) -> RawRow | Rejected:
     return RawRow(number, value)
 
 
-def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
+def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
     content = stream.read().removeprefix(_BOM)
     try:
         values = json.loads(content.decode("utf-8"))
@@ -138,9 +151,8 @@ def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
         raise
     except (ValueError, RecursionError):
         # Several tools name their JSON Lines exports .json.
-        for number, line in enumerate(content.split(b"\n"), start=1):
-            if line.strip():
-                yield _parsed(path, number, line)
+        for number, line in enumerate(content.splitlines(), start=1):
+            yield _parsed(path, number, line) if line.strip() else Blank(number)
         return
     rows = values if isinstance(values, list) else [values]
     for number, value in enumerate(rows, start=1):
@@ -150,19 +162,23 @@ def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
             yield Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
 
 
-def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected]:
+def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
     # Bytes that are no UTF-8 become half surrogates, by which their row is known; the others stay readable.
-    lines = (line.decode("utf-8", "surrogateescape") for line in stream)
-    reader = csv.DictReader((line.removeprefix("\ufeff") for line in lines), strict=True)
+    text = (line.decode("utf-8", "surrogateescape").removeprefix("\ufeff") for line in stream)
+    first = next(text, "")
+    reader = csv.reader(chain([first], text), delimiter=max(_DELIMITERS, key=first.count), strict=True)
     try:
-        for values in reader:
-            if None in values or any(value is None for value in values.values()):
-                width = len(reader.fieldnames or ())
-                yield Rejected(str(path), reader.line_num, f"not the {width} columns of the header")
-            elif any("\udc80" <= character <= "\udcff" for value in values.values() for character in value):
+        header = next(reader, [])
+        for cells in reader:
+            if not cells:
+                yield Blank(reader.line_num)
+            elif len(cells) != len(header):
+                yield Rejected(str(path), reader.line_num, f"not the {len(header)} columns of the header")
+            elif any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
                 yield Rejected(str(path), reader.line_num, "not UTF-8 text")
             else:
-                yield RawRow(reader.line_num, {key: value for key, value in values.items() if value != ""})
+                named = zip(header, cells, strict=True)
+                yield RawRow(reader.line_num, {name: cell for name, cell in named if cell != ""})
     except csv.Error as error:
         yield Rejected(str(path), reader.line_num, f"not CSV: {error}; nothing after it was read")
 
