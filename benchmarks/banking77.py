@@ -16,13 +16,11 @@ import time
 from pathlib import Path
 
 from scipy.stats import binomtest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from freehold.core.chat import Message
 from freehold.core.dataset import Example
 from freehold.core.task import Split, Task
+from freehold.evaluation.baselines import LINEAR, baseline_contenders
 from freehold.tuning.bases import fetch_base
 from freehold.tuning.predict import LocalModel
 from freehold.tuning.recipe import load_recipe
@@ -85,15 +83,6 @@ def read(path: Path, split: Split) -> list[Example]:
     ]
 
 
-def linear_answers(train_rows: list[Example], test_rows: list[Example]) -> list[str]:
-    """TF-IDF of words and word pairs, and logistic regression."""
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30, max_iter=300)
-    )
-    model.fit([row.messages[-1].content for row in train_rows], [row.target for row in train_rows])
-    return [str(label) for label in model.predict([row.messages[-1].content for row in test_rows])]
-
-
 def accuracy_line(name: str, answers: list[str], targets: list[str]) -> str:
     """Accuracy with its 95 % Wilson interval."""
     hits = sum(answer == target for answer, target in zip(answers, targets, strict=True))
@@ -114,11 +103,11 @@ def main() -> None:
         sys.exit(f"Skipped: {options.data} does not hold train.jsonl and test.jsonl.")
     rows, test_rows = read(options.data / "train.jsonl", "train"), read(options.data / "test.jsonl", "test")
     targets = [row.target for row in test_rows]
-    linear = linear_answers(rows, test_rows)
-    print(accuracy_line("TF-IDF + logistic regression", linear, targets), flush=True)
-
     labels = tuple(sorted({row.target for row in rows}))
     task = Task(name="banking77", kind="classification", labels=labels, own_prompt=PROMPT)
+    baselines = {one.name: one.answers or {} for one in baseline_contenders(task, train=rows, cases=test_rows)}
+    linear = [baselines[LINEAR][row.id].text for row in test_rows]
+    print(accuracy_line(LINEAR, linear, targets), flush=True)
     base = fetch_base("smollm2-135m", progress=Lines())
     adapter = train(
         task=task,
