@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.core.chat import Usage
-from freehold.economics import prices
-from freehold.economics.prices import Price, catalogue_version, cost_of_call, price_of
+from freehold.economics import catalogue
+from freehold.economics.catalogue import Entry, catalogue_version
+from freehold.economics.prices import NoPrice, Price, cost_of_call, find_price, price_of
 
 JUNE = date(2026, 6, 15)
 
@@ -45,6 +46,9 @@ def test_a_price_says_where_it_comes_from_and_that_it_is_the_list_price() -> Non
     assert record["catalogue"] == catalogue_version() == price.catalogue
     assert record["source"].startswith("https://")
     assert (record["alias_of"], record["note"], record["valid_from"]) == (None, None, None)
+    assert record["assumptions"] == [
+        "the catalogue gives no first day for this rate; it is assumed to hold on 2026-06-15"
+    ]
     assert record["cache_write_usd_per_mtok"] is None
     assert record["tiers"][0]["above_input_tokens"] == 272_000
 
@@ -86,11 +90,8 @@ def test_an_unknown_model_has_no_price() -> None:
 def test_an_alias_is_marked_as_an_assumption() -> None:
     price = price_of("house-model", JUNE, aliases={"house-model": "gpt-5.4-mini"})
     assert price is not None
-    assert (price.model, price.alias_of, price.catalogue_model) == (
-        "house-model",
-        "gpt-5.4-mini",
-        "gpt-5.4-mini",
-    )
+    assert (price.model, price.alias_of, price.catalogue_model) == ("house-model", "gpt-5.4-mini", "gpt-5.4-mini")
+    assert price.assumptions[0] == "house-model is billed like gpt-5.4-mini"
 
 
 def test_a_name_may_carry_its_provider() -> None:
@@ -121,9 +122,13 @@ def test_a_dated_price_answers_for_its_own_days_only(monkeypatch: pytest.MonkeyP
         ],
     )
     provider = next(provider for provider in providers if provider.id == "openai")
-    monkeypatch.setattr(prices, "_find", lambda _name: (provider, entry))
-    assert price_of("dated", date(2026, 1, 31), aliases={}) is None
-    assert priced("dated", date(2026, 2, 1)).valid_from == date(2026, 2, 1)
+    monkeypatch.setattr(catalogue, "find", lambda _name, _provider: Entry(provider, entry, is_borrowed=False))
+    before = find_price("dated", date(2026, 1, 31))
+    assert isinstance(before, NoPrice)
+    assert (before.lack, before.first_day) == ("not-dated", date(2026, 2, 1))
+    assert "'dated' at openai has no rate for 2026-01-31; the first is from 2026-02-01" in before.sentence
+    first = priced("dated", date(2026, 2, 1))
+    assert (first.valid_from, first.next_change, first.assumptions) == (date(2026, 2, 1), date(2026, 5, 1), ())
     assert priced("dated", date(2026, 5, 1)).input_usd_per_mtok == 1
 
 
@@ -134,7 +139,10 @@ def test_what_is_not_priced_by_plain_tokens_has_no_price(monkeypatch: pytest.Mon
         prices=ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(5)),
     )
     provider = next(provider for provider in providers if provider.id == "openai")
-    monkeypatch.setattr(prices, "_find", lambda _name: (provider, odd))
+    monkeypatch.setattr(catalogue, "find", lambda _name, _provider: Entry(provider, odd, is_borrowed=False))
+    found = find_price("odd", JUNE)
+    assert isinstance(found, NoPrice)
+    assert found.lack == "other-unit"
     assert price_of("odd", JUNE, aliases={}) is None
 
 
@@ -144,6 +152,38 @@ def test_a_model_without_an_output_rate_prices_calls_without_output_only() -> No
     # 1,000 × 0.02/M
     assert cost_of_call(Usage(input_tokens=1000, output_tokens=0), price) == Decimal("0.00002")
     assert cost_of_call(Usage(input_tokens=1000, output_tokens=1), price) is None
+
+
+def test_a_name_that_carries_a_later_day_has_no_price_yet() -> None:
+    found = find_price("gpt-4o-2024-08-06", date(2024, 8, 5))
+    assert isinstance(found, NoPrice)
+    assert (found.lack, found.first_day) == ("not-dated", date(2024, 8, 6))
+    assert "its name says that it is of 2024-08-06" in found.sentence
+    assert priced("gpt-4o-2024-08-06", date(2024, 8, 6)).catalogue_model == "gpt-4o"
+    assert priced("claude-sonnet-4-5-20250929").input_usd_per_mtok == 3
+
+
+def test_digits_in_a_name_that_are_no_day_do_not_matter() -> None:
+    found = find_price("claude-sonnet-4-5-20260230", JUNE)
+    assert isinstance(found, Price)
+
+
+def test_an_unknown_name_is_told_how_to_be_written() -> None:
+    found = find_price("no-such-model", JUNE, aliases={"ours": "no-such-model"}, provider="openai")
+    assert isinstance(found, NoPrice)
+    assert found.lack == "unknown-model"
+    assert "'no-such-model' has no price in genai-prices" in found.sentence
+    assert "at 'openai'" in found.sentence
+    aliased = find_price("ours", JUNE, aliases={"ours": "no-such-model"})
+    assert isinstance(aliased, NoPrice)
+    assert "'no-such-model' (for 'ours') has no price" in aliased.sentence
+
+
+def test_a_day_after_the_catalogue_was_last_seen_whole_is_an_assumption(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = priced("gpt-5.4", date(2099, 1, 1))
+    assert "may be older than 2099-01-01 (its last known day is 2026-11-23)" in late.assumptions[1]
+    monkeypatch.setattr(catalogue, "newest_on", lambda: None)
+    assert "(nobody has looked)" in priced("gpt-5.4").assumptions[1]
 
 
 @given(

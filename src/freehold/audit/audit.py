@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.audit.tally import Tally, in_utc
 from freehold.core.chat import Usage
-from freehold.economics.prices import catalogue_version, cost_of_call, price_of
+from freehold.economics.catalogue import catalogue_version
+from freehold.economics.prices import cost_of_call, price_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import date
     from decimal import Decimal
 
     from freehold.audit.tally import TaskAudit
     from freehold.core.call import Call
+    from freehold.economics.overrides import Override
     from freehold.economics.prices import Price
 
 SCHEMA = "freehold.audit/1"
@@ -57,16 +59,17 @@ def audit(
     aliases: Mapping[str, str],
     undated_as_of: date | None = None,
     corrected_calls: Container[str] | None = None,
+    overrides: Sequence[Override] = (),
 ) -> Audit:
     """Audit calls in any order, each once.
 
     A call is priced as of its own day (UTC). One without a time stays unpriced, unless `undated_as_of` names
     the day to assume. `aliases` maps names of models in the log to names in the catalogue; the used ones are
     among the assumptions. `corrected_calls` holds the ids of calls that a human has corrected (None: nobody
-    knows). Shadow calls are left out: they repeat a call that is there already. Own calls are only counted, so
-    that serving an own model changes nothing that is said of renting.
+    knows). `overrides` are the user's own dated prices. Shadow calls are left out: they repeat a call that is
+    there already. Own calls are only counted, so that serving an own model changes nothing that is said of renting.
     """
-    pricing = _Pricing(aliases=aliases, undated_as_of=undated_as_of)
+    pricing = _Pricing(aliases=aliases, undated_as_of=undated_as_of, overrides=overrides)
     tallies: dict[str, Tally] = {}
     for call in calls:
         tally = tallies.setdefault(call.task, Tally())
@@ -106,6 +109,7 @@ class _Pricing:
 
     aliases: Mapping[str, str]
     undated_as_of: date | None
+    overrides: Sequence[Override] = ()
     prices: dict[tuple[str, date], Price | None] = field(default_factory=dict)
     undated: int = 0
     other_tier: int = 0
@@ -145,7 +149,7 @@ class _Pricing:
     def _price(self, model: str, day: date) -> Price | None:
         key = (model, day)
         if key not in self.prices:
-            self.prices[key] = price_of(model, day, aliases=self.aliases)
+            self.prices[key] = price_of(model, day, aliases=self.aliases, overrides=self.overrides)
         return self.prices[key]
 
 

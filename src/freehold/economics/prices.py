@@ -1,74 +1,36 @@
-"""Dated list prices of rented models, and the cost of a call at such a price.
+"""Dated prices of rented models, and the cost of a call at such a price.
 
-The catalogue is the one inside the installed `genai-prices` package: offline, not updated in the background.
-Only list prices are used. Some batch and flex prices of the catalogue begin late in 2026, and for an earlier
-day it silently answers with the list price; whoever wants such a discount states it as an assumption.
+A price answers for one day and one tariff. Where the catalogue does not date its rate, the price says so in
+`assumptions`; where it has no rate for that day and tariff, there is no price, and `NoPrice` tells why.
+A user's own dated rows (`overrides`) come before the catalogue's.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from genai_prices.data import providers
-from genai_prices.data_snapshot import DataSnapshot
-from genai_prices.types import StartDateConstraint, TieredPrices, TimeOfDateConstraint
+from freehold.economics import catalogue
+from freehold.economics.catalogue import Missing, Stored, Tariff, catalogue_version
+from freehold.economics.rates import HARMLESS_KEYS, TOKENS_PER_MTOK, Rates, Tier, rates_of, rates_record, tiers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from freehold.core.chat import Usage
+    from freehold.economics.overrides import Override
 
-TOKENS_PER_MTOK = Decimal(1_000_000)
+_DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
 
-TOKEN_KEYS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-
-HARMLESS_KEYS = frozenset(
-    {
-        *TOKEN_KEYS,
-        "cache_write_1h_mtok",
-        "web_searches_kcount",
-        "storage_searches_kcount",
-        "input_audio_mtok",
-        "output_audio_mtok",
-        "cache_audio_read_mtok",
-        "input_image_mtok",
-        "output_image_mtok",
-        "cache_image_read_mtok",
-        "input_video_mtok",
-        "output_video_mtok",
-    }
-)
-"""What a catalogue entry may hold and a plain text call is still priced by its four token counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """US dollars per million tokens. None means that the catalogue has no such rate."""
-
-    input_usd_per_mtok: Decimal
-    output_usd_per_mtok: Decimal | None
-    cache_read_usd_per_mtok: Decimal | None
-    """None: cached input is billed like any other."""
-    cache_write_usd_per_mtok: Decimal | None
-    """None: written input is billed like any other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
-    """Rates of a call whose whole input is longer than a threshold; they hold for all of its tokens."""
-
-    above_input_tokens: int
-    rates: Rates
+Lack = Literal["unknown-model", "not-dated", "no-tariff", "other-unit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """List price of one model on one day."""
+    """Price of one model on one day under one tariff."""
 
     model: str
     """Name as it was asked for."""
@@ -79,16 +41,20 @@ class Price:
     """By rising threshold."""
     as_of: date
     valid_from: date | None = None
-    """First day of this rate; None: the catalogue knows one rate only and does not say since when."""
+    """First day of this rate; None: the catalogue does not say since when."""
+    next_change: date | None = None
+    """First day of the next rate, where one is known."""
     source: str
-    """The provider's price page, as the catalogue names it."""
+    """The provider's price page, as the catalogue names it, or what a user's own row names."""
     catalogue: str
     """Catalogue and version."""
     alias_of: str | None = None
     """The name this model was assumed to be billed as; None when it was found under its own."""
     note: str | None = None
     """What was assumed about the rate itself."""
-    tariff: Literal["list"] = "list"
+    tariff: Tariff = "list"
+    is_override: bool = False
+    """The user's own row."""
 
     @property
     def input_usd_per_mtok(self) -> Decimal:
@@ -99,6 +65,18 @@ class Price:
     def output_usd_per_mtok(self) -> Decimal | None:
         """Rate of output below the first tier."""
         return self.rates.output_usd_per_mtok
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What had to be assumed for this price to answer for its day, one clause each."""
+        said = [] if self.alias_of is None else [f"{self.model} is billed like {self.alias_of}"]
+        if self.valid_from is None:
+            said.append(f"the catalogue gives no first day for this rate; it is assumed to hold on {self.as_of}")
+        newest = catalogue.newest_on()
+        if not self.is_override and (newest is None or self.as_of > newest):
+            seen = "nobody has looked" if newest is None else f"its last known day is {newest}"
+            said.append(f"{self.catalogue} may be older than {self.as_of} ({seen}): a later change is not in it")
+        return (*said, *([] if self.note is None else [self.note]))
 
     def rates_for(self, input_tokens: float) -> Rates:
         """Rates of a call with this much input."""
@@ -116,54 +94,82 @@ class Price:
             "provider": self.provider,
             "catalogue_model": self.catalogue_model,
             "as_of": self.as_of.isoformat(),
-            "valid_from": None if self.valid_from is None else self.valid_from.isoformat(),
+            "valid_from": _day(self.valid_from),
             "tariff": self.tariff,
-            **_rates_record(self.rates),
+            **rates_record(self.rates),
             "tiers": [
-                {"above_input_tokens": tier.above_input_tokens, **_rates_record(tier.rates)} for tier in self.tiers
+                {"above_input_tokens": tier.above_input_tokens, **rates_record(tier.rates)} for tier in self.tiers
             ],
             "source": self.source,
             "catalogue": self.catalogue,
             "note": self.note,
+            "assumptions": list(self.assumptions),
         }
 
 
-def catalogue_version() -> str:
-    """Name and version of the price catalogue, to be named beside every cost."""
-    return f"genai-prices {version('genai-prices')}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPrice:
+    """Why there is no price."""
+
+    lack: Lack
+    sentence: str
+    first_day: date | None = None
+    """First day on which there is one."""
 
 
-def price_of(model: str, as_of: date, *, aliases: Mapping[str, str]) -> Price | None:
-    """List price of `model` on a day, or None if the catalogue cannot price its plain text calls.
+def price_of(
+    model: str,
+    as_of: date,
+    *,
+    aliases: Mapping[str, str],
+    tariff: Tariff = "list",
+    overrides: Sequence[Override] = (),
+) -> Price | None:
+    """Price of `model` on a day, or None if plain text calls to it cannot be priced (see `find_price`)."""
+    found = find_price(model, as_of, aliases=aliases, tariff=tariff, overrides=overrides)
+    return found if isinstance(found, Price) else None
+
+
+def find_price(
+    model: str,
+    as_of: date,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    tariff: Tariff = "list",
+    overrides: Sequence[Override] = (),
+) -> Price | NoPrice:
+    """Price of `model` on a day under a tariff, or the reason why there is none.
 
     `aliases` maps a name in a log to a catalogue name; what it decides is marked in `alias_of`.
-    A name may carry its provider in front: `together/meta-llama/Llama-3.3-70B-Instruct-Turbo`.
+    A name may carry its provider in front: `together/meta-llama/Llama-3.3-70B-Instruct-Turbo`; `provider`
+    states it apart, and an alias decides over it. An override counts from its first day on, for the name in the
+    log before the name that it is billed as; before that day the catalogue answers.
     """
-    billed_as = aliases.get(model, model)
-    found = _find(billed_as)
-    if found is None:
-        return None
-    provider, entry = found
-    dated = _prices_on(entry, as_of)
-    if dated is None:
-        return None
-    stored, valid_from, note = dated
-    values = {key: value for key, value in vars(stored).items() if value is not None}
-    if "input_mtok" not in values or not values.keys() <= HARMLESS_KEYS:
-        return None
-    return Price(
-        model=model,
-        provider=provider.id,
-        catalogue_model=entry.id,
-        rates=_rates(values, above=None),
-        tiers=tuple(Tier(above_input_tokens=start, rates=_rates(values, above=start)) for start in _starts(values)),
-        as_of=as_of,
-        valid_from=valid_from,
-        source=(provider.pricing_urls or [catalogue_version()])[0],
-        catalogue=catalogue_version(),
-        alias_of=billed_as if model in aliases else None,
-        note=note,
-    )
+    billed_as = (aliases or {}).get(model, model)
+    alias_of = billed_as if billed_as != model else None
+    entry = catalogue.find(billed_as, provider if alias_of is None else None)
+    seller = provider or (None if entry is None else entry.provider.id)
+    of_tariff = [row for row in overrides if row.tariff == tariff]
+    own = [row for row in of_tariff if row.names(model, seller)]
+    is_named = bool(own)
+    own = own or [row for row in of_tariff if row.names(billed_as, seller)]
+    active = [row for row in own if row.valid_from <= as_of]
+    if active:
+        newest = max(active, key=lambda row: row.valid_from)
+        return _overridden(newest, model, as_of, None if is_named else alias_of, seller)
+    if entry is None:
+        return _unknown(model, billed_as, provider, as_of, own)
+    after_its_name = _older_than_its_name(billed_as, as_of)
+    if after_its_name is not None:
+        return after_its_name
+    found = catalogue.stored_on(entry, as_of, tariff)
+    if isinstance(found, Missing):
+        return _missing(billed_as, entry.provider.id, found, tariff)
+    if "input_mtok" not in found.values or not found.values.keys() <= HARMLESS_KEYS:
+        why = f"{billed_as!r} at {entry.provider.id} is not priced by input and output tokens alone."
+        return NoPrice(lack="other-unit", sentence=why)
+    return _priced(model, as_of, entry, found, alias_of=alias_of, tariff=tariff)
 
 
 def cost_of_call(usage: Usage, price: Price) -> Decimal | None:
@@ -192,77 +198,89 @@ def cost_of_call(usage: Usage, price: Price) -> Decimal | None:
     return total / TOKENS_PER_MTOK
 
 
+def _priced(
+    model: str,
+    as_of: date,
+    entry: catalogue.Entry,
+    found: Stored,
+    *,
+    alias_of: str | None,
+    tariff: Tariff,
+) -> Price:
+    return Price(
+        model=model,
+        provider=entry.provider.id,
+        catalogue_model=entry.model.id,
+        rates=rates_of(found.values),
+        tiers=tiers_of(found.values),
+        as_of=as_of,
+        valid_from=found.valid_from,
+        next_change=found.next_change,
+        source=(entry.provider.pricing_urls or [catalogue_version()])[0],
+        catalogue=catalogue_version(),
+        alias_of=alias_of,
+        note="; ".join(found.notes) or None,
+        tariff=tariff,
+    )
+
+
+def _overridden(row: Override, model: str, as_of: date, alias_of: str | None, seller: str | None) -> Price:
+    return Price(
+        model=model,
+        provider=row.provider or seller or "unknown",
+        catalogue_model=row.model,
+        rates=row.rates,
+        tiers=row.tiers,
+        as_of=as_of,
+        valid_from=row.valid_from,
+        source=row.source,
+        catalogue="the user's own row",
+        alias_of=alias_of,
+        tariff=row.tariff,
+        is_override=True,
+    )
+
+
+def _unknown(model: str, billed_as: str, provider: str | None, as_of: date, own: Sequence[Override]) -> NoPrice:
+    if own:
+        first = min(row.valid_from for row in own)
+        why = f"{billed_as!r} has no price for {as_of}; your own first one is from {first}. Add a dated row."
+        return NoPrice(lack="not-dated", sentence=why, first_day=first)
+    where = catalogue_version() if provider is None else f"{catalogue_version()} at {provider!r}"
+    alias = "" if model == billed_as else f" (for {model!r})"
+    why = (
+        f"{billed_as!r}{alias} has no price in {where}. Write it as provider/model, or add a dated row of your "
+        "own: freehold prices override MODEL --help"
+    )
+    return NoPrice(lack="unknown-model", sentence=why)
+
+
+def _missing(model: str, seller: str, found: Missing, tariff: Tariff) -> NoPrice:
+    first = "none is known" if found.first_day is None else f"the first is from {found.first_day}"
+    todo = "Ask for a later day or" if found.first_day is not None else "Use the list tariff or"
+    sentence = f"{model!r} at {seller} {found.why}; {first}. {todo} add a dated row: freehold prices override."
+    lack: Lack = "not-dated" if tariff == "list" or found.first_day is not None else "no-tariff"
+    return NoPrice(lack=lack, sentence=sentence, first_day=found.first_day)
+
+
+def _older_than_its_name(model: str, as_of: date) -> NoPrice | None:
+    """A name that carries its own date (`gpt-4o-2024-08-06`) cannot have been billed before that day."""
+    found = _DATE_IN_NAME.search(model)
+    if found is None:
+        return None
+    try:
+        born = date(*map(int, found.groups()))
+    except ValueError:
+        return None
+    if born <= as_of:
+        return None
+    why = f"{model!r} has no price for {as_of}: its name says that it is of {born}. Ask for that day or a later one."
+    return NoPrice(lack="not-dated", sentence=why, first_day=born)
+
+
 def _or_input(rate: Decimal | None, rates: Rates) -> Decimal:
     return rates.input_usd_per_mtok if rate is None else rate
 
 
-@cache
-def _snapshot() -> DataSnapshot:
-    return DataSnapshot(providers=providers, from_auto_update=False)
-
-
-@cache
-def _find(name: str) -> tuple[Any, Any] | None:  # Any: the catalogue's own classes are untyped to us
-    """Provider and entry of a name, tried as it is and then as `provider/model`."""
-    provider_id, slash, rest = name.partition("/")
-    attempts = [(name, None), (rest, provider_id)] if slash and rest else [(name, None)]
-    for model, provider in attempts:
-        try:
-            return _snapshot().find_provider_model(model, None, provider, None)  # type: ignore[no-any-return]
-        except LookupError:
-            continue
-    return None
-
-
-def _prices_on(entry: Any, as_of: date) -> tuple[Any, date | None, str | None] | None:
-    """Stored prices of a day, their first day, and what was assumed. None: no price on that day."""
-    if not isinstance(entry.prices, list):
-        return entry.prices, None, None
-    noon = datetime.combine(as_of, time(12), tzinfo=UTC)
-    note = None
-    if any(isinstance(dated.constraint, TimeOfDateConstraint) for dated in entry.prices):
-        note = "the provider charges by the time of day; its rate at 12:00 UTC is used"
-    for dated in reversed(entry.prices):
-        constraint = dated.constraint
-        if constraint is None or constraint.active(noon):
-            start = constraint.start_date if isinstance(constraint, StartDateConstraint) else None
-            return dated.prices, start, note
-    return None
-
-
-def _starts(values: Mapping[str, Any]) -> list[int]:
-    """Thresholds of all tiers, rising."""
-    tiered = [value for key, value in values.items() if key in TOKEN_KEYS and isinstance(value, TieredPrices)]
-    return sorted({tier.start for value in tiered for tier in value.tiers})
-
-
-def _rates(values: Mapping[str, Any], *, above: int | None) -> Rates:
-    """The four rates of a call whose input lies just above a threshold; None: below all of them."""
-    picked: list[Decimal | None] = []
-    for key in TOKEN_KEYS:
-        value = values.get(key)
-        if isinstance(value, TieredPrices):
-            reached = [tier.price for tier in value.tiers if above is not None and tier.start <= above]
-            value = reached[-1] if reached else value.base
-        picked.append(value)
-    given, output, read, written = picked
-    assert given is not None
-    return Rates(
-        input_usd_per_mtok=given,
-        output_usd_per_mtok=output,
-        cache_read_usd_per_mtok=read,
-        cache_write_usd_per_mtok=written,
-    )
-
-
-def _rates_record(rates: Rates) -> dict[str, float | None]:
-    return {
-        "input_usd_per_mtok": float(rates.input_usd_per_mtok),
-        "output_usd_per_mtok": _number(rates.output_usd_per_mtok),
-        "cache_read_usd_per_mtok": _number(rates.cache_read_usd_per_mtok),
-        "cache_write_usd_per_mtok": _number(rates.cache_write_usd_per_mtok),
-    }
-
-
-def _number(value: Decimal | None) -> float | None:
-    return None if value is None else float(value)
+def _day(value: date | None) -> str | None:
+    return None if value is None else value.isoformat()
