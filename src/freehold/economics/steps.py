@@ -1,0 +1,232 @@
+"""What one step of a replica costs in seconds, in parts that a closed form or a simulation can put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from freehold.core.errors import InputError
+from freehold.economics.machine import engine_of
+from freehold.economics.precision import BYTES_PER_WEIGHT, FOUR_BIT, kv_bytes, resident_bytes
+
+if TYPE_CHECKING:
+    from freehold.economics.decoder import ModelFacts
+    from freehold.economics.machine import Engine, Hardware
+    from freehold.economics.precision import Precision
+
+NETWORK_GB_PER_S = 50.0
+"""Between servers, per device, one way: one 400 Gbit/s card each, as in DGX H100 SuperPOD's reference design."""
+
+NETWORK_LATENCIES = 3.0
+"""An all-reduce that leaves the server takes this many times the latency."""
+
+RESIDUAL_LOG_SD = 0.14
+"""Spread of measured over predicted throughput for dense models on points that were not fitted."""
+
+EXPERT_LOG_SD = 0.28
+"""The same for mixtures: engines differ far more in them."""
+
+FAR_LOG_SD = 0.5
+"""The same where one replica spans several servers."""
+
+CRAMPED_LOG_SD = 0.8
+"""The same where few requests fit in memory: misses of five times were seen."""
+
+CRAMPED_REQUESTS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCosts:
+    """Plain numbers: seconds, and tokens that fit.
+
+    A step that prefills prompts of p tokens each (all of them, or chunks that sum to them) and decodes B requests
+    whose contexts sum to C tokens takes
+
+        Σ p · prefill_s_per_token + Σ p² · prefill_s_per_token2
+        + decode_fixed_s + experts_s · (1 − missed_share ** B) + B · decode_s_per_request
+        + C · decode_s_per_context_token
+
+    where the second line is left out while nothing decodes. A prompt sends its tokens to all experts, so the step
+    in which one is prefilled takes experts_s · missed_share ** B more; for a dense model that is nothing.
+    """
+
+    prefill_s_per_token: float
+    prefill_s_per_token2: float
+    """Attention: times the squared length of a prompt."""
+    decode_fixed_s: float
+    """Weights that every step reads, launches, and the latency of the links; at any batch."""
+    decode_experts_s: float
+    """Reading all experts of a mixture; 0 for a dense model."""
+    decode_missed_share: float
+    """Share of the experts that one request leaves alone; B requests leave this to the power of B."""
+    decode_s_per_request: float
+    """Arithmetic, links, the server's own work, and caches of a fixed size (windows, running states)."""
+    decode_s_per_context_token: float
+    """Reading the keys and values of one token."""
+    kv_tokens: float
+    """Tokens whose keys and values fit in memory together."""
+    most_requests: float
+    """Requests that the engine decodes together at most."""
+    log_sd: float
+    """Standard deviation of the logarithm of measured over predicted throughput."""
+    decode_read_s: float
+    """Part of `decode_fixed_s` that reads weights."""
+    decode_compute_s_per_request: float
+    """Part of `decode_s_per_request` that multiplies."""
+    decode_cache_s_per_request: float
+    """Part of `decode_s_per_request` that reads caches of a fixed size."""
+
+    def prefill_s(self, tokens: float, *, decoding: float = 0.0) -> float:
+        """Seconds that prefilling one prompt adds to a step in which so many other requests decode."""
+        missed = self.decode_experts_s * float(self.decode_missed_share**decoding) if self.decode_experts_s else 0.0
+        return tokens * self.prefill_s_per_token + tokens**2 * self.prefill_s_per_token2 + missed
+
+    def decode_s(self, requests: float, context_tokens: float) -> float:
+        """Seconds of one step that decodes so many requests, whose contexts sum to `context_tokens`."""
+        fixed = self.decode_fixed_s + self.experts_s(requests)
+        return fixed + requests * self.decode_s_per_request + context_tokens * self.decode_s_per_context_token
+
+    def experts_s(self, requests: float) -> float:
+        """Seconds to read the experts that so many requests are sent to, spread evenly."""
+        return self.decode_experts_s * (1.0 - float(self.decode_missed_share**requests))
+
+
+def step_costs(
+    model: ModelFacts,
+    hardware: Hardware,
+    *,
+    gpus: int = 1,
+    precision: Precision | None = None,
+    context_tokens: float = 2048.0,
+    is_streamed: bool = True,
+    engine: Engine | None = None,
+) -> StepCosts:
+    """Costs of one replica spread over `gpus` devices.
+
+    With N active weights of b bytes, L layers of width d, on g devices:
+    prefill of p tokens = 2 N p / (g · FLOPS · e_prefill) + 2 W p² / (g · FLOPS · e_prefill) + all-reduce
+    decode step of B requests = (N b + B · cache) / (g · bandwidth · e_bandwidth · g^−loss)
+    + 2 N B / (g · FLOPS · e_decode) + L · layer time + 2 L · all-reduce + B · server time.
+    Keys and values are divided among devices only as far as there are heads.
+
+    Args:
+        model: the decoder.
+        hardware: one device.
+        gpus: devices of one replica, tensor parallel.
+        precision: of the weights; None takes the hardware's usual one.
+        context_tokens: length at which window layers are counted; what they cache stops growing at their window.
+        is_streamed: a server sends each token to its client; False for a batch job.
+        engine: shares of the data sheet; None takes the fitted ones.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    chosen = precision or hardware.default_precision
+    reached = engine or engine_of(hardware)
+    free = free_bytes(model, hardware, gpus, chosen, reached)
+    if free <= 0.0:
+        raise InputError(does_not_fit(model, hardware, gpus, chosen, reached))
+    # numbers cached for one token, and for one request whatever its length
+    cached = model.cached_values(context_tokens) * kv_bytes(chosen)
+    per_token = model.kv_values * kv_bytes(chosen)
+    shards = gpus if model.is_latent else min(gpus, model.kv_heads)
+    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * reached.bandwidth_efficiency * gpus**-reached.shard_loss
+    fixed_cache_s = (cached - per_token * context_tokens) / (shards * bandwidth)
+    peak_s = _peak_s(model, hardware, gpus, chosen, reached)
+    resident_read_s, experts_read_s = _read_s(model, gpus * bandwidth, chosen, reached)
+    link_s, latency_s = _link_s(model, hardware, gpus, reached)
+    server_s = 1e-6 * reached.request_us if is_streamed else 0.0
+    attention_flops = gpus * hardware.flops("bf16") * hardware.sustained_share * reached.prefill_efficiency
+    return StepCosts(
+        prefill_s_per_token=peak_s / reached.prefill_efficiency + link_s,
+        prefill_s_per_token2=2.0 * model.attention_width / attention_flops,
+        decode_fixed_s=resident_read_s + _layers_s(model, reached) + latency_s,
+        decode_experts_s=experts_read_s,
+        decode_missed_share=1.0 - model.experts_per_token / model.experts if model.experts else 0.0,
+        decode_s_per_request=peak_s / reached.decode_efficiency + link_s + fixed_cache_s + server_s,
+        decode_s_per_context_token=per_token / (shards * bandwidth),
+        kv_tokens=free * (shards / gpus) * context_tokens / cached,
+        most_requests=float(reached.most_requests),
+        log_sd=_log_sd(model, hardware, gpus),
+        decode_read_s=resident_read_s,
+        decode_compute_s_per_request=peak_s / reached.decode_efficiency,
+        decode_cache_s_per_request=fixed_cache_s,
+    )
+
+
+def _peak_s(model: ModelFacts, hardware: Hardware, gpus: int, precision: Precision, engine: Engine) -> float:
+    """Seconds to multiply one token through the model at the peak that this precision leaves in practice."""
+
+    def rate(multiplied: str) -> float:
+        share = engine.precision_shares.get(hardware.multiplies(multiplied), 1.0) * hardware.sustained_share
+        return gpus * hardware.flops(multiplied) * share
+
+    routed = model.routed_parameters
+    if not routed:
+        return 2.0 * model.active_parameters / rate(precision)
+    # each device multiplies its slice of an expert; thin slices leave tensor units idle
+    width = model.expert_width / gpus
+    share = width / (width + engine.half_rate_width) * (engine.int4_expert_share if precision == "int4" else 1.0)
+    resident = "bf16" if precision in FOUR_BIT else precision
+    return 2.0 * (model.active_parameters - routed) / rate(resident) + 2.0 * routed / (rate(precision) * share)
+
+
+def _read_s(model: ModelFacts, bandwidth: float, precision: Precision, engine: Engine) -> tuple[float, float]:
+    """Seconds to read what every step reads, and all the experts."""
+    resident = model.resident_parameters * resident_bytes(precision, has_experts=model.experts > 0) / bandwidth
+    share = engine.int4_expert_share if precision == "int4" else 1.0
+    return resident, model.expert_parameters * BYTES_PER_WEIGHT[precision] / (bandwidth * share)
+
+
+def _link_s(model: ModelFacts, hardware: Hardware, gpus: int, engine: Engine) -> tuple[float, float]:
+    """All-reduces, two a layer: seconds for each token's activations, and for the latency of a step."""
+    if gpus == 1:
+        return 0.0, 0.0
+    is_far = gpus > hardware.link_devices
+    link = min(hardware.link_gb_per_s, NETWORK_GB_PER_S) if is_far else hardware.link_gb_per_s
+    moved = 2.0 * (gpus - 1) / gpus * model.hidden_size * 2.0
+    latency_s = 1e-6 * engine.all_reduce_us * (NETWORK_LATENCIES if is_far else 1.0)
+    return 2.0 * model.layers * moved / (engine.link_share * link * 1e9), 2.0 * model.layers * latency_s
+
+
+def _layers_s(model: ModelFacts, engine: Engine) -> float:
+    each = engine.layer_us
+    each += engine.expert_layer_us if model.experts else 0.0
+    each += engine.latent_layer_us if model.is_latent else 0.0
+    each += engine.state_layer_us if model.state_values else 0.0
+    return model.layers * each * 1e-6
+
+
+def _log_sd(model: ModelFacts, hardware: Hardware, gpus: int) -> float:
+    if gpus > hardware.link_devices:
+        return FAR_LOG_SD
+    return EXPERT_LOG_SD if model.experts else RESIDUAL_LOG_SD
+
+
+def weight_bytes(model: ModelFacts, precision: str) -> float:
+    """All weights as an engine holds them."""
+    outside = (model.parameters - model.expert_parameters) * resident_bytes(precision, has_experts=model.experts > 0)
+    return outside + model.expert_parameters * BYTES_PER_WEIGHT[precision]
+
+
+def free_bytes(model: ModelFacts, hardware: Hardware, gpus: int, precision: str, engine: Engine) -> float:
+    """What the weights leave for keys and values on all devices together; negative where they do not fit.
+
+    Operators give the engine more than its usual share when little is left: up to 95 % less 2 GB, as long as that
+    leaves 3 % of the memory at most.
+    """
+    weights = weight_bytes(model, precision)
+    usual = gpus * (engine.usable_memory * hardware.memory_gb - engine.reserved_gb) * 1e9 - weights
+    tight = gpus * (0.95 * hardware.memory_gb - min(2.0, engine.reserved_gb)) * 1e9 - weights
+    return max(usual, min(tight, gpus * 0.03 * hardware.memory_gb * 1e9))
+
+
+def does_not_fit(model: ModelFacts, hardware: Hardware, gpus: int, precision: str, engine: Engine) -> str:
+    """Why, in numbers, and what to do."""
+    weights_gb = weight_bytes(model, precision) / 1e9
+    usable_gb = gpus * (engine.usable_memory * hardware.memory_gb - engine.reserved_gb)
+    return (
+        f"{model.name} in {precision} needs {weights_gb:.1f} GB for weights and room for one call, but "
+        f"{gpus} × {hardware.name} leave {usable_gb:.1f} GB. Use more devices per replica, a smaller "
+        "precision or a smaller model."
+    )

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold.core.errors import InputError
+from freehold.economics.decoder import model_from_config
+from freehold.economics.facts import hardware, known_hardware, known_models, model_facts, precision_in
+from freehold.economics.precision import PRECISIONS, precision_of
+
+H100 = hardware("h100")
+SMALL = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000, "max_position_embeddings": 512,
+}  # fmt: skip
+
+
+def facts(**changed: Any) -> Any:  # Any: a configuration has fields of every kind
+    return model_from_config({**SMALL, **changed}, name="small", source="config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        # as their model cards count them; a dense model to the last weight
+        ("smollm2-135m", 134_515_008),
+        ("llama-2-7b", 6_738_415_616),
+        ("llama-3.1-8b", 8_030_261_248),
+        ("llama-3.3-70b", 70_553_706_496),
+        ("llama-3.1-405b", 405_853_388_800),
+        ("qwen2.5-7b", 7_615_616_512),
+        ("qwen3-8b", 8_190_735_360),
+        ("mistral-7b", 7_248_023_552),
+    ],
+)
+def test_dense_models_have_the_published_number_of_weights(name: str, parameters: int) -> None:
+    assert model_facts(name).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "active_billions"),
+    [
+        ("mixtral-8x7b", 46.7, 12.9),
+        ("mixtral-8x22b", 141, 39),
+        ("qwen3-30b-a3b", 30.5, 3.3),
+        ("qwen3-235b-a22b", 235, 22),
+        ("qwen3.5-397b-a17b", 397, 17),
+        ("qwen3.5-122b-a10b", 122, 10),
+        ("gpt-oss-20b", 20.9, 3.6),
+        ("gpt-oss-120b", 116.8, 5.1),
+        ("deepseek-v3", 671, 37),
+        ("kimi-k2", 1026, 32),
+        ("glm-5", 744, 40),
+        ("minimax-m2.5", 229, 10),
+        ("gemma-3-27b", 27.0, 27.0),
+    ],
+)
+def test_mixtures_have_the_published_weights_and_active_weights(
+    name: str, billions: float, active_billions: float
+) -> None:
+    model = model_facts(name)
+    assert model.parameters / 1e9 == pytest.approx(billions, rel=0.005)
+    # cards count the input embedding, which nothing is multiplied with
+    assert model.active_parameters / 1e9 == pytest.approx(active_billions, rel=0.12)
+
+
+def test_a_small_decoder_is_counted_by_hand() -> None:
+    # attention 64×64 + 2×64×32 + 64×64 = 12,288; feed-forward 3×64×128 = 24,576; norms 128; two layers, last norm
+    body = 2 * (12_288 + 24_576 + 128) + 64
+    assert facts().parameters == body + 2 * 64_000
+    assert facts(tie_word_embeddings=True).parameters == body + 64_000
+    assert facts().active_parameters == body + 64_000
+    assert facts().kv_values == 2 * 2 * 2 * 16
+    assert facts(attention_bias=True).parameters - facts().parameters == 2 * (64 + 2 * 32)
+    # two matrices in place of three
+    assert facts(model_type="phi").parameters == facts().parameters - 2 * 64 * 128
+
+
+def test_a_mixture_is_counted_by_hand() -> None:
+    mixture = facts(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=32, n_shared_experts=1)
+    # eight experts of 3×64×32 a layer; a router of 64×8 and one shared expert that all tokens meet
+    assert mixture.expert_parameters == 2 * 8 * 6144
+    assert mixture.routed_parameters == 2 * 2 * 6144
+    resident = 2 * (12_288 + 128 + 6144 + 512) + 64 + 64_000
+    assert mixture.resident_parameters == resident
+    assert mixture.active_parameters == resident + 2 * 2 * 6144
+    with_dense = facts(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=32, first_k_dense_replace=1)
+    assert with_dense.expert_parameters == 8 * 6144
+    assert facts(num_experts=8, num_experts_per_tok=2, mlp_only_layers=[0, 1]).expert_parameters == 0
+    every_second = facts(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=32, decoder_sparse_step=2)
+    assert every_second.expert_parameters == 8 * 6144
+
+
+def test_latent_attention_is_counted_by_hand() -> None:
+    shape = {"kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16}
+    plain = facts(**shape)
+    # q 64×4×24; down 64×40, up 32×4×32; out 4×16×64
+    assert plain.parameters - facts().parameters == 2 * (64 * 96 + 64 * 40 + 32 * 128 + 64 * 64 - 12_288)
+    assert plain.kv_values == 2 * 40
+    assert plain.is_latent
+    assert facts(**shape, q_lora_rank=16).parameters - plain.parameters == 2 * (64 * 16 + 16 * 96 - 64 * 96)
+
+
+def test_layers_attend_to_all_to_a_window_or_by_a_state() -> None:
+    named = facts(sliding_window=100, layer_types=["sliding_attention", "full_attention"])
+    assert (named.kv_values, named.window_values, named.window_tokens) == (64, 64, 100)
+    assert facts(sliding_window=100).window_values == 128
+    assert facts(sliding_window=100, use_sliding_window=False).window_values == 0
+    assert facts(sliding_window=100, sliding_window_pattern=2).window_values == 64
+    assert facts(sliding_window=100, model_type="gpt_oss").window_values == 64
+    assert facts(layer_types=["sliding_attention", "full_attention"]).window_values == 0
+    linear = facts(
+        layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2, linear_key_head_dim=8,
+        linear_num_value_heads=4, linear_value_head_dim=8,
+    )  # fmt: skip
+    assert (linear.state_values, linear.kv_values) == (4 * 8 * 8, 64)
+
+
+def test_other_names_of_the_same_fields_are_known() -> None:
+    gpt2 = model_from_config(
+        {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_positions": 1024},
+        name="gpt2",
+        source="config.json",
+    )
+    assert gpt2.parameters == pytest.approx(124e6, rel=0.01)  # position embeddings and biases apart
+    assert facts(num_key_value_heads=None, multi_query=True).kv_heads == 1
+    inner = model_from_config({"model_type": "gemma3", "text_config": SMALL}, name="small", source="config.json")
+    assert inner.layers == 2
+
+
+@pytest.mark.parametrize(
+    ("quantised", "precision"),
+    [
+        (None, "bf16"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "fp4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "fp4"),
+        ({"quant_method": "awq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq"}, "int4"),
+        ({"quant_method": "gptq", "bits": 8}, "int8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}}, "int4"),
+        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "fp8"),
+        ({"quant_method": "compressed-tensors", "format": "int-quantized"}, "int8"),
+    ],
+)
+def test_a_configuration_says_how_its_weights_were_published(quantised: object, precision: str) -> None:
+    assert facts(quantization_config=quantised).published_precision == precision
+
+
+def test_sixteen_bits_come_in_two_kinds() -> None:
+    assert facts(torch_dtype="float16").published_precision == "fp16"
+    assert facts(dtype="torch.bfloat16").published_precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"hidden_size": None}, r"config\.json has no hidden_size or n_embd or d_model; a decoder's config\.json has"),
+        ({"hidden_size": 0}, "hidden_size is 0; it must be 1 or more"),
+        ({"hidden_size": -4}, "hidden_size is -4; it must be a whole number from 0 to 1,000,000,000"),
+        ({"hidden_size": float("nan")}, "hidden_size is nan"),
+        ({"hidden_size": 1e400}, "hidden_size is inf"),
+        ({"hidden_size": 64.5}, r"hidden_size is 64\.5; it must be a whole number\."),
+        ({"hidden_size": "64"}, "hidden_size is '64'"),
+        ({"hidden_size": True}, "hidden_size is True"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; it must be a whole number from 0 to 10,000"),
+        ({"num_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok is 5; .* from 0 to 4"),
+    ],
+)
+def test_a_broken_configuration_is_refused_by_field(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        facts(**changed)
+
+
+def test_a_configuration_that_is_no_object_is_refused() -> None:
+    with pytest.raises(InputError, match=r"config\.json holds no JSON object"):
+        model_from_config([], name="x", source="config.json")  # type: ignore[arg-type]  # what a file may hold
+
+
+ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()))
+FIELDS = st.sampled_from([*SMALL, "num_experts", "sliding_window", "kv_lora_rank", "layer_types"])
+
+
+@given(st.dictionaries(FIELDS, ANYTHING))
+def test_whatever_a_file_holds_it_is_read_or_refused(changed: dict[str, Any]) -> None:
+    try:
+        model = facts(**changed)
+    except InputError:
+        return
+    assert model.parameters >= 0
+
+
+def test_names_are_forgiving_and_unknown_ones_get_the_nearest() -> None:
+    for name in ("h100", "H100_SXM", "h100_sxm", "NVIDIA H100", "NVIDIA H100-SXM-80GB", "NVIDIA H100 80GB HBM3"):
+        assert hardware(name) is H100
+    assert hardware("A100_80GB").name == hardware("A100_SXM_80").name == "a100-80gb"
+    assert hardware("AMD Instinct MI300X 192GB HBM3").name == "mi300x"
+    assert hardware("NVIDIA RTX PRO 6000 Blackwell Server Edition").name == "rtx-pro-6000"
+    llama = model_facts("llama-3.1-8b")
+    assert model_facts("Llama 3.1 8B") is llama
+    assert model_facts("meta-llama/Meta-Llama-3.1-8B-Instruct") is llama
+    assert model_facts("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16") is llama
+    assert model_facts("nvidia/DeepSeek-R1-0528-NVFP4").name == "deepseek-r1"
+    with pytest.raises(InputError, match=r"Unknown hardware 'h1000'; nearest: h100"):
+        hardware("h1000")
+    with pytest.raises(InputError, match=r"Unknown model '\?'; nearest: (\S+, ){4}\S+\.$"):
+        model_facts("?")
+
+
+def test_every_shipped_row_has_a_source_and_no_name_stands_for_two() -> None:
+    for name in known_models():
+        assert model_facts(name).source.startswith("huggingface.co/")
+        assert model_facts(name).name == name
+    for name in known_hardware():
+        assert len(hardware(name).source) > 10
+        for other in hardware(name).aliases:
+            assert hardware(other).name == name
+
+
+def test_a_precision_has_many_names() -> None:
+    assert [precision_of(name) for name in PRECISIONS] == list(PRECISIONS)
+    typed = ("BF16", "NVFP4", "float16", "AWQ", "q8-0")
+    assert [precision_of(name) for name in typed] == ["bf16", "fp4", "fp16", "int4", "q8_0"]
+    assert precision_in("Qwen/Qwen3-235B-A22B-FP8") == "fp8"
+    assert precision_in("meta-llama/Llama-3.1-8B-Instruct") is None
+    assert precision_in("") is None
+    with pytest.raises(InputError, match="Unknown precision 'fp3'; choose one of bf16, fp16"):
+        precision_of("fp3")
+
+
+def test_a_precision_without_a_rate_of_its_own_computes_in_bf16() -> None:
+    assert H100.flops("q4_0") == H100.flops("bf16") == 989e12
+    # B300 has hardly any arithmetic for int8: it is counted as fp8
+    assert hardware("b300").flops("int8") == 4500e12
+    assert hardware("a100-80gb").flops("fp8") == 312e12
