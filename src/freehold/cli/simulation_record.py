@@ -1,0 +1,270 @@
+"""Puts a trace, a replica and its rent together: the question that `simulate` asks, and its record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from freehold import __version__
+from freehold.cli.capacity_files import model_named, precision_for
+from freehold.cli.trace_file import first_row, is_windowed, read_lengths, read_trace
+from freehold.cli.volume_file import read_volumes
+from freehold.core.errors import InputError
+from freehold.economics._compile import version as numba_version
+from freehold.economics.capacity import capacity
+from freehold.economics.facts import hardware
+from freehold.economics.montecarlo import number
+from freehold.economics.rentals import rental
+from freehold.economics.service import Goals, Server
+from freehold.economics.simulation import ROOM_TO_GROW, simulate
+from freehold.economics.sizing import fewest_replicas, replica_interval
+from freehold.economics.steps import step_costs
+from freehold.economics.trace import LARGEST_CV, MOST_TOKENS, Lengths, Trace, spread
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from freehold.cli.trace_file import Duplicates
+    from freehold.economics.decoder import ModelFacts
+    from freehold.economics.machine import Hardware
+    from freehold.economics.precision import Precision
+    from freehold.economics.service import Simulated
+    from freehold.economics.simulation import Dispatch
+
+_INTERVAL_CALLS = 200_000
+"""Longer traces are searched once, not three times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The options of `simulate`."""
+
+    trace: Path
+    model: str
+    gpu: str
+    gpus: int = 1
+    precision: str | None = None
+    ttft_p95_ms: float = 500.0
+    tpot_p95_ms: float = 50.0
+    replicas: int | None = None
+    dispatch: Dispatch = "least-loaded"
+    chunk_tokens: int = 2048
+    times: float = 1.0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    lengths: Path | None = None
+    clients: tuple[str, ...] = ()
+    share: float | None = None
+    window_s: float | None = None
+    sort: bool = False
+    duplicates: Duplicates = "refuse"
+    gpu_usd_per_hour: float | None = None
+    as_of: date | None = None
+    seed: int = 0
+
+
+def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
+    """The record of schema freehold.simulate/1, but for the time that it took.
+
+    Raises:
+        InputError: a file, a name or a number is wrong.
+    """
+    goals = Goals(ttft_p95_ms=question.ttft_p95_ms, tpot_p95_ms=question.tpot_p95_ms)
+    model, device = model_named(question.model), hardware(question.gpu)
+    precision = precision_for(question.precision, question.model, model, device)
+    known: list[dict[str, Any]] = []  # Any: JSON
+    warnings: list[str] = []
+    trace = _trace(question, known, warnings).times(question.times)
+    server = _server(question, trace, model, device, precision)
+    found = _found(question, trace, server, goals)
+    shown: Simulated = found.pop("shown")
+    if shown.too_long:
+        warnings.append(
+            f"{shown.too_long:,} calls are longer than the {server.longest_call:,} tokens that context or memory of a "
+            "replica hold; they are never answered and count as infinitely late."
+        )
+    return {
+        "schema": "freehold.simulate/1",
+        **found,
+        "goals": {"ttft_p95_ms": goals.ttft_p95_ms, "tpot_p95_ms": goals.tpot_p95_ms},
+        "simulated_replicas": shown.replicas,
+        **{name: value for name, value in shown.as_record().items() if name != "replicas"},
+        "trace_s": number(trace.span_s),
+        "calls_per_s": number(trace.requests_per_s),
+        "calls_per_month": number(trace.calls_per_month),
+        "peak_to_mean": number(trace.peak_to_mean()),
+        "mean_input_tokens": number(float(trace.input_tokens.mean())),
+        "mean_output_tokens": number(float(trace.output_tokens.mean())),
+        "capacity_used": number(
+            _capacity_used(shown, trace, model, device, server, gpus=question.gpus, precision=precision)
+        ),
+        **_cost(question, device, shown, known),
+        "assumptions": [*_engine_facts(question, server), *known],
+        "warnings": warnings,
+        "inputs": {
+            "trace": question.trace.name,
+            "model": model.name,
+            "gpu": device.name,
+            "gpus": question.gpus,
+            "precision": precision,
+            "times": question.times,
+            "dispatch": question.dispatch,
+            "chunk_tokens": question.chunk_tokens,
+        },
+        "seed": question.seed,
+        "versions": {"freehold": __version__, "numba": numba_version()},
+    }
+
+
+def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> dict[str, Any]:  # Any: JSON
+    """The number of replicas and the replay, as asked for or as searched."""
+    if question.replicas is not None:
+        shown = simulate(trace, server, replicas=question.replicas, dispatch=question.dispatch)
+        return {
+            "replicas": question.replicas,
+            "meets_slo": shown.meets(goals),
+            "searched": False,
+            "reason": None,
+            "replicas_interval": None,
+            "tried": [],
+            "shown": shown,
+        }
+    sizing = fewest_replicas(trace, server, goals, dispatch=question.dispatch)
+    interval = None
+    if sizing.replicas is not None and trace.calls <= _INTERVAL_CALLS:
+        interval = list(replica_interval(trace, server, goals, dispatch=question.dispatch))
+    return {
+        "replicas": sizing.replicas,
+        "meets_slo": sizing.replicas is not None,
+        "searched": True,
+        "reason": sizing.reason,
+        "replicas_interval": interval,
+        "tried": [{"replicas": count, "meets_slo": holds} for count, holds in sizing.tried],
+        "shown": sizing.simulated,
+    }
+
+
+def _trace(question: Question, known: list[dict[str, Any]], warnings: list[str]) -> Trace:  # Any: JSON
+    """Calls of the file; what was assumed to get them is added to `known`."""
+    lengths = _lengths(question, known)
+    if not is_windowed(first_row(question.trace)):
+        if question.clients or question.share is not None or question.window_s is not None:
+            raise click.UsageError("--client, --share and --window-s are for files of calls counted by window.")
+        return read_trace(
+            question.trace, lengths=lengths, seed=question.seed, sort=question.sort,
+            duplicates=question.duplicates, warnings=warnings,
+        )  # fmt: skip
+    if lengths is None:
+        raise click.UsageError("Counted calls have no lengths: give --input-tokens and --output-tokens, or --lengths.")
+    share = 1.0 if question.share is None else question.share
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"--share must be above 0 and up to 1, not {share!r}.")
+    volumes = read_volumes(question.trace, clients=question.clients, window_s=question.window_s)
+    how = "independent of each other" if volumes.cv is None else f"gamma gaps of the file's cv, {LARGEST_CV:g} at most"
+    known.append(_fact("arrivals inside a window", how, "", "assumption: the file counts calls", is_assumption=True))
+    known.append(_fact("width of a window", volumes.window_s, "s", "the file" if not question.window_s else "given"))
+    if share < 1.0:
+        known.append(_fact("share of the calls kept", share, "", "given: each call by chance, with the seed"))
+    return spread(volumes, lengths, seed=question.seed, kept=share)
+
+
+def _lengths(question: Question, known: list[dict[str, Any]]) -> Lengths | None:  # Any: JSON
+    typed = (question.input_tokens, question.output_tokens)
+    if question.lengths is not None:
+        if typed != (None, None):
+            raise click.UsageError("--lengths and --input-tokens or --output-tokens contradict each other.")
+        lengths = read_lengths(question.lengths)
+        source = f"assumption: drawn in pairs from the {len(lengths.input_tokens):,} rows of {question.lengths.name}"
+    elif typed == (None, None):
+        return None
+    else:
+        if None in typed or not all(isinstance(each, int) and 1 <= each <= MOST_TOKENS for each in typed):
+            raise InputError(f"Give both --input-tokens and --output-tokens, each between 1 and {MOST_TOKENS:,}.")
+        lengths = Lengths(input_tokens=np.array(typed[:1]), output_tokens=np.array(typed[1:]))
+        source = "assumption: given, the same for every call"
+    for name in ("input_tokens", "output_tokens"):
+        mean = float(getattr(lengths, name).mean())
+        known.append(_fact(name, number(mean), "tokens/call", source, is_assumption=True))
+    return lengths
+
+
+def _server(question: Question, trace: Trace, model: ModelFacts, device: Hardware, precision: Precision) -> Server:
+    context = float(trace.input_tokens.mean() + trace.output_tokens.mean() / 2.0)
+    costs = step_costs(
+        model, device, gpus=question.gpus, precision=precision, context_tokens=min(context, model.context_tokens)
+    )
+    return Server(costs=costs, context_tokens=model.context_tokens, chunk_tokens=question.chunk_tokens)
+
+
+def _capacity_used(
+    shown: Simulated,
+    trace: Trace,
+    model: ModelFacts,
+    device: Hardware,
+    server: Server,
+    *,
+    gpus: int,
+    precision: Precision,
+) -> float | None:
+    """Calls that arrive over those that saturated replicas would serve at the mean lengths; None: not known."""
+    try:
+        full = capacity(
+            model,
+            device,
+            input_tokens=float(trace.input_tokens.mean()),
+            output_tokens=float(trace.output_tokens.mean()),
+            gpus=gpus,
+            precision=precision,
+            concurrency=float(server.most_requests),
+        )
+    except InputError:
+        return None
+    rate = trace.requests_per_s
+    return None if rate is None else rate / (shown.replicas * full.requests_per_s)
+
+
+def _cost(question: Question, device: Hardware, shown: Simulated, known: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rent of the replicas from the first call to the last answer, whether busy or not."""
+    unknown = {"usd_per_1000_calls": None, "usd_per_1000_calls_range": None, "usd_per_hour": None}
+    if question.gpu_usd_per_hour is not None:
+        rent = question.gpu_usd_per_hour
+        if not 0.0 <= rent < math.inf:
+            raise InputError(f"--gpu-usd-per-hour must be a number of dollars, not {rent!r}.")
+        rents, source = (rent, rent, rent), "given by the user"
+    else:
+        try:
+            row = rental(device.name, question.as_of)
+        except InputError as error:
+            return {**unknown, "usd_reason": str(error)}
+        rents, source = row.usd_per_hour, f"{row.terms}, as of {row.as_of}: {row.source}"
+    known.append(_fact("rent of a device", [number(each) for each in rents], "USD/h", source))
+    low, typical, high = (shown.usd_per_1000_calls(each, devices=question.gpus) for each in rents)
+    return {
+        "usd_per_1000_calls": number(typical),
+        "usd_per_1000_calls_range": [number(low), number(high)],
+        "usd_per_hour": number(rents[1] * question.gpus * shown.replicas),
+        "usd_reason": None,
+    }
+
+
+def _engine_facts(question: Question, server: Server) -> list[dict[str, Any]]:  # Any: JSON
+    rules, steps = "docs/decisions/0009-simulation.md", question.chunk_tokens
+    kv_tokens, log_sd = int(server.costs.kv_tokens), number(server.costs.log_sd)
+    return [
+        _fact("a call goes to", f"{question.dispatch} replica", "", rules, is_assumption=True),
+        _fact("tokens of one step", steps, "tokens", "vLLM's default is 2048", is_assumption=True),
+        _fact("calls together at most", server.most_requests, "calls/replica", "engine's limit", is_assumption=True),
+        _fact("memory for contexts", kv_tokens, "tokens/replica", "capacity model"),
+        _fact("memory free when a call joins", ROOM_TO_GROW, "share", "vLLM's default", is_assumption=True),
+        _fact("prompts found in the cache", 0.0, "share", f"none are assumed; {rules}", is_assumption=True),
+        _fact("spread of the speed, log sd", log_sd, "", "capacity model, measured over predicted"),
+    ]
+
+
+def _fact(name: str, value: Any, unit: str, source: str, *, is_assumption: bool = False) -> dict[str, Any]:  # Any: JSON
+    return {"name": name, "value": value, "unit": unit, "source": source, "is_assumption": is_assumption}

@@ -1,0 +1,101 @@
+"""Reads volumes: calls counted by client and window of time (`client`, `t_s`, `requests`, perhaps `cv`)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from freehold.cli.trace_file import broken, moment_s
+from freehold.core.errors import InputError
+from freehold.economics.scenario import nearest_names
+from freehold.economics.trace import Volumes
+from freehold.ledger.log_files import RawRow, Rejected, read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from freehold.economics.montecarlo import FloatArray
+
+_MOST_REQUESTS = 1e12
+
+
+def read_volumes(path: Path, *, clients: Collection[str] = (), window_s: float | None = None) -> Volumes:
+    """Volumes of a file, in any order of its rows.
+
+    Args:
+        path: JSON Lines, JSON or CSV, plain or gzipped.
+        clients: Only these; none means all of them.
+        window_s: Width of a window; None: the smallest distance between two.
+
+    Raises:
+        InputError: the file cannot be read, lacks a client, or has faulty rows; each is named by its line.
+    """
+    faults: list[str] = []
+    found: list[tuple[float, float, float]] = []
+    seen: dict[tuple[str, float], int] = {}
+    names: set[str] = set()
+    for row in read_log(path):
+        if isinstance(row, Rejected):
+            faults.append(f"line {row.line}: {row.reason}")
+        if not isinstance(row, RawRow):
+            continue
+        try:
+            client, t_s, requests, cv = _values(row.values)
+        except ValueError as error:
+            faults.append(f"line {row.line}: {error}")
+            continue
+        first = seen.setdefault((client, t_s), row.line)
+        if first != row.line:
+            faults.append(f"line {row.line}: the same client and window as line {first}")
+        names.add(client)
+        if not clients or client in clients:
+            found.append((t_s, requests, cv))
+    if faults:
+        raise InputError(broken(path, faults))
+    for wanted in clients:
+        if wanted not in names:
+            raise InputError(f"{path} has no client {wanted!r}; nearest: {nearest_names(wanted, names)}.")
+    if not found:
+        raise InputError(f"{path} holds no volumes.")
+    t_s_, requests_, cv_ = (np.array(column, dtype=np.float64) for column in zip(*found, strict=True))
+    return Volumes(
+        t_s=t_s_,
+        requests=requests_.astype(np.int64),
+        window_s=_width(path, t_s_, window_s),
+        cv=None if np.isnan(cv_).all() else np.where(np.isnan(cv_), 1.0, cv_),
+    )
+
+
+def _values(values: Mapping[str, Any]) -> tuple[str, float, float, float]:  # Any: not checked yet
+    requests = values.get("requests")
+    count = float("nan") if isinstance(requests, bool) else _number(requests)
+    if not (0 <= count <= _MOST_REQUESTS and count == int(count)):
+        raise ValueError(f"requests is no whole number between 0 and {_MOST_REQUESTS:,.0f}")
+    cv = values.get("cv")
+    spread = float("nan") if cv is None else _number(cv)
+    if cv is not None and not 0 < spread < float("inf"):
+        raise ValueError("cv is no positive number")
+    return str(values.get("client", "")), moment_s(values), count, spread
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float | str) else float("nan")
+    except (ValueError, OverflowError):
+        return float("nan")
+
+
+def _width(path: Path, t_s: FloatArray, window_s: float | None) -> float:
+    if window_s is not None and not 0.0 < window_s < math.inf:
+        raise InputError(f"--window-s must be a positive number of seconds, not {window_s!r}.")
+    gaps = np.diff(np.unique(t_s))
+    if window_s is None:
+        if not len(gaps):
+            raise InputError(f"{path} has one window of time alone; say how wide it is with --window-s.")
+        return float(gaps.min())
+    if len(gaps) and gaps.min() < window_s:
+        raise InputError(f"{path}: windows begin {gaps.min():g} s apart; they cannot be {window_s:g} s wide.")
+    return window_s

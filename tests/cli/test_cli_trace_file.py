@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from freehold.cli.trace_file import read_lengths, read_trace
+from freehold.cli.volume_file import read_volumes
+from freehold.core.errors import InputError
+from freehold.economics.trace import Lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+GOOD = [
+    {"t_s": 0.5, "input_tokens": 100, "output_tokens": 10},
+    {"t_s": 1.5, "input_tokens": 200, "output_tokens": 20},
+    {"t_s": 1.5, "input_tokens": 300, "output_tokens": 30},
+]
+
+
+def write(folder: Path, rows: Sequence[Any], name: str = "trace.jsonl") -> Path:
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    path = folder / name
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def columns(path: Path, **how: Any) -> list[tuple[float, int, int]]:
+    found = read_trace(path, **how)
+    return list(zip(found.t_s.tolist(), found.input_tokens.tolist(), found.output_tokens.tolist(), strict=True))
+
+
+EXPECTED = [(0.5, 100, 10), (1.5, 200, 20), (1.5, 300, 30)]
+
+
+def test_the_same_calls_in_every_format(tmp_path: Path) -> None:
+    text = write(tmp_path, GOOD).read_bytes()
+    (tmp_path / "trace.jsonl.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "trace.json").write_text(json.dumps(GOOD), encoding="utf-8")
+    csv = "t_s,input_tokens,output_tokens\n0.5,100,10\n1.5,200,20\n1.5,300,30\n"
+    (tmp_path / "trace.csv").write_text(csv, encoding="utf-8")
+    write(tmp_path, ["", json.dumps(GOOD[0]), "", *GOOD[1:]], "blank.jsonl")
+
+    for name in ("trace.jsonl", "trace.jsonl.gz", "trace.json", "trace.csv", "blank.jsonl"):
+        assert columns(tmp_path / name) == EXPECTED, name
+
+
+def test_columns_of_published_traces_and_of_logs_are_known(tmp_path: Path) -> None:
+    azure = tmp_path / "azure.csv"
+    head, first, second = (
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        "18:15:46.6805900,374,44",
+        "18:15:50.9951690,396,109",
+    )
+    azure.write_text(f"{head}\n2023-11-16 {first}\n2023-11-16 {second}\n", encoding="utf-8")
+    burst = tmp_path / "burst.csv"
+    head = "Timestamp,Model,Request tokens,Response tokens"
+    burst.write_text(f"{head}\n5,ChatGPT,472,18\n45,GPT-4,1087,230\n", encoding="utf-8")
+    log = {"started_at": "2026-06-01T08:00:00Z", "input_tokens": 5, "output_tokens": 6}
+
+    found = read_trace(azure)
+    assert found.span_s == pytest.approx(4.314579, abs=1e-5)
+    assert found.output_tokens.tolist() == [44, 109]
+    assert columns(burst) == [(5.0, 472, 18), (45.0, 1087, 230)]
+    assert columns(write(tmp_path, [log], "log.jsonl")) == [(1780300800.0, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"t_s": 1.5, "input_tokens": 200', "not JSON"),
+        ("[1, 2]", "must be a JSON object"),
+        ({"input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
+        ({"t_s": 1.5, "output_tokens": 1}, "input_tokens is missing"),
+        ({"t_s": 1.5, "input_tokens": None, "output_tokens": 1}, "input_tokens is missing"),
+        ({"t_s": "soon", "input_tokens": 1, "output_tokens": 1}, "neither seconds nor a moment"),
+        ({"t_s": "nan", "input_tokens": 1, "output_tokens": 1}, "t_s is of type str, not a finite number"),
+        ({"t_s": True, "input_tokens": 1, "output_tokens": 1}, "t_s is of type bool"),
+        ({"t_s": [1], "input_tokens": 1, "output_tokens": 1}, "t_s is of type list"),
+        ({"t_s": -1, "input_tokens": 1, "output_tokens": 1}, "t_s is -1, before the beginning"),
+        ('{"t_s": NaN, "input_tokens": 1, "output_tokens": 1}', "t_s is nan, not a finite"),
+        ('{"t_s": 1e999, "input_tokens": 1, "output_tokens": 1}', "t_s is inf, not a finite"),
+        ({"t_s": 1.5, "input_tokens": 0, "output_tokens": 1}, "input_tokens is 0, not a whole number between 1"),
+        ({"t_s": 1.5, "input_tokens": -5, "output_tokens": 1}, "input_tokens is -5"),
+        ({"t_s": 1.5, "input_tokens": 1.5, "output_tokens": 1}, "input_tokens is 1.5"),
+        ({"t_s": 1.5, "input_tokens": 1, "output_tokens": 10**12}, "output_tokens is 1000000000000"),
+        ({"t_s": 1.5, "input_tokens": 1, "output_tokens": 10**400}, "output_tokens is"),
+        ({"t_s": 1.5, "input_tokens": 1, "output_tokens": "<secret>"}, "output_tokens is of type str"),
+    ],
+)
+def test_a_broken_row_is_named_by_its_line(tmp_path: Path, row: Any, reason: str) -> None:
+    path = write(tmp_path, [GOOD[0], row, GOOD[2]])
+
+    with pytest.raises(InputError) as error:
+        read_trace(path)
+
+    assert f"{path} has 1 faulty rows. line 2: " in str(error.value)
+    assert reason in str(error.value)
+    assert "<secret>" not in str(error.value)
+
+
+def test_many_broken_rows_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"t_s": number} for number in range(9)])
+
+    with pytest.raises(InputError, match=r"has 9 faulty rows. line 1: .*; line 5: [^;]*; and 4 more. Correct"):
+        read_trace(path)
+
+
+def test_an_empty_file_holds_no_calls(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.csv", "a.json"):
+        with pytest.raises(InputError, match="holds no calls"):
+            read_trace(write(tmp_path, [], name))
+    with pytest.raises(InputError, match="faulty rows"):
+        read_trace(write(tmp_path, ["{", "}"]))
+    with pytest.raises(InputError, match="unknown file type"):
+        read_trace(write(tmp_path, GOOD, "trace.txt"))
+
+
+def test_calls_out_of_order_are_refused_unless_sorting_was_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, [GOOD[1], GOOD[2], GOOD[0]])
+
+    with pytest.raises(InputError, match=r"line 3: the call arrived before the one on line 2.*--sort"):
+        read_trace(path)
+    notes: list[str] = []
+    assert columns(path, sort=True, warnings=notes) == EXPECTED
+    assert notes == ["1 rows stood before an earlier one, the first on line 3; the calls were sorted."]
+
+
+def test_copied_rows_are_refused_kept_or_dropped(tmp_path: Path) -> None:
+    path = write(tmp_path, [GOOD[0], GOOD[1], "", GOOD[1], GOOD[2]])
+
+    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 4\).*--duplicates"):
+        read_trace(path)
+    assert len(columns(path, duplicates="keep")) == 4
+    notes: list[str] = []
+    assert columns(path, duplicates="drop", warnings=notes) == EXPECTED
+    assert notes == ["1 rows were there before and were left out (lines 4)."]
+
+
+def test_calls_with_names_repeat_by_their_name_alone(tmp_path: Path) -> None:
+    same_numbers = [{"id": name, **GOOD[0]} for name in "abc"]
+    twice = [*same_numbers, {"id": "a", **GOOD[1]}]
+
+    assert len(columns(write(tmp_path, same_numbers))) == 3
+    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 4\)"):
+        read_trace(write(tmp_path, twice))
+    assert len(columns(write(tmp_path, twice), duplicates="drop")) == 3
+
+
+def test_equal_rows_pass_where_chance_explains_them(tmp_path: Path) -> None:
+    # 2,000 calls of one length in 100 moments cannot but coincide; among calls of many lengths a copy stands out.
+    alike = [{"t_s": number // 20, "input_tokens": 7, "output_tokens": 7} for number in range(2000)]
+    various = [{"t_s": number / 2, "input_tokens": 1 + number, "output_tokens": 7} for number in range(2000)]
+    notes: list[str] = []
+
+    assert len(columns(write(tmp_path, alike), warnings=notes)) == 2000
+    assert notes[0].startswith("1,900 rows equal another one (lines 2, 3, 4, 5, 6, ...), as few as chance explains")
+    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 2001\)"):
+        read_trace(write(tmp_path, [*various, various[-1]]))
+
+
+def test_arrivals_alone_take_lengths_from_elsewhere(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"t_s": 1}, {"t_s": 1}, {"t_s": 3}])
+    pairs = Lengths(input_tokens=np.array([5, 6]), output_tokens=np.array([50, 60]))
+
+    assert {call[1:] for call in columns(path, lengths=pairs)} <= {(5, 50), (6, 60)}
+    only = write(tmp_path, [{"input_tokens": 3, "output_tokens": 4}], "l.jsonl")
+    assert read_lengths(only).input_tokens.tolist() == [3]
+
+
+def test_times_in_milliseconds_are_suspected(tmp_path: Path) -> None:
+    rows = [{**GOOD[0], "t_s": 0}, {**GOOD[0], "t_s": 86_400_000}]
+
+    with pytest.raises(InputError, match="milliseconds"):
+        read_trace(write(tmp_path, rows))
+
+
+def test_real_traces_are_read_whole(shared_data: Path) -> None:
+    conv = read_trace(shared_data / "trace_azure2023" / "conv.jsonl")
+    notes: list[str] = []
+    client = read_trace(shared_data / "trace_servegen_msmall" / "requests_client22.jsonl", warnings=notes)
+
+    assert (conv.calls, int(conv.input_tokens.sum())) == (19_366, 22_361_870)
+    assert client.calls == 75_545
+    assert notes[0].startswith("5 rows equal another one")
+
+
+WINDOWS = [
+    {"client": 2, "t_s": 600, "requests": 5, "cv": 2.5},
+    {"client": 2, "t_s": 0, "requests": 0},
+    {"client": "x", "t_s": 600, "requests": 7, "cv": None},
+]
+
+
+def test_volumes_are_read_in_any_order(tmp_path: Path) -> None:
+    found = read_volumes(write(tmp_path, WINDOWS))
+
+    assert found.requests.tolist() == [5, 0, 7]
+    assert found.window_s == 600.0
+    assert found.cv is not None
+    assert found.cv.tolist() == [2.5, 1.0, 1.0]
+    one = read_volumes(write(tmp_path, WINDOWS), clients=["x"], window_s=900.0)
+    assert (one.requests.tolist(), one.window_s, one.cv) == ([7], 900.0, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{", "not JSON"),
+        ({"client": 2, "t_s": 600, "requests": 9}, "the same client and window as line 1"),
+        ({"client": 2, "t_s": 1200, "requests": -1}, "requests is no whole number"),
+        ({"client": 2, "t_s": 1200, "requests": 1.5}, "requests is no whole number"),
+        ({"client": 2, "t_s": 1200, "requests": True}, "requests is no whole number"),
+        ({"client": 2, "t_s": 1200, "requests": "many"}, "requests is no whole number"),
+        ('{"client": 2, "t_s": 1200, "requests": NaN}', "requests is no whole number"),
+        ({"client": 2, "t_s": 1200}, "requests is no whole number"),
+        ({"client": 2, "requests": 1}, "t_s is missing"),
+        ({"client": 2, "t_s": 1200, "requests": 1, "cv": 0}, "cv is no positive number"),
+        ({"client": 2, "t_s": 1200, "requests": 1, "cv": [1]}, "cv is no positive number"),
+    ],
+)
+def test_a_broken_row_of_volumes_is_named_by_its_line(tmp_path: Path, row: Any, reason: str) -> None:
+    with pytest.raises(InputError, match=f"line 4: .*{reason}"):
+        read_volumes(write(tmp_path, [*WINDOWS, row]))
+
+
+def test_unknown_clients_and_widths_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, WINDOWS)
+
+    with pytest.raises(InputError, match="no client '7'"):
+        read_volumes(path, clients=["7"])
+    with pytest.raises(InputError, match="600 s apart; they cannot be 601 s wide"):
+        read_volumes(path, window_s=601.0)
+    with pytest.raises(InputError, match="--window-s"):
+        read_volumes(path, clients=["x"])
+    for width in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="positive"):
+            read_volumes(path, window_s=width)
+    with pytest.raises(InputError, match="holds no volumes"):
+        read_volumes(write(tmp_path, [], "empty.jsonl"))
+
+
+def test_a_trace_is_not_read_from_counted_calls(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="counts calls by window"):
+        read_trace(write(tmp_path, WINDOWS))
