@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
 from freehold.economics.breakeven import compare, curve
+from freehold.economics.labour import own_setup_usd
+from freehold.economics.levels import annuity_months
 from freehold.economics.montecarlo import typical
 from freehold.economics.options import lines, question
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, price_of
-from freehold.economics.terms import CostLine, annuity_months, crossings, setup_usd
+from freehold.economics.terms import CostLine, crossings
 from freehold.economics.waterfall import NEUTRAL
 from freehold.economics.workload import Workload
 
@@ -138,7 +140,7 @@ def test_present_value_and_payback_equal_the_months_added_one_by_one() -> None:
     terms = {name: float(usd[0]) for name, usd in own.terms(3_000_000).items()}
     machines = terms["machines"] + terms["storage, egress, idle images"]
     others = terms["people"] + terms["retraining"]
-    spent = float(setup_usd(1, today)[0])
+    spent = float(own_setup_usd(1, today)[0])
     present, balance, payback = -spent, -spent, None
     for month in range(36):
         saved = 30_000 * 0.8 ** (month / 12) - machines * 1.1 ** (month / 12) - others
@@ -159,6 +161,9 @@ def test_owning_that_never_earns_its_set_up_back_has_no_payback() -> None:
     assert found.probability_own_is_cheapest == 0.0
 
 
+ONE_DOLLAR = CostLine(fixed={}, per_query={"tokens": np.array([1.0])})
+
+
 def staircase(fixed: float, step: float, per_query: float, full: float, least: float) -> CostLine:
     return CostLine(
         fixed={"fixed": np.array([fixed])},
@@ -173,15 +178,15 @@ def test_a_staircase_can_cross_the_rent_twice() -> None:
     # one replica costs 50 + 90 = 140, met at 140 of its 150 queries; two 230 from 151 on, met at 230 of
     # 300; three 320 from 301 on, met at 320; four 410 from 451 on: under the rent from their start.
     line = staircase(50, 90, 0, 150, 1)
-    found = crossings(line, np.array([1.0]))
+    found = crossings(line, ONE_DOLLAR)
     assert found.first[0] == pytest.approx(140)
     assert found.always[0] == pytest.approx(320)
 
 
 def test_a_replica_that_costs_more_than_it_saves_never_pays() -> None:
-    found = crossings(staircase(0, 100, 0, 90, 1), np.array([1.0]))
+    found = crossings(staircase(0, 100, 0, 90, 1), ONE_DOLLAR)
     assert (found.first[0], found.always[0]) == (math.inf, math.inf)
-    dear = crossings(staircase(0, 100, 2.0, 1e6, 1), np.array([1.0]))
+    dear = crossings(staircase(0, 100, 2.0, 1e6, 1), ONE_DOLLAR)
     assert dear.first[0] == math.inf
 
 
@@ -198,7 +203,7 @@ def test_solving_the_staircase_equals_trying_every_volume(
 ) -> None:
     assume(full * (100 - cents) != step * 100)  # a tie on every full replica, decided by rounding
     line = staircase(fixed, step, cents / 100, full, least)
-    found = crossings(line, np.array([1.0]))
+    found = crossings(line, ONE_DOLLAR)
     pays = {volume: bool(line.total(float(volume))[0] <= volume + 1e-7) for volume in range(1, 4000)}
     first, always = float(found.first[0]), float(found.always[0])
     tried = next((volume for volume in pays if pays[volume]), None)
@@ -232,7 +237,8 @@ def test_a_hosted_open_model_counts_among_the_rented_ones() -> None:
     beside = compare(work(3_000_000), GPT, scenario(), hosted=LLAMA_HOSTED, seed=0)
     assert alone.probability_own_is_cheapest is not None
     assert alone.probability_own_is_cheapest > 0.9
-    assert beside.probability_own_is_cheapest == 0.0
+    assert beside.probability_own_is_cheapest is not None
+    assert beside.probability_own_is_cheapest < 0.001
     hosted = beside.options[1]
     assert hosted.label == "groq/llama-3.3-70b-versatile at groq"
     assert hosted.own_breakeven is not None
@@ -284,7 +290,7 @@ def test_the_waterfall_ends_at_the_break_even_and_its_steps_add_up() -> None:
     assert steps[-1].breakeven_p50 == pytest.approx(found.breakeven.distribution.p50)
     added = sum(step.adds or 0.0 for step in steps)
     assert steps[0].breakeven + added == pytest.approx(found.breakeven.first)
-    assert next(step for step in steps if step.name == "cached input and batch discounts").adds != 0
+    assert next(step for step in steps if step.name == "cached input and discounts").adds != 0
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
@@ -393,7 +399,8 @@ def test_all_faults_of_assumptions_are_told_at_once() -> None:
     with pytest.raises(InputError) as caught:
         scenario({"ftes": 1, "planned_load": 2, "salary_usd_per_year": (3, 2, 1), "fte": math.nan})
     assert str(caught.value) == (
-        "Assumptions: 'ftes' is unknown; nearest: fte; planned_load is 2; it must lie from 0.01 to 1; "
+        "Assumptions: 'ftes' is unknown; nearest: fte, tuned_fte, watts; planned_load is 2; "
+        "it must lie from 0.01 to 1; "
         "salary_usd_per_year is (3, 2, 1); low, typical and high must rise; "
         "fte is nan; it must lie from 0 to 1e+09."
     )
@@ -451,7 +458,7 @@ def test_adding_a_cost_never_lowers_what_owning_costs(name: str, more: float, vo
     plain = scenario({"error_difference": 0.01, "usd_per_error": 0.001})
     value = plain.assumptions[name].typical
     values: dict[str, Spread] = {name: value}
-    raised: dict[str, Spread] = {name: value * more}
+    raised: dict[str, Spread] = {name: math.ceil(value * more) if name == "replicas_minimum" else value * more}
     before = compare(work(volume), GPT, plain.with_values(values), seed=0, draws=100).options[-1]
     after = compare(work(volume), GPT, plain.with_values(raised), seed=0, draws=100).options[-1]
     assert before.usd_per_month is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from freehold.economics.montecarlo import Interval, draw, number, percentiles, typical
+from freehold.economics.montecarlo import Interval, draw, number, percentiles, posterior_ends, typical
 from freehold.economics.plans import default_scenario
 
 if TYPE_CHECKING:
@@ -72,3 +72,12 @@ def test_percentiles_keep_infinities_apart() -> None:
 def test_a_record_keeps_twelve_digits() -> None:
     assert number(0.1 + 0.2) == 0.3
     assert number(None) is None
+
+
+def test_a_measured_interval_becomes_percentiles() -> None:
+    # 95 % lie within 1.959964 standard deviations, 5th and 95th percentile at 1.644854: 0.8392 of the way.
+    low, mean, high = posterior_ends(0.02, -0.02, 0.08, confidence=0.95)
+    assert mean == 0.02
+    assert low == pytest.approx(0.02 - 0.04 * 0.839227, abs=1e-6)
+    assert high == pytest.approx(0.02 + 0.06 * 0.839227, abs=1e-6)
+    assert posterior_ends(0.9, 0.5, 1.9, confidence=0.9) == (0.5, 0.9, 1.0)

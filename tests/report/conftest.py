@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from freehold.core.task import Task
 from freehold.datasets.build import build_dataset
 from freehold.datasets.policy import Policy
 from freehold.datasets.read import as_record
-from freehold.economics.breakeven import compare, curve
+from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import price_of
 from freehold.economics.workload import Workload
@@ -34,6 +35,8 @@ from freehold.state.schema import CORRECTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from freehold.economics.scenario import Spread
 
 LABELS = ("card_lost", "card_stolen", "dispute", "greeting", "limit", "transfer_failed")
 ALIASES = {"rented-large": "gpt-4o"}
@@ -127,6 +130,41 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def cost() -> dict[str, Any]:
     return cost_record(1010)
+
+
+@pytest.fixture(scope="session")
+def board() -> dict[str, Any]:
+    """A cost record with every option there is, its curve and its staircase, as the command makes it."""
+    june = date(2026, 6, 15)
+    workload = Workload(queries_per_month=250_000, input_tokens=1000, output_tokens=500, batchable_share=0.2)
+    values: dict[str, Spread] = {
+        "escalated_share": (0.05, 0.1, 0.2),
+        "usd_per_error": 0.01,
+        "error_difference": (-0.01, 0.01, 0.03),
+        "sovereignty_usd_per_month": 500.0,
+    }
+    scenario = default_scenario(own_plan("llama-3.1-8b@h100", as_of=june), values=values)
+    names = ("gpt-5.4", "groq/llama-3.3-70b-versatile", "openai/gpt-4o-mini")
+    rent, hosted, tuned = (price_of(name, june, aliases={}) for name in names)
+    record = compare(workload, rent, scenario, hosted=hosted, tuned=tuned, seed=3, draws=2000).as_record()
+    volumes = [10.0 ** (3 + step / 8) for step in range(49)]
+    points = curve(workload, rent, scenario, hosted=hosted, tuned=tuned, volumes=volumes, seed=3, draws=500)
+    record["curve"] = [
+        {
+            "queries_per_month": point.queries_per_month,
+            "rent": point.rent_usd_p50,
+            "own_p5": point.own_usd.p5,
+            "own_p50": point.own_usd.p50,
+            "own_p95": point.own_usd.p95,
+            "hosted": point.hosted_usd_p50,
+            "tuned": point.tuned_usd_p50,
+            "bought": point.bought_usd_p50,
+        }
+        for point in points
+        if point.own_usd is not None
+    ]
+    record["staircase"] = [asdict(stair) for stair in staircase(workload, rent, scenario, up_to=1e9)]
+    return record
 
 
 @pytest.fixture(scope="session")

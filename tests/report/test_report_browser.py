@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from freehold.report.breakeven_page import breakeven_page
 from freehold.report.verdict_page import verdict_page
 
 if TYPE_CHECKING:
@@ -117,3 +119,26 @@ def test_print_shows_the_wide_drawings_in_dark_ink(browser: Browser, html: str, 
     assert page.locator("svg.chart.wide:visible").count() == 6
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_break_even_page_fits_its_window_and_asks_for_nothing(
+    browser: Browser, board: dict[str, Any], tmp_path: Path, width: int, scheme: Any
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    assert_clean(page, breakeven_page(board), tmp_path)
+    page.close()
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_break_even_page_prints_on_two_sides(
+    browser: Browser, board: dict[str, Any], tmp_path: Path, paper: str
+) -> None:
+    file = tmp_path / "board.html"
+    file.write_text(breakeven_page(board), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    printed = page.pdf(format=paper, prefer_css_page_size=False, print_background=True)
+    page.close()
+    assert len(re.findall(rb"/Type\s*/Page[^s]", printed)) == 2

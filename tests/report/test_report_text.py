@@ -103,5 +103,6 @@ def test_wide_characters_wrap_by_the_columns_they_take() -> None:
 def test_real_records_are_shown(decision: dict[str, Any], cost: dict[str, Any], audit_record: dict[str, Any]) -> None:
     assert "Stay renting support_intent: at 1,010 queries a month" in text.decision_text(decision)
     assert "tf-idf + logistic regression" in text.evaluation_text(decision["inputs"]["evaluation"])
-    assert "Owning costs less from about" in text.breakeven_text(cost)
+    assert "Stay renting: at 1,010 queries a month renting costs" in text.breakeven_text(cost)
+    assert "Owning costs less from about" in text.breakeven_text({**cost, "verdict": None})
     assert "billed like gpt-4o" in text.audit_text(audit_record)

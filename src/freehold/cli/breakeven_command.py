@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,66 +17,153 @@ from freehold.cli.costs import (
     rent_option,
     seed_option,
     task_costs,
+    traced_cost,
     typed_cost,
     volume_option,
 )
 from freehold.cli.show import json_option, show
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from freehold.cli.scenario_file import ScenarioFile
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.command("breakeven")
 @click.argument("task", required=False)
 @volume_option
-@click.option("--input-tokens", type=click.FloatRange(min=0, min_open=True), help="Per call, without a TASK.")
-@click.option("--output-tokens", type=click.FloatRange(min=0, min_open=True), help="Per call, without a TASK.")
+@click.option("--input-tokens", type=float, help="Of a call, without a TASK or a trace.")
+@click.option("--output-tokens", type=float, help="Of a call, without a TASK or a trace.")
+@click.option("--trace", type=_FILE, help="Recorded calls (JSON Lines) in place of typed-in volumes.")
 @rent_option
 @own_option
+@click.option("--gpus", type=click.IntRange(min=1), help="Devices of one replica.  [default: as in --own, or 1]")
+@click.option("--precision", help="Of the own model's weights.  [default: usual for the machine]")
 @hosted_option
+@click.option("--tuned", help="A model that a provider tunes and serves, at this model's price per token.")
+@click.option("--scenario", type=_FILE, help="YAML with any of these options, and numbers under `set`.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A number, or low,typical,high; repeat.")
+@click.option("--prices", type=_FILE, help="YAML with dated prices of your own.")
 @as_of_option
 @seed_option
+@click.option("--draws", type=int, help="Of the simulation.  [default: 20000]")
+@click.option("--simple", is_flag=True, help="The arithmetic of articles: one machine and list prices, nothing else.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as one HTML page.")
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     task: str | None,
-    queries_per_month: float | None,
     input_tokens: float | None,
     output_tokens: float | None,
-    rent: str | None,
-    own: str | None,
-    hosted: str | None,
-    as_of: datetime | None,
-    seed: int,
+    trace: Path | None,
+    scenario: Path | None,
+    settings: tuple[str, ...],
+    prices: Path | None,
+    html: Path | None,
+    simple: bool,
     as_json: bool,
+    **options: Any,  # Any: the options of a CostQuestion, each as click parsed it
 ) -> None:
     """Rent or own: what each costs a month, from which volume owning pays, and how sure that is.
+
+    Every number behind it has a default, a unit and a source (see --json); --set or a scenario file replaces it.
 
     \b
     Examples:
       freehold breakeven support_intent
       freehold breakeven --queries-per-month 100000 --input-tokens 1000 --output-tokens 500 \\
           --rent openai/gpt-5.4 --own llama-3.1-8b@h100 --as-of 2026-06-15
+      freehold breakeven --trace calls.jsonl --rent openai/gpt-5.4 --own llama-3.3-70b@4xh100 \\
+          --set fte=0.1,0.2,0.5 --html report.html
     """
+    from freehold.cli.scenario_file import ScenarioFile, parse_settings, read_scenario
     from freehold.report.text import breakeven_text
 
-    question = CostQuestion(
-        own=own, rent=rent, hosted=hosted, queries_per_month=queries_per_month, as_of=day(as_of), seed=seed
+    file = ScenarioFile() if scenario is None else read_scenario(scenario)
+    lengths = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+    _check_sources(task, trace, lengths)
+    question = _question(options, file, is_seed_given=ctx.get_parameter_source("seed") is not _DEFAULT)
+    question = replace(
+        question,
+        values={**file.values, **parse_settings(settings)},
+        overrides=_overrides(prices),
+        only_simple=simple,
     )
     if task is not None:
         from freehold.cli.session import open_session
 
-        if input_tokens or output_tokens:
-            raise click.UsageError("--input-tokens and --output-tokens describe calls without a TASK; leave one out.")
         record, _ = task_costs(open_session(), task, question)
         next_step = f"freehold dataset build {task}"
+    elif trace is not None:
+        record = traced_cost(trace, question, aliases={})
+        next_step = "freehold simulate --trace FILE, for the replicas that hold a latency"
     else:
-        from freehold.economics.workload import Workload
-
-        if not (queries_per_month and input_tokens and output_tokens and rent):
-            raise click.UsageError(
-                "Name a TASK, or all of --queries-per-month, --input-tokens, --output-tokens and --rent."
-            )
-        workload = Workload(queries_per_month=queries_per_month, input_tokens=input_tokens, output_tokens=output_tokens)
-        record = typed_cost(workload, question, aliases={})
+        record = _typed(
+            question, {**file.options, **{name: each for name, each in lengths.items() if each is not None}}
+        )
         next_step = "freehold import logs.jsonl --task TASK"
+    if html is not None:
+        from freehold.report.breakeven_page import breakeven_page
+
+        _write(html, breakeven_page(record))
+        next_step = f"open {html}"
     show(record, breakeven_text(record), as_json=as_json, next_step=next_step)
+
+
+def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: bool) -> CostQuestion:
+    """Options of the command line before those of the file, and these before the defaults."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not is_seed_given and "seed" in file.options:
+        del given["seed"]
+    if "as_of" in given:
+        given["as_of"] = day(given["as_of"])
+    known = CostQuestion.__dataclass_fields__
+    from_file = {name: value for name, value in file.options.items() if name in known}
+    return CostQuestion(**{**from_file, **given})
+
+
+def _check_sources(task: str | None, trace: Path | None, lengths: dict[str, float | None]) -> None:
+    if task is not None and trace is not None:
+        raise click.UsageError("TASK and --trace are two sources of the same traffic; leave one out.")
+    if (task is not None or trace is not None) and any(value is not None for value in lengths.values()):
+        raise click.UsageError(
+            "--input-tokens and --output-tokens describe calls without a TASK or a trace; leave one out."
+        )
+
+
+def _typed(question: CostQuestion, given: dict[str, Any]) -> dict[str, Any]:
+    from freehold.economics.workload import Workload
+
+    names = ("queries_per_month", "input_tokens", "output_tokens")
+    numbers = {**given, "queries_per_month": question.queries_per_month}
+    missing = [f"--{name.replace('_', '-')}" for name in names if numbers.get(name) is None]
+    missing += [] if question.rent or question.hosted or question.tuned else ["--rent"]
+    if missing:
+        raise click.UsageError(
+            "Name a TASK, a --trace, or all of --queries-per-month, --input-tokens, --output-tokens and --rent "
+            f"(missing: {', '.join(missing)})."
+        )
+    return typed_cost(Workload(**{name: numbers[name] for name in names}), question, aliases={})
+
+
+def _overrides(path: Path | None) -> tuple[Any, ...]:  # Any: Override, whose module is imported late
+    if path is None:
+        return ()
+    from freehold.core.errors import InputError
+    from freehold.economics.overrides import parse_overrides
+
+    try:
+        return parse_overrides(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: it is no UTF-8 text.") from error
+
+
+def _write(path: Path, page: str) -> None:
+    unfinished = path.with_name(f"{path.name}.writing")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(path)

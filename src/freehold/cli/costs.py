@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,24 +13,29 @@ from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.core.errors import InputError
 from freehold.corrections.store import corrected_calls, human_outputs
-from freehold.economics.breakeven import compare, curve
+from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
-from freehold.economics.prices import price_of
+from freehold.economics.prices import Price, find_price, price_of
 from freehold.registry.store import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from freehold.audit.audit import Audit
+    from freehold.cli.scenario_file import Given
     from freehold.cli.session import Session
-    from freehold.economics.prices import Price
-    from freehold.economics.scenario import Scenario
+    from freehold.economics.overrides import Override
+    from freehold.economics.precision import Precision
+    from freehold.economics.scenario import OwnPlan, Scenario, Spread
     from freehold.economics.workload import Workload
 
 OTHER_VOLUMES = (10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0, 100_000_000.0)
 _CURVE_VOLUMES = tuple(10 ** (3 + step / 8) for step in range(49))
-_DRAWS = 20_000
+DRAWS = 20_000
+SHARES = ("cached_share", "cache_write_share", "batchable_share")
+"""Numbers of the workload that may be given beside the assumptions."""
+
 DEFAULT_PLAN = "smollm2-135m@cpu-2vcpu"
 _SMALL_PARAMETERS = 1e9
 """A model below this answers fast enough on two processor cores."""
@@ -50,6 +55,26 @@ class CostQuestion:
     as_of: date | None = None
     """Day of the prices; None: the last day of the log."""
     seed: int = 0
+    tuned: str | None = None
+    """A model whose price the provider asks for a tuned one."""
+    gpus: int | None = None
+    """Devices of one replica; None: as the plan says, or one."""
+    precision: Precision | None = None
+    values: Mapping[str, Given] = field(default_factory=dict)
+    """Numbers in place of the shipped assumptions, and shares of the workload."""
+    overrides: Sequence[Override] = ()
+    """The user's own prices."""
+    draws: int = DRAWS
+    only_simple: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """Prices of what is rented or could be."""
+
+    rent: Price | None
+    hosted: Price | None
+    tuned: Price | None
 
 
 def audit_of(session: Session) -> Audit:
@@ -62,11 +87,53 @@ def audit_of(session: Session) -> Audit:
 
 
 def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """The cost record of volumes that were typed in."""
+    """The cost record of volumes that were typed in or read from a trace."""
     as_of = question.as_of or datetime.now(UTC).date()
-    scenario = default_scenario(own_plan(question.own or DEFAULT_PLAN))
-    rent, hosted = _price(question.rent, as_of, aliases), _hosted(question.hosted, as_of, aliases)
-    return _record(workload, rent, hosted, scenario, question.seed)
+    prices = _prices(question, question.rent, as_of, aliases)
+    workload, scenario = _scenario(workload, question, _plan(question, DEFAULT_PLAN, as_of), prices, as_of)
+    return _record(workload, prices, scenario, question)
+
+
+def traced_cost(path: Path, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
+    """The cost record of recorded calls; tiers of prices are paid call by call."""
+    from freehold.cli.trace_file import read_trace
+    from freehold.economics.traffic import traffic
+
+    as_of = question.as_of or datetime.now(UTC).date()
+    warnings: list[str] = []
+    prices = _prices(question, question.rent, as_of, aliases)
+    trace = read_trace(path, warnings=warnings)
+    priced = [price for price in (prices.rent, prices.hosted, prices.tuned) if price is not None]
+    if not priced:
+        raise InputError("Name the model that is rented with --rent, or another one with --hosted or --tuned.")
+    found = traffic(
+        trace.t_s,
+        trace.input_tokens,
+        trace.output_tokens,
+        duration_s=trace.duration_s,
+        thresholds=[tier.above_input_tokens for price in priced for tier in price.tiers],
+        queries_per_month=question.queries_per_month,
+    )
+    workload, scenario = _scenario(found.workload, question, _plan(question, DEFAULT_PLAN, as_of), prices, as_of)
+    record = _record(workload, prices, scenario, question)
+    record["inputs"]["trace"] = {
+        "file": str(path),
+        "calls": found.calls,
+        "hours": found.hours,
+        "hours_with_calls_share": found.hours_with_calls_share,
+    }
+    record["warnings"] = warnings
+    if question.queries_per_month is None:
+        record["assumptions"].append(
+            {
+                "name": "trace_month",
+                "value": workload.queries_per_month,
+                "unit": "queries/month",
+                "source": f"assumption: a month is like the {found.hours:,.1f} hours of the trace, stretched to 730",
+                "is_assumption": True,
+            }
+        )
+    return record
 
 
 def task_costs(
@@ -74,7 +141,7 @@ def task_costs(
     task: str,
     question: CostQuestion,
     *,
-    measured: Mapping[str, float] | None = None,
+    measured: Mapping[str, Spread] | None = None,
     volumes: tuple[float, ...] = (),
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The cost record of a task at its own volume, and at `volumes`.
@@ -98,15 +165,14 @@ def task_costs(
     elif question.queries_per_month is not None:
         workload = replace(workload, queries_per_month=question.queries_per_month)
     as_of = question.as_of or found.last_day or datetime.now(UTC).date()
-    aliases = session.settings.prices.alias
     rent_name = question.rent or max(found.models, key=lambda name: found.models[name], default=None)
-    rent, hosted = _price(rent_name, as_of, aliases), _hosted(question.hosted, as_of, aliases)
+    prices = _prices(question, rent_name, as_of, session.settings.prices.alias)
     base = _base_of(session, task)
-    plan = own_plan(question.own or (DEFAULT_PLAN if base is None else _usual_plan(base)))
-    scenario = default_scenario(plan)
+    plan = _plan(question, DEFAULT_PLAN if base is None else _usual_plan(base), as_of)
+    workload, scenario = _scenario(workload, question, plan, prices, as_of)
     if measured:
         scenario = scenario.with_values(dict(measured), source="measured by the paired evaluation")
-    record = _record(workload, rent, hosted, scenario, question.seed)
+    record = _record(workload, prices, scenario, question)
     record["rented_latency_p95_ms"] = None if found.latency is None else found.latency.p95_ms
     if was_estimated:
         record["assumptions"].append(
@@ -128,12 +194,7 @@ def task_costs(
                 "is_assumption": True,
             }
         )
-    others = [
-        compare(
-            replace(workload, queries_per_month=volume), rent, scenario, hosted=hosted, seed=question.seed
-        ).as_record()
-        for volume in volumes
-    ]
+    others = [_compared(replace(workload, queries_per_month=volume), prices, scenario, question) for volume in volumes]
     return record, others
 
 
@@ -151,11 +212,73 @@ def _usual_plan(base: str) -> str:
     return f"{facts.name}@{'cpu-2vcpu' if facts.parameters < _SMALL_PARAMETERS else 'h100'}"
 
 
-def _record(
-    workload: Workload, rent: Price | None, hosted: Price | None, scenario: Scenario, seed: int
-) -> dict[str, Any]:
-    record = compare(workload, rent, scenario, hosted=hosted, seed=seed, draws=_DRAWS).as_record()
-    points = curve(workload, rent, scenario, hosted=hosted, volumes=_CURVE_VOLUMES, seed=seed, draws=_DRAWS)
+def _plan(question: CostQuestion, usual: str, as_of: date) -> OwnPlan:
+    given = question.values.get("gpu_usd_per_hour")
+    return own_plan(
+        question.own or usual,
+        devices=question.gpus,
+        precision=question.precision,
+        as_of=as_of,
+        usd_per_hour=None if given is None else given.value,
+    )
+
+
+def _scenario(
+    workload: Workload, question: CostQuestion, plan: OwnPlan, prices: Prices, as_of: date
+) -> tuple[Workload, Scenario]:
+    """The workload and the assumptions with the numbers that were given in place of measured and shipped ones."""
+    shares = {name: given.value for name, given in question.values.items() if name in SHARES}
+    if any(isinstance(value, tuple) for value in shares.values()):
+        raise InputError(f"{', '.join(shares)}: a share of the workload is one number, without low and high.")
+    workload = replace(workload, **shares)  # type: ignore[arg-type]  # each is one number
+    numbers = {name: given for name, given in question.values.items() if name not in SHARES}
+    scenario = default_scenario(plan, values={name: given.value for name, given in numbers.items()})
+    for name, given in numbers.items():
+        scenario = scenario.with_values({name: given.value}, source=given.source)
+    if "peak_to_mean" in question.values:
+        workload = replace(workload, peak_to_mean=None)
+    if workload.batchable_share and "batch_discount" not in question.values and prices.rent is not None:
+        scenario = _with_batch_price(scenario, question, prices.rent, as_of)
+    return workload, scenario
+
+
+def _with_batch_price(scenario: Scenario, question: CostQuestion, rent: Price, as_of: date) -> Scenario:
+    """The discount that the catalogue has for batches on that day, or the assumption as it is."""
+    name = rent.alias_of or rent.model
+    batch = find_price(name, as_of, tariff="batch", overrides=question.overrides)
+    if not isinstance(batch, Price):
+        return scenario
+    discount = 1.0 - float(batch.input_usd_per_mtok / rent.input_usd_per_mtok)
+    source = f"{batch.catalogue}: input of {name} in batches at {batch.input_usd_per_mtok} USD per million tokens"
+    return scenario.with_values({"batch_discount": min(1.0, max(0.0, discount))}, source=source)
+
+
+def _compared(workload: Workload, prices: Prices, scenario: Scenario, question: CostQuestion) -> dict[str, Any]:
+    return compare(
+        workload,
+        prices.rent,
+        scenario,
+        hosted=prices.hosted,
+        tuned=prices.tuned,
+        seed=question.seed,
+        draws=question.draws,
+        only_simple=question.only_simple,
+    ).as_record()
+
+
+def _record(workload: Workload, prices: Prices, scenario: Scenario, question: CostQuestion) -> dict[str, Any]:
+    record = _compared(workload, prices, scenario, question)
+    points = curve(
+        workload,
+        prices.rent,
+        scenario,
+        hosted=prices.hosted,
+        tuned=prices.tuned,
+        volumes=_CURVE_VOLUMES,
+        seed=question.seed,
+        draws=min(question.draws, DRAWS),
+        only_simple=question.only_simple,
+    )
     record["curve"] = [
         {
             "queries_per_month": point.queries_per_month,
@@ -164,9 +287,15 @@ def _record(
             "own_p50": None if point.own_usd is None else point.own_usd.p50,
             "own_p95": None if point.own_usd is None else point.own_usd.p95,
             "hosted": point.hosted_usd_p50,
+            "tuned": point.tuned_usd_p50,
+            "bought": point.bought_usd_p50,
         }
         for point in points
     ]
+    stairs = staircase(
+        workload, prices.rent or prices.hosted, scenario, up_to=_CURVE_VOLUMES[-1], only_simple=question.only_simple
+    )
+    record["staircase"] = [asdict(stair) for stair in stairs]
     return record
 
 
@@ -182,17 +311,22 @@ def _estimate(session: Session, task: str, queries_per_month: float | None) -> W
     return estimated_workload(session.ledger.read(task), outputs, queries_per_month=queries_per_month)
 
 
-def _price(name: str | None, as_of: date, aliases: Mapping[str, str]) -> Price | None:
-    return None if name is None else price_of(name, as_of, aliases=aliases)
+def _prices(question: CostQuestion, rent: str | None, as_of: date, aliases: Mapping[str, str]) -> Prices:
+    """What was named must have a price on that day; a model that only stands in a log may have none."""
 
+    def wanted(option: str, name: str | None) -> Price | None:
+        if name is None:
+            return None
+        found = find_price(name, as_of, aliases=aliases, overrides=question.overrides)
+        if not isinstance(found, Price):
+            raise InputError(f"--{option} {name!r} has no price as of {as_of}: {found.sentence}")
+        return found
 
-def _hosted(name: str | None, as_of: date, aliases: Mapping[str, str]) -> Price | None:
-    if name is None:
-        return None
-    price = price_of(name, as_of, aliases=aliases)
-    if price is None:
-        raise InputError(f"--hosted {name!r} has no price as of {as_of}. Write it as provider/model.")
-    return price
+    if question.rent is None and rent is not None:
+        paid = price_of(rent, as_of, aliases=aliases, overrides=question.overrides)
+    else:
+        paid = wanted("rent", rent)
+    return Prices(rent=paid, hosted=wanted("hosted", question.hosted), tuned=wanted("tuned", question.tuned))
 
 
 def day(value: datetime | None) -> date | None:
@@ -206,9 +340,7 @@ own_option = click.option(
 )
 rent_option = click.option("--rent", help="Rented model in the price catalogue, e.g. openai/gpt-5.4.")
 hosted_option = click.option("--hosted", help="An open model that somebody hosts, as provider/model.")
-volume_option = click.option(
-    "--queries-per-month", type=click.FloatRange(min=0, min_open=True), help="Volume; default: as measured."
-)
+volume_option = click.option("--queries-per-month", type=float, help="Volume; default: as measured.")
 as_of_option = click.option(
     "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day of the prices; default: last day of the log."
 )

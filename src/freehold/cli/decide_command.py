@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from freehold.cli.session import Session
+    from freehold.economics.scenario import Spread
     from freehold.evaluation.record import WrittenDecision
     from freehold.evaluation.result import Evaluation
 
@@ -100,7 +101,7 @@ def decide_task(
     from freehold.evaluation.store import latest_evaluation, save_decision
 
     evaluation = latest_evaluation(session.state, task)
-    measured: dict[str, float] = {}
+    measured: dict[str, Spread] = {}
     if evaluation.cascade is not None:
         measured["escalated_share"] = evaluation.cascade.escalated_share
     if usd_per_error is not None:
@@ -122,11 +123,16 @@ def decide_task(
     return written
 
 
-def _error_difference(evaluation: Evaluation) -> dict[str, float]:
-    """Errors per query that owning adds; nothing when the two were not compared."""
+def _error_difference(evaluation: Evaluation) -> dict[str, Spread]:
+    """Errors per query that owning adds, 5th percentile, mean and 95th; nothing when the two were not compared."""
+    from freehold.economics.montecarlo import posterior_ends
+
     own, rented = evaluation.of_kind("own"), evaluation.of_kind("rented")
     found = evaluation.comparison(own[0].name, rented[0].name) if own and rented else None
-    return {} if found is None else {"error_difference": -found.difference}
+    if found is None:
+        return {}
+    ends = posterior_ends(-found.difference, -found.ci_high, -found.ci_low, confidence=evaluation.confidence)
+    return {"error_difference": ends}
 
 
 def write_report(

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from freehold.core.errors import InputError
-from freehold.economics.cashflow import npv_usd, payback_months
-from freehold.economics.comparison import Breakeven, Comparison, CurvePoint, Option
+from freehold.economics.cashflow import cash_flow, npv_usd, payback_months
+from freehold.economics.comparison import Breakeven, Comparison, CurvePoint, Option, Stair
+from freehold.economics.costverdict import verdict_on_cost
+from freehold.economics.levels import annuity_months
 from freehold.economics.montecarlo import draw, percentiles, typical
-from freehold.economics.options import lines, question
+from freehold.economics.options import OWNED, RENTED, lines, question
+from freehold.economics.sensitivity import changes, tornado
+from freehold.economics.simple import simple, simplified
 from freehold.economics.terms import crossings, total_of
+from freehold.economics.waiting import waiting
 from freehold.economics.waterfall import waterfall
 from freehold.economics.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from freehold.economics.comparison import OptionName
-    from freehold.economics.montecarlo import FloatArray
-    from freehold.economics.options import Lines, Question
+    from freehold.economics.costverdict import CostVerdict
+    from freehold.economics.montecarlo import FloatArray, Interval
+    from freehold.economics.options import Lines, OptionName, Question
     from freehold.economics.prices import Price
     from freehold.economics.scenario import Scenario
     from freehold.economics.terms import CostLine
@@ -35,32 +40,46 @@ def compare(
     scenario: Scenario,
     *,
     hosted: Price | None = None,
+    tuned: Price | None = None,
     seed: int,
     draws: int = 20_000,
+    only_simple: bool = False,
 ) -> Comparison:
     """Cost of every option at the workload's volume, and the volumes at which owning begins to pay.
 
-    Break-even, net present value and payback compare owning with `rent`, or with `hosted` where the price of
-    `rent` is unknown. `probability_own_is_cheapest` compares owning with every rented option of known price.
+    Break-even, net present value and payback compare owning on rented devices with `rent`, or with the next rented
+    option where the price of `rent` is unknown. `probability_own_is_cheapest` and the verdict compare all ways to
+    own with all ways to rent. `only_simple` leaves out whatever articles leave out.
 
     Raises:
-        InputError: the plan cannot carry such calls, or the number of draws or the seed is out of bounds.
+        InputError: the plan cannot carry such calls, two given numbers contradict each other, or the number of draws
+            or the seed is out of bounds.
     """
     _check(seed, draws)
-    asked = question(workload, rent, scenario, hosted)
+    asked = question(workload, rent, scenario, hosted, tuned)
+    if only_simple:
+        asked = simplified(asked)
     values, drawn = typical(asked.assumptions), draw(asked.assumptions, seed=seed, draws=draws)
     closed, simulated = lines(asked, values), lines(asked, drawn)
-    present = npv_usd(asked, values)
-    present_drawn = npv_usd(asked, drawn)
+    certainty = asked.assumptions["cost_certainty"].typical
+    verdict = verdict_on_cost(simulated, workload.queries_per_month, draws=draws, certainty=certainty)
+    present, flow = npv_usd(asked, values), cash_flow(asked, drawn)
     return Comparison(
         asked=asked,
-        options=_options(asked, closed, simulated),
-        probability_own_is_cheapest=_probability(simulated, workload.queries_per_month, draws),
+        verdict=verdict,
+        options=_options(asked, closed, simulated, verdict, annuity_months(drawn)),
+        probability_own_is_cheapest=verdict.owning_is_cheapest,
         breakeven=_breakeven(asked, closed, simulated),
         steps=waterfall(asked, values, drawn),
-        npv=None if present_drawn is None else percentiles(present_drawn),
+        bars=tornado(asked, values, drawn),
+        would_change=changes(asked, values),
+        waiting=waiting(asked, values, seed=seed),
+        simple=simple(asked),
+        npv=None if flow is None else percentiles(flow.npv_usd),
         npv_closed_form_usd=None if present is None else float(present[0]),
         payback_months=payback_months(asked, values),
+        payback=None if flow is None else percentiles(flow.payback_months),
+        not_considered=_not_considered(asked, closed),
         seed=seed,
         draws=draws,
     )
@@ -73,8 +92,10 @@ def curve(
     *,
     volumes: Sequence[float],
     hosted: Price | None = None,
+    tuned: Price | None = None,
     seed: int,
     draws: int = 20_000,
+    only_simple: bool = False,
 ) -> list[CurvePoint]:
     """Monthly cost against volume, for a chart: calls keep their length, only their number changes.
 
@@ -82,68 +103,115 @@ def curve(
         InputError: as `compare`; or a volume is out of bounds.
     """
     _check(seed, draws)
-    asked = question(workload, rent, scenario, hosted)
+    asked = question(workload, rent, scenario, hosted, tuned)
+    if only_simple:
+        asked = simplified(asked)
     found = lines(asked, draw(asked.assumptions, seed=seed, draws=draws))
     return [_point(found, volume) for volume in map(_checked_volume, volumes)]
 
 
+def staircase(
+    workload: Workload,
+    rent: Price | None,
+    scenario: Scenario,
+    *,
+    up_to: float,
+    most: int = 64,
+    only_simple: bool = False,
+) -> list[Stair]:
+    """The steps of owning on rented devices at typical values, from no volume up to one.
+
+    Where there are more than `most`, the later ones are too fine to be seen and are left out.
+
+    Raises:
+        InputError: as `compare`; or the volume is out of bounds.
+    """
+    _checked_volume(up_to)
+    asked = question(workload, rent, scenario, None)
+    if only_simple:
+        asked = simplified(asked)
+    own = lines(asked, typical(asked.assumptions)).own
+    if own is None:
+        return []
+    full, least = float(own.replica_queries[0]), int(own.replicas_minimum[0])
+    stairs: list[Stair] = []
+    begin = 0.0
+    while begin < up_to and len(stairs) < most:
+        replicas = least + len(stairs)
+        end = min(replicas * full, up_to)
+        before = replicas * float(total_of(own.per_replica)[0]) + float(total_of(own.fixed)[0])
+        each = float(total_of(own.per_query)[0])
+        stairs.append(Stair(begin, replicas, before + each * begin, before + each * end, end))
+        begin = end
+    return stairs
+
+
 def _point(found: Lines, volume: float) -> CurvePoint:
+    def median(name: OptionName) -> float | None:
+        line = found.by_name.get(name)
+        return None if line is None else percentiles(line.total(volume)).p50
+
+    own = found.own
     return CurvePoint(
         queries_per_month=volume,
-        rent_usd_p50=None if found.rent is None else percentiles(volume * total_of(found.rent)).p50,
-        own_usd=None if found.own is None else percentiles(found.own.total(volume)),
-        hosted_usd_p50=None if found.hosted is None else percentiles(volume * total_of(found.hosted)).p50,
+        rent_usd_p50=median("rent"),
+        own_usd=None if own is None else percentiles(own.total(volume)),
+        hosted_usd_p50=median("rent-open"),
+        tuned_usd_p50=median("rent-tuned"),
+        bought_usd_p50=median("own-bought"),
     )
 
 
-def _options(asked: Question, closed: Lines, simulated: Lines) -> tuple[Option, ...]:
-    volume = asked.workload.queries_per_month
-    rent_label = "rented model, price unknown" if asked.rent is None else asked.rent.model
-    found = [_rented("rent", rent_label, volume, closed.rent, _beside(simulated.rent, simulated.own))]
-    if asked.hosted is not None:
-        label = f"{asked.hosted.model} at {asked.hosted.provider}"
-        found.append(_rented("rent-open", label, volume, closed.hosted, _beside(simulated.hosted, simulated.own)))
-    if asked.own is not None and closed.own is not None and simulated.own is not None:
-        plan = asked.own.label
-        terms, total = closed.own.terms(volume), simulated.own.total(volume)
-        found.append(_with_replicas(_option("own", plan, volume, terms, total), asked, closed.own))
-        if closed.hybrid is not None and simulated.hybrid is not None:
-            label = f"{plan}, unsure cases to {rent_label}"
-            terms, total = closed.hybrid.terms(volume), simulated.hybrid.total(volume)
-            found.append(_with_replicas(_option("hybrid", label, volume, terms, total), asked, closed.hybrid))
+def _options(
+    asked: Question, closed: Lines, simulated: Lines, verdict: CostVerdict, annuity: FloatArray
+) -> tuple[Option, ...]:
+    """The option that is paid today first, priced or not, then all others of known price."""
+    order: list[OptionName] = ["rent", *(name for name in (*RENTED[1:], *OWNED) if name in closed.by_name)]
+    found = []
+    for name in order:
+        line, drawn = closed.by_name.get(name), simulated.by_name.get(name)
+        if line is None or drawn is None:
+            found.append(_unknown(name, _label(asked, name)))
+            continue
+        option = _option(asked, name, line, drawn)
+        today = simulated.by_name.get("rent")
+        volume = asked.workload.queries_per_month
+        npv = None
+        if today is not None and name != "rent":
+            npv = percentiles((today.compared(volume) - drawn.compared(volume)) * annuity)
+        volumes = None
+        if name in RENTED and simulated.own is not None:
+            volumes = percentiles(crossings(simulated.own, drawn).first)
+        found.append(
+            replace(
+                option,
+                npv=npv,
+                own_breakeven=None if volumes is None or volumes.p50 is None else volumes,
+                probability_cheapest=verdict.chances.get(name),
+                probability_cheaper_than_rent=verdict.chances_against_rent.get(name),
+            )
+        )
     return tuple(found)
 
 
-def _with_replicas(option: Option, asked: Question, closed: CostLine) -> Option:
-    """The option with its replicas at typical values and how busy they are in the busiest hour."""
-    volume, planned_load = asked.workload.queries_per_month, asked.assumptions["planned_load"].typical
-    replicas = float(closed.replicas(volume)[0])
-    load = volume / (replicas * float(closed.replica_queries[0])) * planned_load
-    return replace(option, replicas=round(replicas), load=load)
-
-
-def _beside(
-    rented: Mapping[str, FloatArray] | None, own: CostLine | None
-) -> tuple[FloatArray, FloatArray | None] | None:
-    """Drawn USD per rented query, and the drawn volumes at which owning meets it."""
-    if rented is None:
-        return None
-    usd = total_of(rented)
-    return usd, None if own is None else crossings(own, usd).first
-
-
-def _rented(
-    name: OptionName,
-    label: str,
-    volume: float,
-    closed: Mapping[str, FloatArray] | None,
-    drawn: tuple[FloatArray, FloatArray | None] | None,
-) -> Option:
-    if closed is None or drawn is None:
-        return _unknown(name, label)
-    usd_per_query, own_breakeven = drawn
-    terms = {term: volume * usd for term, usd in closed.items()}
-    return _option(name, label, volume, terms, volume * usd_per_query, own_breakeven=own_breakeven)
+def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine) -> Option:
+    volume = asked.workload.queries_per_month
+    spread, terms = percentiles(drawn.total(volume)), closed.terms(volume)
+    replicas = load = None
+    if name in OWNED:
+        planned, running = asked.assumptions["planned_load"].typical, float(closed.replicas(volume)[0])
+        replicas, load = round(running), volume / (running * float(closed.replica_queries[0])) * planned
+    return Option(
+        name=name,
+        label=_label(asked, name),
+        usd_per_month=spread,
+        usd_per_query=None if spread.p50 is None else spread.p50 / volume,
+        closed_form_usd_per_month=float(closed.total(volume)[0]),
+        terms=tuple((term, float(usd[0])) for term, usd in terms.items()),
+        own_breakeven=None,
+        replicas=replicas,
+        load=load,
+    )
 
 
 def _unknown(name: OptionName, label: str) -> Option:
@@ -158,37 +226,31 @@ def _unknown(name: OptionName, label: str) -> Option:
     )
 
 
-def _option(
-    name: OptionName,
-    label: str,
-    volume: float,
-    terms: Mapping[str, FloatArray],
-    total: FloatArray,
-    *,
-    own_breakeven: FloatArray | None = None,
-) -> Option:
-    spread = percentiles(total)
-    volumes = None if own_breakeven is None else percentiles(own_breakeven)
-    return Option(
-        name=name,
-        label=label,
-        usd_per_month=spread,
-        usd_per_query=None if spread.p50 is None else spread.p50 / volume,
-        closed_form_usd_per_month=float(total_of(terms)[0]),
-        terms=tuple((term, float(usd[0])) for term, usd in terms.items()),
-        own_breakeven=None if volumes is None or volumes.p50 is None else volumes,
-    )
+def _label(asked: Question, name: OptionName) -> str:
+    rent = "rented model, price unknown" if asked.rent is None else asked.rent.model
+    plan = "" if asked.own is None else asked.own.label
+    labels: Mapping[str, str] = {
+        "rent": rent,
+        "rent-open": "" if asked.hosted is None else f"{asked.hosted.model} at {asked.hosted.provider}",
+        "rent-tuned": "" if asked.tuned is None else f"{asked.tuned.model}, tuned, at {asked.tuned.provider}",
+        "own": plan,
+        "own-bought": f"{plan}, bought",
+        "hybrid": f"{plan}, unsure cases to {rent}",
+    }
+    return labels[name]
 
 
-def _probability(found: Lines, volume: float, draws: int) -> float | None:
-    """Share of the draws in which owning costs less than every rented option whose price is known."""
-    if found.own is None or not found.rented:
-        return None
-    own = found.own.total(volume)
-    cheaper = np.ones(draws, dtype=bool)
-    for rented in found.rented:
-        cheaper &= own < volume * total_of(rented)
-    return float(cheaper.mean())
+def _not_considered(asked: Question, closed: Lines) -> tuple[tuple[str, str], ...]:
+    """Options that nobody asked for or whose price is unknown, and what it takes to see them."""
+    reasons = {
+        "rent": "the price of the rented model is unknown",
+        "rent-open": "no hosted open model was named",
+        "rent-tuned": "no rented tuned model was named",
+        "own": "no plan to own was given",
+        "own-bought": "no purchase price of this machine is known",
+        "hybrid": "no share of escalated cases was given, or the rented model has no price",
+    }
+    return tuple((name, reason) for name, reason in reasons.items() if name not in closed.by_name)
 
 
 def _breakeven(asked: Question, closed: Lines, simulated: Lines) -> Breakeven:
@@ -197,9 +259,10 @@ def _breakeven(asked: Question, closed: Lines, simulated: Lines) -> Breakeven:
     if not simulated.rented:
         unknown = "The price of the rented model is unknown, so there is nothing to compare owning with."
         return Breakeven(distribution=None, reason=unknown, first=None, always=None)
-    at_typical = crossings(closed.own, total_of(closed.rented[0]))
-    volumes = crossings(simulated.own, total_of(simulated.rented[0])).first
-    spread, never = percentiles(volumes), float(np.isinf(volumes).mean())
+    at_typical = crossings(closed.own, closed.rented[0])
+    volumes = crossings(simulated.own, simulated.rented[0])
+    spread, always = percentiles(volumes.first), percentiles(volumes.always)
+    never = float(np.isinf(volumes.first).mean())
     reason: str | None = None
     if never > 0.0:
         reason = (
@@ -210,7 +273,23 @@ def _breakeven(asked: Question, closed: Lines, simulated: Lines) -> Breakeven:
         reason=reason,
         first=percentiles(at_typical.first).p50,
         always=percentiles(at_typical.always).p50,
+        always_distribution=None if always.p50 is None else always,
+        escalated_share=_escalated_share(asked, simulated.own, simulated.rented[0]),
     )
+
+
+def _escalated_share(asked: Question, own: CostLine, rented: CostLine) -> Interval | None:
+    """Share f of escalated queries at which the hybrid costs as much as renting, at today's volume.
+
+    Own + f N p - f N e = G + N p, where e are the errors that an escalated query does not make. None where a rented
+    answer costs no more than the errors it spares, so that f does not matter.
+    """
+    volume = asked.workload.queries_per_month
+    tokens = volume * total_of(rented.per_query)
+    spared = volume * own.per_query["errors"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(tokens > spared, (rented.compared(volume) - own.total(volume)) / (tokens - spared), np.nan)
+    return None if np.isnan(share).any() else percentiles(np.minimum(share, 1.0))
 
 
 def _checked_volume(volume: float) -> float:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from freehold import __version__
+from freehold.economics.catalogue import catalogue_version
 from freehold.economics.montecarlo import number
-from freehold.economics.prices import catalogue_version
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    from freehold.economics.costverdict import CostVerdict
     from freehold.economics.montecarlo import Interval
-    from freehold.economics.options import Question
+    from freehold.economics.options import OptionName, Question
+    from freehold.economics.sensitivity import Bar, Change
+    from freehold.economics.simple import Simple
+    from freehold.economics.waiting import Waiting
     from freehold.economics.waterfall import Step
 
 SCHEMA = "freehold.breakeven/1"
-
-OptionName = Literal["rent", "rent-open", "own", "hybrid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,11 @@ class Option:
     terms: tuple[tuple[str, float], ...]
     own_breakeven: Interval | None
     """Queries per month above which owning beats this option; None for owning itself, or if it never does."""
+    npv: Interval | None = None
+    """Present value of this option instead of what is rented today; None: that has no known price, or is this."""
+    probability_cheapest: float | None = None
+    """Share of the draws in which no option costs less."""
+    probability_cheaper_than_rent: float | None = None
     replicas: int | None = None
     """Of the own model at this volume, typical values; None: it takes no part."""
     load: float | None = None
@@ -49,6 +60,9 @@ class Option:
             "closed_form_usd_per_month": number(self.closed_form_usd_per_month),
             "terms": [{"name": name, "usd_per_month": number(usd)} for name, usd in self.terms],
             "own_breakeven_queries_per_month": None if self.own_breakeven is None else self.own_breakeven.as_record(),
+            "npv_usd": None if self.npv is None else self.npv.as_record(),
+            "probability_cheapest": number(self.probability_cheapest),
+            "probability_cheaper_than_rent": number(self.probability_cheaper_than_rent),
             "replicas": self.replicas,
             "load": number(self.load),
         }
@@ -66,6 +80,11 @@ class Breakeven:
     """Typical values: from here on owning may cost no more than renting."""
     always: float | None
     """Typical values: from here on it always does, however the next replica falls."""
+    always_distribution: Interval | None = None
+    """The same over the draws."""
+    escalated_share: Interval | None = None
+    """Share of today's queries that could be sent to the rented model before owning stops to pay; below 0 owning
+    does not pay even if it sends none. None: nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,36 +92,58 @@ class Comparison:
     """Answer to one question, with everything needed to repeat it."""
 
     asked: Question
+    verdict: CostVerdict
     options: tuple[Option, ...]
     probability_own_is_cheapest: float | None
+    """Owning in any way, against every rented option of known price."""
     breakeven: Breakeven
     steps: tuple[Step, ...]
+    bars: tuple[Bar, ...]
+    would_change: tuple[Change, ...]
+    waiting: Waiting | None
+    simple: Simple | None
     npv: Interval | None
     npv_closed_form_usd: float | None
     payback_months: int | None
+    payback: Interval | None
+    """Over the draws; None where none can be told, an end None: not within the horizon."""
+    not_considered: tuple[tuple[str, str], ...]
+    """Option and why."""
     seed: int
     draws: int
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The result as JSON values; equal inputs and seeds give equal bytes."""
-        found = self.breakeven
+        found, premium = self.breakeven, self.asked.assumptions["sovereignty_usd_per_month"]
         return {
             "schema": SCHEMA,
+            "verdict": self.verdict.verdict,
+            "verdict_rule": self.verdict.rule,
             "queries_per_month": number(self.asked.workload.queries_per_month),
             "options": [option.as_record() for option in self.options],
+            "not_considered": [{"name": name, "reason": reason} for name, reason in self.not_considered],
             "probability_own_is_cheapest": number(self.probability_own_is_cheapest),
-            "breakeven_queries_per_month": None if found.distribution is None else found.distribution.as_record(),
+            "breakeven_queries_per_month": _interval(found.distribution),
             "breakeven_reason": found.reason,
+            "reason": found.reason,
+            "breakeven_always_queries_per_month": _interval(found.always_distribution),
             "breakeven_closed_form": {"first": number(found.first), "always": number(found.always)},
+            "breakeven_escalated_share": _interval(found.escalated_share),
+            "sovereignty_usd_per_month": number(premium.typical),
+            "simple": None if self.simple is None else self.simple.as_record(),
             "waterfall": [step.as_record() for step in self.steps],
+            "sensitivity": [bar.as_record() for bar in self.bars],
+            "would_change": [change.as_record() for change in self.would_change],
             "npv_usd": number(self.npv_closed_form_usd),
-            "npv_usd_interval": None if self.npv is None else self.npv.as_record(),
+            "npv_usd_interval": _interval(self.npv),
             "payback_months": self.payback_months,
-            "assumptions": [assumption.as_record() for assumption in self.asked.assumptions.values()],
+            "payback_months_interval": _interval(self.payback),
+            "waiting": None if self.waiting is None else self.waiting.as_record(),
+            "assumptions": [assumption.as_record() for assumption in self.asked.telling] + _price_rows(self.asked),
             "inputs": _inputs_record(self.asked),
             "draws": self.draws,
             "seed": self.seed,
-            "versions": {"freehold": __version__, "prices": catalogue_version()},
+            "versions": {"freehold": __version__, "prices": catalogue_version(), "numpy": np.__version__},
         }
 
 
@@ -114,6 +155,46 @@ class CurvePoint:
     rent_usd_p50: float | None
     own_usd: Interval | None
     hosted_usd_p50: float | None
+    tuned_usd_p50: float | None = None
+    bought_usd_p50: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stair:
+    """One step of owning at typical values: from its volume on this many replicas run."""
+
+    queries_per_month: float
+    replicas: int
+    own_usd: float
+    own_usd_at_end: float
+    """Just before the next replica, at the end of the axis for the last step."""
+    ends_at: float
+
+
+def _interval(spread: Interval | None) -> dict[str, float | None] | None:
+    return None if spread is None else spread.as_record()
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _price_rows(asked: Question) -> list[dict[str, Any]]:  # Any: JSON
+    """The prices, listed like the other numbers; an assumption where the catalogue leaves something open."""
+    named = {"rent": asked.rent, "rent-open": asked.hosted, "rent-tuned": asked.tuned}
+    return [
+        {
+            "name": f"price of {name}",
+            "value": f"{price.input_usd_per_mtok} in, {price.output_usd_per_mtok} out",
+            "unit": "USD per million tokens",
+            "source": "; ".join(
+                [f"{price.model} on {price.as_of}: {price.catalogue}, {price.source}", *price.assumptions]
+            ),
+            "is_assumption": bool(price.assumptions),
+        }
+        for name, price in named.items()
+        if price is not None
+    ]
 
 
 def _inputs_record(asked: Question) -> dict[str, Any]:  # Any: JSON
@@ -128,12 +209,14 @@ def _inputs_record(asked: Question) -> dict[str, Any]:  # Any: JSON
             "output_tokens_per_s": number(delivered.output_tokens_per_s),
             "requests_per_s": number(delivered.requests_per_s),
             "bound_by": delivered.bound_by,
-            "rental_as_of": plan.rental.as_of.isoformat(),
+            "rental_as_of": _day(plan.rental.as_of),
+            "purchase_as_of": None if plan.purchase is None else _day(plan.purchase.as_of),
             "sources": [plan.model.source, plan.hardware.source],
         }
     return {
         "workload": asked.workload.as_record(),
         "rent": None if asked.rent is None else asked.rent.as_record(),
         "hosted": None if asked.hosted is None else asked.hosted.as_record(),
+        "tuned": None if asked.tuned is None else asked.tuned.as_record(),
         "own": own,
     }

@@ -42,8 +42,8 @@ class Interval:
 
 
 def typical(assumptions: Mapping[str, Assumption]) -> dict[str, FloatArray]:
-    """One draw, [1], in which every assumption has its typical value."""
-    return {name: np.array([assumption.typical]) for name, assumption in assumptions.items()}
+    """One draw, [1], in which every assumption has the value of the closed form: the typical one, as a rule."""
+    return {name: np.array([assumption.closed_form]) for name, assumption in assumptions.items()}
 
 
 def draw(assumptions: Mapping[str, Assumption], *, seed: int, draws: int) -> dict[str, FloatArray]:
@@ -55,6 +55,17 @@ def percentiles(values: FloatArray) -> Interval:
     """5th, 50th and 95th percentile, each a value that was drawn, so that infinities do not spread."""
     p5, p50, p95 = np.percentile(values, [5, 50, 95], method="inverted_cdf").tolist()
     return Interval(_finite(p5), _finite(p50), _finite(p95))
+
+
+def posterior_ends(mean: float, low: float, high: float, *, confidence: float) -> tuple[float, float, float]:
+    """5th percentile, mean and 95th of a difference of shares whose interval of some confidence was measured.
+
+    The interval is taken for normal on either side of its mean, and cut at -1 and 1.
+    """
+    narrower = Z95 / float(ndtri(0.5 + confidence / 2.0))
+    ends = (mean - (mean - low) * narrower, mean, mean + (high - mean) * narrower)
+    low, mean, high = (min(1.0, max(-1.0, end)) for end in ends)
+    return min(low, mean), mean, max(mean, high)
 
 
 def number(value: float | None) -> float | None:
@@ -74,6 +85,8 @@ def _draw_one(assumption: Assumption, seed: int, draws: int) -> FloatArray:
     if assumption.shape == "lognormal":
         spread = np.log(high / low) / (2.0 * Z95)
         return np.asarray(middle * np.exp(spread * ndtri(uniform)))
+    if assumption.shape == "posterior":
+        return np.asarray(middle + (high - low) / (2.0 * Z95) * ndtri(uniform))
     values = _triangular(uniform, low, middle, high)
     return np.round(values) if assumption.shape == "whole" else values
 

@@ -1,15 +1,20 @@
-"""The four ways to answer a workload, as cost lines over one table of values."""
+"""The ways to answer a workload, as cost lines over one table of values."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from freehold.core.errors import InputError
 from freehold.economics.capacity import Capacity, capacity
 from freehold.economics.montecarlo import Z95
+from freehold.economics.owning import Replica, bought_line, hybrid_line, own_line
+from freehold.economics.renting import rented_line, tuned_line
 from freehold.economics.scenario import Assumption
-from freehold.economics.terms import CostLine, hybrid_cost, own_cost, rented_usd_per_query, total_of
+from freehold.economics.terms import total_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +22,28 @@ if TYPE_CHECKING:
     from freehold.economics.montecarlo import FloatArray
     from freehold.economics.prices import Price
     from freehold.economics.scenario import OwnPlan, Scenario
+    from freehold.economics.terms import CostLine
     from freehold.economics.workload import Workload
+
+OptionName = Literal["rent", "rent-open", "rent-tuned", "own", "own-bought", "hybrid"]
+
+RENTED: tuple[OptionName, ...] = ("rent", "rent-open", "rent-tuned")
+OWNED: tuple[OptionName, ...] = ("own", "own-bought", "hybrid")
+
+OF_TUNED_ALONE = "tuned_"
+OF_BOUGHT_ALONE = frozenset(
+    {
+        "life_months",
+        "residual_share",
+        "purchase_usd",
+        "watts",
+        "usd_per_kwh",
+        "pue",
+        "usd_per_kw_month",
+        "maintenance_per_year",
+    }
+)
+"""Assumptions that say nothing where the option is not considered."""
 
 NO_CACHING = Assumption(
     name="cached_share",
@@ -44,29 +70,65 @@ class Question:
     own: OwnPlan | None
     capacity: Capacity | None
     assumptions: Mapping[str, Assumption]
+    tuned: Price | None = None
+    """None: no rented tuned model is considered."""
+
+    @property
+    def buys(self) -> bool:
+        """Whether bought devices are considered: somebody knows what one costs."""
+        return self.own is not None and self.assumptions["purchase_usd"].typical > 0.0
+
+    @property
+    def telling(self) -> list[Assumption]:
+        """The assumptions that the considered options depend on."""
+        return [each for name, each in self.assumptions.items() if self._tells(name)]
+
+    def _tells(self, name: str) -> bool:
+        if name.startswith(OF_TUNED_ALONE):
+            return self.tuned is not None
+        if name == "cold_start_minutes":
+            return self.assumptions["cold_starts_per_month"].high > 0.0
+        if name == "days_per_revalidation":
+            return self.assumptions["revalidations_per_year"].high > 0.0
+        if name == "batch_discount":
+            return self.workload.batchable_share > 0.0
+        return self.buys or name not in OF_BOUGHT_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Cost of each option as a function of the volume; None where it is unknown or not considered."""
+    """Cost of each option as a function of the volume; what is unknown or not considered is not there."""
 
-    rent: Mapping[str, FloatArray] | None
-    """USD per query by term."""
-    hosted: Mapping[str, FloatArray] | None
-    own: CostLine | None
-    hybrid: CostLine | None
+    by_name: Mapping[OptionName, CostLine]
 
     @property
-    def rented(self) -> list[Mapping[str, FloatArray]]:
+    def own(self) -> CostLine | None:
+        """Owning on rented devices."""
+        return self.by_name.get("own")
+
+    @property
+    def rented(self) -> list[CostLine]:
         """The rented options whose price is known, the one that is paid today first."""
-        return [line for line in (self.rent, self.hosted) if line is not None]
+        return [self.by_name[name] for name in RENTED if name in self.by_name]
+
+    @property
+    def owned(self) -> list[CostLine]:
+        """All ways to own."""
+        return [self.by_name[name] for name in OWNED if name in self.by_name]
 
 
-def question(workload: Workload, rent: Price | None, scenario: Scenario, hosted: Price | None) -> Question:
+def question(
+    workload: Workload,
+    rent: Price | None,
+    scenario: Scenario,
+    hosted: Price | None,
+    tuned: Price | None = None,
+) -> Question:
     """Join traffic, prices and assumptions; the plan's capacity follows from the length of a call.
 
     Raises:
-        InputError: the plan's model does not fit its machines or the calls its context.
+        InputError: the plan's model does not fit its machines or the calls its context, or two given numbers
+            contradict each other.
     """
     assumptions = dict(scenario.assumptions)
     if workload.peak_to_mean is not None:
@@ -77,14 +139,17 @@ def question(workload: Workload, rent: Price | None, scenario: Scenario, hosted:
         assumptions[NO_CACHING.name] = NO_CACHING
     if delivered is not None:
         assumptions["capacity_error"] = _spread_of(assumptions["capacity_error"], delivered)
-    return Question(
+    asked = Question(
         workload=workload,
         rent=rent,
         hosted=hosted,
+        tuned=tuned,
         own=scenario.own,
         capacity=delivered,
         assumptions=assumptions,
     )
+    _check(asked)
+    return asked
 
 
 def plan_capacity(plan: OwnPlan, workload: Workload) -> Capacity:
@@ -101,15 +166,39 @@ def plan_capacity(plan: OwnPlan, workload: Workload) -> Capacity:
 
 def lines(asked: Question, values: Mapping[str, FloatArray]) -> Lines:
     """Cost lines of all options under these values."""
-    rent = None if asked.rent is None else rented_usd_per_query(asked.workload, asked.rent, values)
-    hosted = None if asked.hosted is None else rented_usd_per_query(asked.workload, asked.hosted, values)
-    own = None
+    found: dict[OptionName, CostLine] = {}
+    if asked.rent is not None:
+        found["rent"] = rented_line(asked.workload, asked.rent, values, paid_share=values["rent_price_factor"])
+    if asked.hosted is not None:
+        found["rent-open"] = rented_line(asked.workload, asked.hosted, values, paid_share=np.ones(1))
+    if asked.tuned is not None:
+        found["rent-tuned"] = tuned_line(asked.workload, asked.tuned, values)
     if asked.own is not None and asked.capacity is not None:
-        own = own_cost(asked.capacity.requests_per_s, asked.own.devices, values)
-    hybrid = None
-    if own is not None and rent is not None and asked.assumptions["escalated_share"].high > 0.0:
-        hybrid = hybrid_cost(own, total_of(rent), values)
-    return Lines(rent=rent, hosted=hosted, own=own, hybrid=hybrid)
+        replica = Replica(asked.capacity.requests_per_s, asked.own.devices)
+        rented = next((found[name] for name in RENTED if name in found), None)
+        fallback_usd = None if rented is None else total_of(rented.per_query)
+        own = found["own"] = own_line(replica, values, fallback_usd=fallback_usd)
+        if asked.buys:
+            found["own-bought"] = bought_line(replica, values)
+        if "rent" in found and asked.assumptions["escalated_share"].high > 0.0:
+            found["hybrid"] = hybrid_line(own, total_of(found["rent"].per_query), values)
+    return Lines(by_name=found)
+
+
+def _check(asked: Question) -> None:
+    given = asked.assumptions
+    on, peak = given["hours_on_share"], given["peak_to_mean"]
+    if on.high < 1.0 and not peak.is_assumption and peak.high * on.high < 1.0 - 1e-9:
+        raise InputError(
+            f"hours_on_share {on.typical:g} and peak_to_mean {peak.typical:g} contradict each other: who answers a "
+            f"month in {100 * on.high:g} % of its hours is at least {1 / on.high:.3g} times as busy in them. "
+            "Give a larger one of the two."
+        )
+    if given["spot_outage_share"].high > 0.0 and asked.own is not None and not (asked.rent or asked.hosted):
+        raise InputError(
+            "spot_outage_share needs a rented model that answers while spot machines are away, and no price of one "
+            "is known. Name one with a price, or leave the share at 0."
+        )
 
 
 def _spread_of(error: Assumption, delivered: Capacity) -> Assumption:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,21 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from freehold.core.errors import InputError
 from freehold.economics._tables import read
 from freehold.economics.facts import hardware, model_facts
-from freehold.economics.rentals import rental
-from freehold.economics.scenario import Assumption, OwnPlan, Scenario, Shape, Spread, spread_of
+from freehold.economics.purchases import purchase
+from freehold.economics.rentals import ON_DEMAND, rental, rentals
+from freehold.economics.scenario import GIVEN, Assumption, OwnPlan, Rental, Scenario, Shape, Spread, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from freehold.economics.capacity import Precision
+    from freehold.economics.precision import Precision
+
+
+MOST_DEVICES = 1024
+"""Of one replica; more than any engine spreads a model over."""
+
+_COUNTED = re.compile(r"(\d{1,9})\s*[xX×*]\s*(\D.*)")
 
 
 class _AssumptionRow(BaseModel):
@@ -35,29 +44,54 @@ class _AssumptionRow(BaseModel):
 def own_plan(
     text: str,
     *,
-    devices: int = 1,
+    devices: int | None = None,
     precision: Precision | None = None,
     as_of: date | None = None,
+    usd_per_hour: Spread | None = None,
 ) -> OwnPlan:
-    """A plan written as MODEL@HARDWARE, such as `llama-3.1-8b@h100`.
+    """A plan written as MODEL@HARDWARE, such as `llama-3.1-8b@h100`, or `llama-3.3-70b@8xa100-80gb` for eight devices.
+
+    Its rent is that of the day `as_of`; the first known one, marked as an assumption, where the day lies before it;
+    `usd_per_hour` where the customer knows better.
 
     Raises:
-        InputError: it is not of that form, or names what is not shipped.
+        InputError: it is not of that form, names what is not shipped, or states two numbers of devices.
     """
     model, at, machine = text.partition("@")
-    if not at or devices < 1:
+    counted = _COUNTED.fullmatch(machine)
+    named = None if counted is None else int(counted[1])
+    count = devices if devices is not None else 1 if named is None else named
+    if not at or not 1 <= count <= MOST_DEVICES:
         raise InputError(
-            f"A plan to own is {text!r} with {devices} devices; it must read MODEL@HARDWARE, such as "
-            "llama-3.1-8b@h100, with 1 device per replica or more."
+            f"A plan to own is {text!r} with {count} devices; it must read MODEL@HARDWARE, such as "
+            f"llama-3.1-8b@h100 or llama-3.3-70b@8xh100, with 1 to {MOST_DEVICES} devices per replica."
         )
-    chosen = hardware(machine)
+    if named is not None and named != count:
+        raise InputError(f"The plan {text!r} names {named} devices and --gpus names {count}. Leave one of them out.")
+    chosen = hardware(machine if counted is None else counted[2])
     return OwnPlan(
         model=model_facts(model),
         hardware=chosen,
-        rental=rental(chosen.name, as_of),
-        devices=devices,
+        rental=_rental_on(chosen.name, as_of, usd_per_hour),
+        purchase=purchase(chosen.name),
+        devices=count,
         precision=precision or chosen.default_precision,
     )
+
+
+def _rental_on(machine: str, as_of: date | None, usd_per_hour: Spread | None) -> Rental:
+    if usd_per_hour is not None:
+        spread = spread_of(usd_per_hour)
+        return Rental(hardware=machine, usd_per_hour=spread, as_of=as_of, terms="given", source=GIVEN)
+    try:
+        return rental(machine, as_of)
+    except InputError:
+        first = next((row for row in rentals(machine) if as_of is not None and ON_DEMAND in row.terms), None)
+        if first is None:
+            raise
+        return replace(
+            first, source=f"assumption: no rent is known for {as_of}, the first one is taken; {first.source}"
+        )
 
 
 def default_scenario(own: OwnPlan | None, *, values: Mapping[str, Spread] | None = None) -> Scenario:
@@ -68,17 +102,35 @@ def default_scenario(own: OwnPlan | None, *, values: Mapping[str, Spread] | None
     """
     assumptions = dict(_assumptions())
     if own is not None:
-        low, typical, high = own.rental.usd_per_hour
-        assumptions["gpu_usd_per_hour"] = Assumption(
-            name="gpu_usd_per_hour",
-            low=low,
-            typical=typical,
-            high=high,
-            unit="USD per device hour",
-            source=f"{own.rental.source}; {own.rental.terms}, as of {own.rental.as_of}",
-            is_assumption=False,
+        rent = own.rental
+        stated = GIVEN if rent.source == GIVEN else f"{rent.source}; {rent.terms}, as of {rent.as_of}"
+        assumptions["gpu_usd_per_hour"] = _published(
+            "gpu_usd_per_hour", rent.usd_per_hour, "USD per device hour", stated
         )
+    if own is not None and own.purchase is not None:
+        bought = own.purchase
+        stated = f"{bought.source}; as of {bought.as_of}"
+        for name, spread, source in (
+            ("purchase_usd", bought.purchase_usd, stated),
+            ("watts", bought.watts, "as purchase_usd"),
+        ):
+            assumptions[name] = _published(name, spread, assumptions[name].unit, source)
     return Scenario(own=own, assumptions=assumptions).with_values(values or {})
+
+
+def _published(name: str, spread: tuple[float, float, float], unit: str, source: str) -> Assumption:
+    low, typical, high = spread
+    shape: Shape = "fixed" if low == high else "triangular"
+    return Assumption(
+        name=name,
+        low=low,
+        typical=typical,
+        high=high,
+        unit=unit,
+        source=source,
+        is_assumption=source.startswith("assumption"),
+        shape=shape,
+    )
 
 
 @cache

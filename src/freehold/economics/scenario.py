@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-    from freehold.economics.capacity import Hardware, ModelFacts, Precision
+    from freehold.economics.decoder import ModelFacts
+    from freehold.economics.machine import Hardware
+    from freehold.economics.precision import Precision
 
-Shape = Literal["fixed", "triangular", "lognormal", "whole"]
+Shape = Literal["fixed", "triangular", "lognormal", "whole", "posterior"]
 Spread = float | tuple[float, float, float]
 
 GIVEN = "given by the user"
@@ -35,7 +37,12 @@ class Assumption:
     """False for what was measured, published or is true by definition."""
     shape: Shape = "triangular"
     """fixed; triangular between low and high; lognormal with low and high as 5th and 95th percentile;
-    whole: triangular, rounded to a whole number."""
+    whole: triangular, rounded to a whole number; posterior: normal with low and high as 5th and 95th percentile."""
+
+    @property
+    def closed_form(self) -> float:
+        """What the closed form computes with: the typical value, but the upper limit of a measured posterior."""
+        return self.high if self.shape == "posterior" else self.typical
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The assumption as reports list it: one value, or low, typical and high."""
@@ -56,18 +63,33 @@ class Rental:
     hardware: str
     usd_per_hour: tuple[float, float, float]
     """Low, typical, high."""
-    as_of: date
+    as_of: date | None
+    """None: given by the user without a day."""
     terms: str
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What buying one device costs, from a dated row of the shipped table."""
+
+    hardware: str
+    purchase_usd: tuple[float, float, float]
+    """With its share of a server: low, typical, high."""
+    watts: tuple[float, float, float]
+    """Under load, with its share of a server."""
+    as_of: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPlan:
-    """An open model on rented devices."""
+    """An open model on rented devices, and on bought ones where their price is known."""
 
     model: ModelFacts
     hardware: Hardware
     rental: Rental
+    purchase: Purchase | None = None
     devices: int = 1
     """Devices of one replica."""
     precision: Precision
@@ -112,15 +134,26 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
 
 def _replaced(old: Assumption, value: Spread, source: str) -> Assumption:
     low, typical, high = spread_of(value)
-    shape: Shape = "fixed" if low == high else ("triangular" if old.shape == "fixed" else old.shape)
+    wide: Shape = "triangular" if old.shape == "fixed" else old.shape
+    shape: Shape = "fixed" if low == high else SHAPES.get(old.name, wide)
     return replace(old, low=low, typical=typical, high=high, source=source, is_assumption=False, shape=shape)
 
 
+SHAPES: Mapping[str, Shape] = {
+    "horizon_months": "whole",
+    "life_months": "whole",
+    "replicas_minimum": "whole",
+    "error_difference": "posterior",
+}
+"""Shapes of a spread, whatever the shipped default is; every other one is triangular or as shipped."""
+
 LIMITS: Mapping[str, tuple[float, float]] = {
     "horizon_months": (1.0, 240.0),
+    "life_months": (1.0, 240.0),
     "discount_rate_per_year": (0.0, 1.0),
     "hours_per_month": (1.0, 744.0),
     "rent_drift_per_year": (-0.99, 10.0),
+    "capability_drift_per_year": (-0.99, 10.0),
     "gpu_drift_per_year": (-0.99, 10.0),
     "batch_discount": (0.0, 1.0),
     "planned_load": (0.01, 1.0),
@@ -128,9 +161,17 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "replicas_minimum": (1.0, 1e4),
     "overhead_factor": (1.0, 100.0),
     "capacity_error": (0.01, 100.0),
+    "hours_on_share": (0.0001, 1.0),
+    "spot_discount": (0.0, 1.0),
+    "spot_outage_share": (0.0, 1.0),
+    "residual_share": (0.0, 1.0),
+    "pue": (1.0, 5.0),
     "working_days_per_year": (1.0, 366.0),
     "error_difference": (-1.0, 1.0),
+    "error_growth_per_year": (0.0, 1.0),
     "escalated_share": (0.0, 1.0),
+    "rent_volatility": (0.0, 5.0),
+    "cost_certainty": (0.5, 1.0),
 }
 """Where a number must lie; every other one from 0 to a billion."""
 
@@ -138,10 +179,12 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 def _fault(name: str, value: Spread, known: Mapping[str, Assumption]) -> str | None:
     if name not in known:
         return f"{name!r} is unknown; nearest: {nearest_names(name, known)}"
-    low, typical, high = spread_of(value)
+    numbers = spread_of(value)
     least, most = LIMITS.get(name, (0.0, 1e9))
-    if not all(math.isfinite(number) and least <= number <= most for number in (low, typical, high)):
+    if not all(math.isfinite(number) and least <= number <= most for number in numbers):
         return f"{name} is {value!r}; it must lie from {least:g} to {most:g}"
-    if not low <= typical <= high:
+    if list(numbers) != sorted(numbers):
         return f"{name} is {value!r}; low, typical and high must rise"
+    if SHAPES.get(name) == "whole" and any(number != int(number) for number in numbers):
+        return f"{name} is {value!r}; it must be a whole number"
     return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from freehold.economics.montecarlo import number, percentiles
 from freehold.economics.options import lines
-from freehold.economics.terms import crossings, total_of
+from freehold.economics.terms import crossings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,30 +19,45 @@ if TYPE_CHECKING:
     from freehold.economics.workload import Workload
 
 NEUTRAL: Mapping[str, float] = {
+    "rent_price_factor": 1.0,
     "overhead_factor": 1.0,
+    "hours_on_share": 1.0,
+    "cold_starts_per_month": 0.0,
+    "spot_discount": 0.0,
+    "spot_outage_share": 0.0,
     "replicas_minimum": 1.0,
     "fte": 0.0,
     "retrainings_per_year": 0.0,
     "setup_days": 0.0,
     "first_trainings": 0.0,
+    "revalidations_per_year": 0.0,
     "rent_drift_per_year": 0.0,
+    "capability_drift_per_year": 0.0,
     "gpu_drift_per_year": 0.0,
     "error_difference": 0.0,
+    "error_growth_per_year": 0.0,
+    "sovereignty_usd_per_month": 0.0,
 }
 """Values under which a term says nothing."""
 
-DISCOUNTS = "cached input and batch discounts"
+DISCOUNTS = "cached input and discounts"
 
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("machines alone", ()),
     ("storage, egress, idle images", ("overhead_factor",)),
+    (
+        "scale-to-zero, spot machines",
+        ("hours_on_share", "cold_starts_per_month", "spot_discount", "spot_outage_share"),
+    ),
     ("spare replicas", ("replicas_minimum",)),
     ("people", ("fte",)),
     ("retraining", ("retrainings_per_year",)),
     ("set-up", ("setup_days", "first_trainings")),
-    (DISCOUNTS, ()),
-    ("price drift", ("rent_drift_per_year", "gpu_drift_per_year")),
-    ("errors", ("error_difference",)),
+    ("re-validation by renters", ("revalidations_per_year",)),
+    (DISCOUNTS, ("rent_price_factor",)),
+    ("price drift", ("rent_drift_per_year", "capability_drift_per_year", "gpu_drift_per_year")),
+    ("errors", ("error_difference", "error_growth_per_year")),
+    ("sovereignty premium", ("sovereignty_usd_per_month",)),
 )
 """Each step restores the values of its names and keeps those of the steps above."""
 
@@ -95,7 +110,7 @@ def _breakeven(asked: Question, values: Mapping[str, FloatArray], restored: set[
     found = lines(asked, {**values, **muted})
     if found.own is None or not found.rented:
         return None
-    return crossings(found.own, total_of(found.rented[0])).first
+    return crossings(found.own, found.rented[0]).first
 
 
 def _without_discounts(asked: Question) -> Workload:

@@ -15,6 +15,17 @@ LARGEST_TOKENS = 1e7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallGroup:
+    """Calls of similar length, such as those within one price tier."""
+
+    share: float
+    """Of all calls."""
+    input_tokens: float
+    """Mean of a call of the group."""
+    output_tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One month of one task. Shares are of input tokens (cached, cache write) or of calls (batchable)."""
 
@@ -31,6 +42,8 @@ class Workload:
     """Share of calls that can wait for hours."""
     peak_to_mean: float | None = None
     """Busiest hour over mean hour; None: the scenario's assumption is used."""
+    groups: tuple[CallGroup, ...] = ()
+    """Where lengths differ, tiers of a price are applied to each group, not to the mean. Empty: all are alike."""
 
     def __post_init__(self) -> None:
         faults = [fault for fault in self._faults() if fault]
@@ -55,6 +68,11 @@ class Workload:
     def cached(self) -> float:
         """The cached share to compute with."""
         return 0.0 if self.cached_share is None else self.cached_share
+
+    @property
+    def call_groups(self) -> tuple[CallGroup, ...]:
+        """The groups, or the mean call as the only one."""
+        return self.groups or (CallGroup(share=1.0, input_tokens=self.input_tokens, output_tokens=self.output_tokens),)
 
     def as_record(self) -> dict[str, float | None]:
         """The inputs, under the names of the fields."""

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from freehold.core.errors import InputError
 from freehold.evaluation.result import faults_of
 
-OptionName = Literal["rent", "rent-open", "rent-tuned", "own", "hybrid"]
+OptionName = Literal["rent", "rent-open", "rent-tuned", "own", "own-bought", "hybrid"]
 
 COST_SCHEMA = "freehold.breakeven/1"
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -26,6 +26,8 @@ class CostPoint:
     own_p50_usd: float | None
     own_p95_usd: float | None
     hosted_usd: float | None = None
+    tuned_usd: float | None = None
+    bought_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class CostChart:
     """Queries per month now."""
     breakeven: tuple[float, float] | None
     """p5 and p95 of the volume from which owning is cheaper."""
+    stairs: tuple[tuple[float, float], ...] = ()
+    """Corners of owning at typical values: volume and cost, by rising volume."""
 
 
 def cost_chart(chart: CostChart, *, narrow: bool) -> Markup:
@@ -54,6 +58,7 @@ def cost_chart(chart: CostChart, *, narrow: bool) -> Markup:
         *_breakeven(chart.breakeven, x, y),
         *_axes(x, y, width=width, height=height, narrow=narrow),
         *_curves(chart.points, x, y),
+        *_stairs(chart.stairs, x, y),
         *_today(chart.today, x, y, width),
         label=chart.label,
         class_="chart narrow" if narrow else "chart wide",
@@ -61,7 +66,8 @@ def cost_chart(chart: CostChart, *, narrow: bool) -> Markup:
 
 
 def _costs(point: CostPoint) -> tuple[float | None, ...]:
-    return (point.rent_usd, point.own_p5_usd, point.own_p50_usd, point.own_p95_usd, point.hosted_usd)
+    own = (point.own_p5_usd, point.own_p50_usd, point.own_p95_usd)
+    return (point.rent_usd, *own, point.hosted_usd, point.tuned_usd, point.bought_usd)
 
 
 def _breakeven(interval: tuple[float, float] | None, x: Scale, y: Scale) -> list[Markup]:
@@ -75,14 +81,14 @@ def _breakeven(interval: tuple[float, float] | None, x: Scale, y: Scale) -> list
 def _axes(x: Scale, y: Scale, *, width: float, height: float, narrow: bool) -> list[Markup]:
     parts: list[Markup] = []
     for tick in log_ticks(x.low, x.high, 4 if narrow else 8):
-        text = _short(tick)
+        text = short_number(tick)
         half = text_width(text, _SIZE) / 2
         parts.append(line(x(tick), y.end, x(tick), y.start, "grid"))
         middle = min(x(tick), width - half - 2)
         parts.append(words(text, middle, y.start + 18, size=_SIZE, anchor="middle", class_="soft"))
     for tick in log_ticks(y.low, y.high, 9):
         parts.append(line(x.start, y(tick), x.end, y(tick), "grid"))
-        parts.append(words(f"${_short(tick)}", x.start - 8, y(tick) + 4, size=_SIZE, anchor="end", class_="soft"))
+        parts.append(words(f"${short_number(tick)}", x.start - 8, y(tick) + 4, size=_SIZE, anchor="end", class_="soft"))
     parts.append(words("queries per month", x.end, height - 8, size=_SIZE, anchor="end", class_="soft"))
     parts.append(words("$ per month", 4, 14, size=_SIZE, class_="soft"))
     return parts
@@ -96,6 +102,8 @@ def _curves(points: Sequence[CostPoint], x: Scale, y: Scale) -> list[Markup]:
         parts.append(path([*upper, *reversed(lower)], "area own", closed=True))
     for style, costs in (
         ("curve hosted", [(p.queries_per_month, p.hosted_usd) for p in points]),
+        ("curve tuned", [(p.queries_per_month, p.tuned_usd) for p in points]),
+        ("curve bought", [(p.queries_per_month, p.bought_usd) for p in points]),
         ("curve own", [(p.queries_per_month, p.own_p50_usd) for p in points]),
         ("curve rented", [(p.queries_per_month, p.rent_usd) for p in points]),
     ):
@@ -103,6 +111,11 @@ def _curves(points: Sequence[CostPoint], x: Scale, y: Scale) -> list[Markup]:
         if seen:
             parts.append(path(seen, style))
     return parts
+
+
+def _stairs(corners: Sequence[tuple[float, float]], x: Scale, y: Scale) -> list[Markup]:
+    seen = [(x(volume), y(cost)) for volume, cost in corners if volume <= x.high]
+    return [path(seen, "stairs")] if len(seen) > 1 else []
 
 
 def _today(volume: float | None, x: Scale, y: Scale, width: float) -> list[Markup]:
@@ -117,9 +130,10 @@ def _today(volume: float | None, x: Scale, y: Scale, width: float) -> list[Marku
     ]
 
 
-def _short(tick: float) -> str:
+def short_number(tick: float) -> str:
     """A tick as 1k, 10k, 1M, 1bn; below one as it is."""
+    sign = "−" if tick < 0 else ""
     for least, unit in ((1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k")):
-        if tick >= least * 0.999:
-            return f"{tick / least:g}{unit}"
-    return f"{tick:g}"
+        if abs(tick) >= least * 0.999:
+            return f"{sign}{abs(tick) / least:g}{unit}"
+    return f"{sign}{abs(tick):g}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from freehold.economics.scenario import GIVEN
+from freehold.report.cost_findings import words_of
 from freehold.report.findings import OPTIONS, spread, verdict_words
-from freehold.report.numbers import count, interval, number, plain_number, usd, volume
+from freehold.report.numbers import count, interval, number, plain_number, share, usd, volume
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
 
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def option_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
-    """What a month costs by each option."""
+_NOTHING = frozenset({"–", "$0"})
+
+
+def option_table(cost: Mapping[str, Any], *, with_chance: bool = False) -> Table:  # Any: JSON
+    """What a month costs by each option, and how often it is the cheapest."""
+    options = list(cost.get("options") or ())
+    compared = with_chance and any(number(each.get("probability_cheapest")) is not None for each in options)
     return Table(
         f"Cost of a month at {count(cost.get('queries_per_month'))} queries",
         (
@@ -24,6 +31,7 @@ def option_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
             Column("median", is_number=True),
             Column("90 % of draws", is_number=True),
             Column("a query", is_number=True),
+            *((Column("cheapest", is_number=True),) if compared else ()),
         ),
         tuple(
             (
@@ -32,8 +40,9 @@ def option_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
                 usd(spread(each.get("usd_per_month"))[1]),
                 interval(*spread(each.get("usd_per_month"))[::2], usd),
                 usd(spread(each.get("usd_per_query"))[1]),
+                *((share(each.get("probability_cheapest")),) if compared else ()),
             )
-            for each in cost.get("options") or ()
+            for each in options
         ),
     )
 
@@ -48,12 +57,57 @@ def term_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
     return Table(
         "What a month consists of at typical values (the medians above allow for their spread)",
         (Column("term"), *(Column(_option_words(each), is_number=True) for each in priced)),
-        (*rows, total) if rows else (),
+        (*(row for row in rows if any(cell not in _NOTHING for cell in row[1:])), total) if rows else (),
     )
 
 
 def _option_words(option: Mapping[str, Any]) -> str:  # Any: JSON
     return OPTIONS.get(str(option.get("name")), visible(option.get("name"), 48))
+
+
+def waterfall_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
+    """The break-even as terms are added; terms that move nothing are left out."""
+    rows: list[tuple[str, ...]] = []
+    before: Any = None  # Any: JSON
+    for each in cost.get("waterfall") or ():
+        here = each.get("breakeven_queries_per_month_p50")
+        if not rows or here != before:
+            typical = volume(each.get("breakeven_queries_per_month"))
+            rows.append((visible(each.get("name"), 60), _reached(here), typical if number(here) else "–"))
+        before = here
+    return Table(
+        "Break-even volume as terms are added",
+        (Column("with"), Column("median", is_number=True), Column("at typical values", is_number=True)),
+        tuple(rows),
+    )
+
+
+def sensitivity_table(cost: Mapping[str, Any], *, most: int = 8) -> Table:  # Any: JSON
+    """What matters most: one number at its 5th and 95th percentile, all others typical."""
+    return Table(
+        "What matters most (break-even volume, one number at its 5th and 95th percentile)",
+        (
+            Column("number"),
+            Column("from", is_number=True),
+            Column("to", is_number=True),
+            Column("break-even from", is_number=True),
+            Column("to", is_number=True),
+        ),
+        tuple(
+            (
+                words_of(each.get("name")),
+                plain_number(each.get("low"), 3),
+                plain_number(each.get("high"), 3),
+                _reached(each.get("breakeven_queries_per_month_at_low")),
+                _reached(each.get("breakeven_queries_per_month_at_high")),
+            )
+            for each in (cost.get("sensitivity") or ())[:most]
+        ),
+    )
+
+
+def _reached(queries: Any) -> str:  # Any: JSON
+    return "never" if number(queries) is None else volume(queries)
 
 
 def volume_table(decision: Mapping[str, Any]) -> Table:  # Any: JSON
@@ -90,6 +144,42 @@ def curve_table(cost: Mapping[str, Any], *, every: int = 1) -> Table:  # Any: JS
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One number of the model where room is short."""
+
+    name: str
+    value: str
+    """With its unit."""
+    source: str
+    """Beginning with `assumption` where it is one."""
+
+
+def assumption_lines(assumptions: Iterable[Mapping[str, Any]]) -> tuple[Line, ...]:  # Any: JSON
+    """The same as `assumption_table`, each number as one line of text."""
+    lines = []
+    for each in assumptions:
+        source = visible(each.get("source"), 400)
+        if each.get("is_assumption") and not source.startswith("assumption"):
+            source = f"assumption: {source}"
+        value = f"{_assumed(each.get('value'))} {visible(each.get('unit'), 60)}"
+        lines.append(Line(visible(each.get("name"), 48), value, source))
+    return tuple(lines)
+
+
+def settled_assumptions(
+    assumptions: Iterable[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], str]:  # Any: JSON
+    """The numbers that say something, and the names of those that nobody gave and that therefore say nothing."""
+    telling, unused = [], []
+    for each in assumptions:
+        if str(each.get("source")).startswith("not ") and each.get("is_assumption") and each.get("value") in (0, 1):
+            unused.append(visible(each.get("name"), 48))
+        else:
+            telling.append(each)
+    return telling, ", ".join(unused)
+
+
 def assumption_table(assumptions: Iterable[Mapping[str, Any]], *, with_source: bool) -> Table:  # Any: JSON
     """What was assumed beside the traffic; a range is low / typical / high."""
     source = (Column("source"),) if with_source else ()
@@ -112,7 +202,7 @@ def assumption_table(assumptions: Iterable[Mapping[str, Any]], *, with_source: b
 def _status(assumption: Mapping[str, Any]) -> str:  # Any: JSON
     if assumption.get("is_assumption"):
         return "assumption"
-    return "given" if assumption.get("source") == GIVEN else "measured or published"
+    return "given" if str(assumption.get("source")).startswith(GIVEN) else "measured, published"
 
 
 def _assumed(value: Any) -> str:  # Any: JSON

@@ -131,6 +131,8 @@ def cost_figure(cost: Mapping[str, Any]) -> Figure | None:  # Any: JSON
             own_p50_usd=number(each.get("own_p50")),
             own_p95_usd=number(each.get("own_p95")),
             hosted_usd=number(each.get("hosted")),
+            tuned_usd=number(each.get("tuned")),
+            bought_usd=number(each.get("bought")),
         )
         for each in cost.get("curve") or ()
         if (volume := number(each.get("queries_per_month"))) is not None and volume > 0
@@ -145,11 +147,15 @@ def cost_figure(cost: Mapping[str, Any]) -> Figure | None:  # Any: JSON
         points=tuple(sorted(points_, key=lambda point: point.queries_per_month)),
         today=today if today and today > 0 else None,
         breakeven=None if low is None else (low, high or float("inf")),
+        stairs=_stairs(cost, max(point.queries_per_month for point in points_)),
     )
     keys = [Key(style="curve rented", text="renting"), Key(style="curve own", text="owning, median")]
     keys.append(Key(style="area own", text="owning, 90 % of draws"))
-    if any(point.hosted_usd for point in points_):
-        keys.append(Key(style="curve hosted", text="renting an open model"))
+    if chart.stairs:
+        keys.append(Key(style="stairs", text="owning, typical values: steps are whole replicas"))
+    for style, text in _MORE_CURVES.items():
+        if any(getattr(point, f"{style}_usd") for point in points_):
+            keys.append(Key(style=f"curve {style}", text=text))
     if chart.breakeven is not None:
         keys.append(Key(style="band", text="break-even volume, 90 % of draws"))
     return Figure(
@@ -159,6 +165,21 @@ def cost_figure(cost: Mapping[str, Any]) -> Figure | None:  # Any: JSON
         narrow=cost_chart(chart, narrow=True),
         keys=tuple(keys),
     )
+
+
+def _stairs(cost: Mapping[str, Any], highest: float) -> tuple[tuple[float, float], ...]:  # Any: JSON
+    """Both ends of every step up to a volume, the first one from the left end of a logarithmic axis."""
+    corners: list[tuple[float, float]] = []
+    for each in cost.get("staircase") or ():
+        begin, end = (number(each.get(name)) for name in ("queries_per_month", "ends_at"))
+        first, last = (number(each.get(name)) for name in ("own_usd", "own_usd_at_end"))
+        if begin is None or end is None or first is None or last is None or begin > highest:
+            break
+        if begin == 0.0:
+            begin = min(1000.0, end / 2)
+        at = min(end, highest)
+        corners += [(begin, first), (at, first + (last - first) * (at - begin) / (end - begin))]
+    return tuple(corners)
 
 
 def _tick_points(tick: float) -> str:
@@ -178,6 +199,12 @@ def _dot_figure(title: str, caption: str, dots: list[Dot], chart: DotChart, keys
         keys=keys,
     )
 
+
+_MORE_CURVES = {
+    "hosted": "renting an open model",
+    "tuned": "renting a tuned model",
+    "bought": "owning on bought devices",
+}
 
 _MARK_KEYS = {
     "own": Key(style="mark own", text="own"),

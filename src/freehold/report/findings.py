@@ -27,7 +27,8 @@ OPTIONS = {
     "rent": "keep renting",
     "rent-open": "rent an open model",
     "rent-tuned": "rent a tuned model",
-    "own": "own",
+    "own": "own, rented devices",
+    "own-bought": "own, bought devices",
     "hybrid": "own, escalate unsure cases",
 }
 

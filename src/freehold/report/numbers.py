@@ -31,6 +31,18 @@ def usd(value: Any) -> str:  # Any: a field of a JSON record
     return f"{_sign(amount)}${_money(abs(amount))}"
 
 
+def brief_usd(value: Any) -> str:  # Any: a field of a JSON record
+    """US dollars for a headline: three significant digits, thousands as k."""
+    amount = number(value)
+    if amount is None:
+        return NOT_MEASURED
+    size = abs(float(f"{amount:.3g}"))
+    for least, unit in ((1e9, " bn"), (1e6, " M"), (1e4, "k")):
+        if size >= least:
+            return f"{_sign(amount)}${size / (1e3 if unit == 'k' else least):.3g}{unit}"
+    return f"{_sign(amount)}${_money(size)}"
+
+
 def count(value: Any) -> str:  # Any: a field of a JSON record
     """A whole number with separators of thousands, in millions from ten million on."""
     amount = number(value)

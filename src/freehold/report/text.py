@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import bullets, joined, plain_table, sentence
-from freehold.report.cost_tables import assumption_table, curve_table, option_table
+from freehold.report.cost_findings import (
+    change_sentences,
+    cost_verdict_sentence,
+    escalation_sentence,
+    premium_sentence,
+    simple_sentence,
+    waiting_sentence,
+)
+from freehold.report.cost_tables import (
+    assumption_table,
+    curve_table,
+    option_table,
+    sensitivity_table,
+    settled_assumptions,
+    waterfall_table,
+)
 from freehold.report.dataset_facts import dataset_facts
 from freehold.report.findings import (
-    cost_finding,
     next_measurement_words,
     quality_finding,
     verdict_sentence,
@@ -70,17 +84,32 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
 
 
 def breakeven_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Rent against own: options, the volume from which owning pays, and what was assumed."""
+    """Rent against own: verdict, options, the volume from which owning pays, what matters, what was assumed."""
     certainty = share(record.get("probability_own_is_cheapest"))
+    telling, unused = settled_assumptions(record.get("assumptions") or ())
     return joined(
-        sentence(cost_finding(record)),
-        plain_table(option_table(record)),
+        sentence(cost_verdict_sentence(record)),
+        sentence(f"On cost alone. {record['verdict_rule']}") if record.get("verdict_rule") else "",
+        plain_table(option_table(record, with_chance=True)),
         f"Probability that owning is cheapest: {certainty}",
+        sentence(simple_sentence(record)),
+        plain_table(waterfall_table(record)),
+        plain_table(sensitivity_table(record)),
+        bullets("What would change the answer", change_sentences(record)),
+        sentence(waiting_sentence(record)),
+        sentence(escalation_sentence(record)),
+        sentence(premium_sentence(record)),
         plain_table(curve_table(record, every=max(1, len(record.get("curve") or ()) // _CURVE_ROWS))),
-        plain_table(assumption_table(record.get("assumptions") or (), with_source=False)),
+        plain_table(assumption_table(telling, with_source=False)),
+        sentence(f"Not given, and so without effect: {unused}.") if unused else "",
+        bullets("Not considered", _not_considered(record)),
         bullets("Warnings", record.get("warnings") or ()),
         f"Seed {record.get('seed', NOT_MEASURED)}. Sources of the numbers: --json.",
     )
+
+
+def _not_considered(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    return [f"{each.get('name')}: {each.get('reason')}" for each in record.get("not_considered") or ()]
 
 
 def dataset_text(record: Mapping[str, Any]) -> str:  # Any: JSON

@@ -118,7 +118,7 @@ def verdict_page(
         loader=PackageLoader("freehold.report"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_unbroken,
+        finalize=unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -196,7 +196,7 @@ def _monthly(name: str, cost: Mapping[str, Any], which: str) -> Fact:  # Any: JS
     return Fact(name, usd(middle), "" if number(low) is None else f"{interval(low, high, usd)}")
 
 
-def _unbroken(value: Any) -> Any:  # Any: whatever a template writes
+def unbroken(value: Any) -> Any:  # Any: whatever a template writes
     """Text in which no number parts from its percent sign at the end of a line."""
     return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
 

@@ -1,0 +1,181 @@
+"""What a cost record says, in sentences: the verdict on cost alone, what matters most, what would change it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from freehold.report.findings import cost_finding, option, spread, verdict_words, volume_range
+from freehold.report.numbers import NOT_MEASURED, count, number, plain_number, share, usd, volume
+from freehold.report.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+WORDS = {
+    "queries_per_month": "the volume",
+    "gpu_usd_per_hour": "rent of a device",
+    "rent_price_factor": "price of the rented model",
+    "rent_drift_per_year": "drift of rented prices",
+    "capability_drift_per_year": "drift of capability prices",
+    "gpu_drift_per_year": "drift of device rents",
+    "fte": "engineers to run it",
+    "salary_usd_per_year": "engineer's salary",
+    "overhead_factor": "storage, egress, idle images",
+    "peak_to_mean": "busiest over mean hour",
+    "replicas_minimum": "spare replica",
+    "retrainings_per_year": "retrainings a year",
+    "days_per_retraining": "days per retraining",
+    "labels_per_retraining": "labels per retraining",
+    "usd_per_label": "price of a label",
+    "setup_days": "days to set up",
+    "first_trainings": "runs until it is good",
+    "training_hours": "hours of a training run",
+    "evaluation_usd": "price of an evaluation",
+    "error_difference": "errors, own minus rented",
+    "capacity_error": "speed of a replica",
+    "revalidations_per_year": "re-validations by renters",
+    "days_per_revalidation": "days per re-validation",
+    "sovereignty_usd_per_month": "premium for sovereignty",
+    "hours_on_share": "share of hours that are on",
+    "usd_per_kwh": "price of electricity",
+}
+"""Names of the record as people say them."""
+
+_CHANGES_SHOWN = 5
+_UNITS = {"paid / list price": "times the list price", "USD per device hour": "$ an hour", "USD/month": "$ a month"}
+
+
+def words_of(name: object) -> str:
+    """A number's name as people say it."""
+    return WORDS.get(str(name), visible(name, 60).replace("_", " "))
+
+
+def cost_verdict_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """The verdict on cost alone, both bills, and from where owning pays; without a verdict the last alone."""
+    if not cost.get("verdict"):
+        return cost_finding(cost)
+    today = count(cost.get("queries_per_month"))
+    bills = [
+        f"{words} {usd(middle)}"
+        for name, words in (
+            ("rent", "renting costs"),
+            ("rent-open", "a hosted open model"),
+            ("rent-tuned", "a rented tuned model"),
+            ("own", "owning"),
+            ("hybrid", "owning with unsure cases rented"),
+        )
+        if number(middle := spread(option(cost, name).get("usd_per_month"))[1]) is not None
+    ]
+    pays = _pays(cost)
+    said = f"{verdict_words(cost.get('verdict'))}: at {today} queries a month {_listed(bills)} a month"
+    return f"{said}; {pays}." if pays else f"{said}."
+
+
+def _pays(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """From where owning pays, against what is rented today and against the hosted open model."""
+    if not option(cost, "own") or number(cost.get("npv_usd")) is None:
+        return ""
+    low, middle, high = spread(cost.get("breakeven_queries_per_month"))
+    if number(middle) is None:
+        return "owning pays at no volume in most of the draws"
+    range_ = f"90 % of draws: {volume_range(low, high)}"
+    hosted = option(cost, "rent-open")
+    if not hosted or not option(cost, "rent").get("usd_per_month"):
+        return f"owning pays from about {volume(middle)} queries a month ({range_})"
+    other = spread(hosted.get("own_breakeven_queries_per_month"))[1]
+    against = "at no volume" if number(other) is None else f"from {volume(other)}"
+    rented = visible(option(cost, "rent").get("label"), 40)
+    return (
+        f"against {rented} owning pays from about {volume(middle)} queries a month ({range_}), "
+        f"against the open model {against}"
+    )
+
+
+def simple_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """The arithmetic of articles beside the whole model; empty where it was not done."""
+    simple = cost.get("simple") or {}
+    first = number(simple.get("breakeven_queries_per_month"))
+    if first is None:
+        return ""
+    whole = number(spread(cost.get("breakeven_queries_per_month"))[1])
+    beside = "the whole model finds no volume that pays in most draws"
+    if whole is not None and first > 0:
+        ratio = whole / first
+        times = count(ratio) if ratio >= 10 else plain_number(ratio, 2)
+        beside = f"the whole model says {volume(whole)}, {times} times as many"
+    return f"One machine over list prices: {visible(simple.get('arithmetic'), 300)}; {beside}."
+
+
+def change_sentences(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    """Single numbers that would turn the answer at typical values, the nearest first, and those that cannot."""
+    changes: Iterable[Mapping[str, Any]] = cost.get("would_change") or ()  # Any: JSON
+    found = [each for each in changes if number(each.get("needed")) is not None]
+    said = [_change(each) for each in sorted(found, key=_distance)[:_CHANGES_SHOWN]]
+    never = [words_of(each.get("name")) for each in changes if number(each.get("needed")) is None]
+    if never:
+        said.append(f"Alone, no value would turn it of: {', '.join(never)}.")
+    return said
+
+
+def waiting_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Whether to own now or later; empty where nothing was compared."""
+    waiting = cost.get("waiting") or {}
+    advice = waiting.get("advice")
+    if not advice:
+        return ""
+    value, invested = usd(waiting.get("present_value_usd")), usd(waiting.get("investment_usd"))
+    words = {
+        "own now": "Waiting is worth less than owning now",
+        "wait": "Owning would pay, but waiting is worth more",
+        "not worth it": "At typical values owning would not return its set-up",
+    }[str(advice)]
+    threshold = number(waiting.get("threshold"))
+    least = "" if threshold is None else f" at least {plain_number(threshold, 3)} times that would be asked for;"
+    return (
+        f"{words}: the savings are worth {value} today and the set-up costs {invested};{least} "
+        f"the right to decide later is worth {usd(waiting.get('value_of_waiting_usd'))}."
+    )
+
+
+def escalation_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """How many cases could be escalated before owning stops to pay; empty where it does not pay anyway."""
+    low, middle, high = (number(each) for each in spread(cost.get("breakeven_escalated_share")))
+    if low is None or middle is None or high is None or middle <= 0.0:
+        return ""
+    return f"Up to {share(middle)} of the cases could be sent to the rented model before owning stops to pay."
+
+
+def premium_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """The chosen premium, which is never hidden in another number; empty where there is none."""
+    premium = number(cost.get("sovereignty_usd_per_month"))
+    if not premium:
+        return ""
+    return (
+        f"Answering at home is valued at {usd(premium)} a month, as chosen: verdict, break-even and present values "
+        "count it in favour of owning, the bills do not."
+    )
+
+
+def _change(change: Mapping[str, Any]) -> str:  # Any: JSON
+    unit = visible(change.get("unit"), 60)
+    unit = _UNITS.get(unit, unit.replace("/", " a ") if unit.endswith(("/month", "/year")) else unit)
+    needed, now = volume(change["needed"]), volume(change.get("now"))
+    if abs(change["needed"]) < 1000:
+        needed, now = plain_number(change["needed"], 3), plain_number(change.get("now"), 3)
+    name = words_of(change.get("name"))
+    unit = "" if unit.startswith("change") else f" {unit}"
+    return f"{name[:1].upper()}{name[1:]}: {visible(change.get('direction'))} {needed}{unit} (now {now})."
+
+
+def _distance(change: Mapping[str, Any]) -> float:  # Any: JSON
+    """How far a number would have to move, as a ratio where both ends have one."""
+    needed, now = number(change.get("needed")) or 0.0, number(change.get("now")) or 0.0
+    if needed > 0 and now > 0:
+        return max(needed / now, now / needed)
+    return 100.0 + abs(needed - now)
+
+
+def _listed(parts: list[str]) -> str:
+    if not parts:
+        return f"every price is {NOT_MEASURED}"
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

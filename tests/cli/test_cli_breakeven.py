@@ -1,0 +1,206 @@
+"""`freehold breakeven` with all of its options, its files and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from freehold.cli.scenario_file import Given, parse_settings, read_scenario
+from freehold.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Terminal
+
+LENGTHS = ("--input-tokens", "1000", "--output-tokens", "500")
+MODELS = ("--rent", "gpt-5.4", "--own", "llama-3.1-8b@h100", "--as-of", "2026-06-15")
+OWN_PRICES = """\
+- {model: gpt-5.4, valid_from: 2026-01-01, input_usd_per_mtok: 4, output_usd_per_mtok: 12, source: ours}
+- {model: gpt-5.4, tariff: batch, valid_from: 2026-01-01, input_usd_per_mtok: 1, output_usd_per_mtok: 3, source: ours}
+"""
+
+ASKED = ("breakeven", "--queries-per-month", "100000", *LENGTHS, *MODELS, "--draws", "500")
+
+
+def test_the_arithmetic_of_the_article_stands_beside_the_whole_model(nowhere: Terminal) -> None:
+    at_two = (*ASKED, "--set", "gpu_usd_per_hour=2", "--json")
+    alone, whole = nowhere.run(*at_two, "--simple").record, nowhere.run(*at_two).record
+    # 2.00 × 730 / 0.0100
+    assert alone["breakeven_queries_per_month"] == {"p5": 146_000, "p50": 146_000, "p95": 146_000}
+    assert whole["simple"]["breakeven_queries_per_month"] == 146_000
+    assert whole["breakeven_queries_per_month"]["p50"] > 3 * 146_000
+    text = nowhere.run(*at_two[:-1]).out
+    assert "$2/h × 730 h × 1 = $1,460.00 a month; $1,460.00 / $0.01 a query = 146,000 queries" in " ".join(text.split())
+
+
+def test_the_same_inputs_and_seed_give_the_same_bytes(nowhere: Terminal) -> None:
+    first, second, other = (nowhere.run(*ASKED, "--json", "--seed", seed).out for seed in ("3", "3", "4"))
+    assert first == second
+    assert first != other
+
+
+def test_a_batch_price_of_the_day_stands_in_for_the_usual_discount(nowhere: Terminal) -> None:
+    (nowhere.folder / "own.yaml").write_text(OWN_PRICES)
+    asked = (*ASKED, "--prices", "own.yaml", "--set", "batchable_share=1", "--json")
+    rows = {row["name"]: row for row in nowhere.run(*asked).record["assumptions"]}
+    assert rows["batch_discount"]["value"] == 0.75  # 1.00 in batches against 4.00
+    assert "in batches at 1" in rows["batch_discount"]["source"]
+    assert rows["price of rent"]["value"].startswith("4")
+
+
+def test_every_option_is_shown_and_the_page_is_written(nowhere: Terminal) -> None:
+    more = ("--hosted", "groq/llama-3.3-70b-versatile", "--tuned", "openai/gpt-4o-mini", "--set", "escalated_share=0.1")
+    shown = nowhere.run(*ASKED, *more, "--html", "page.html", "--json")
+    names = [option["name"] for option in shown.record["options"]]
+    assert names == ["rent", "rent-open", "rent-tuned", "own", "own-bought", "hybrid"]
+    assert shown.record["not_considered"] == []
+    page = (nowhere.folder / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.index("Rent an open model:") < page.index("<svg")
+    assert "http-equiv" in page
+    assert "<script" not in page
+    assert shown.last_line == "Next: open page.html"
+
+
+def test_a_scenario_file_is_read_and_flags_come_before_it(nowhere: Terminal) -> None:
+    (nowhere.folder / "case.yaml").write_text(
+        "queries_per_month: 50000\ninput_tokens: 1000\noutput_tokens: 500\nrent: gpt-5.4\nown: llama-3.1-8b@h100\n"
+        "as_of: 2026-06-15\nseed: 9\ndraws: 300\ngpus: 2\n"
+        "set:\n  fte: [0.1, 0.2, 0.3]\n  batchable_share: 0.5\n"
+        "  gpu_usd_per_hour: {value: 2.1, source: our contract of May}\n"
+    )
+    record = nowhere.run("breakeven", "--scenario", "case.yaml", "--json", "--set", "fte=0.5").record
+    assert (record["queries_per_month"], record["seed"], record["draws"]) == (50_000, 9, 300)
+    assert record["inputs"]["own"]["devices"] == 2
+    rows = {row["name"]: row for row in record["assumptions"]}
+    assert rows["fte"]["value"] == 0.5
+    assert rows["gpu_usd_per_hour"]["source"] == "given by the user: our contract of May"
+    assert record["inputs"]["workload"]["batchable_share"] == 0.5
+    flagged = nowhere.run(
+        "breakeven", "--scenario", "case.yaml", "--json", "--seed", "1", "--queries-per-month", "7"
+    ).record
+    assert (flagged["queries_per_month"], flagged["seed"]) == (7, 1)
+
+
+def test_a_trace_gives_volume_lengths_and_peak(nowhere: Terminal) -> None:
+    rows = [{"t_s": 600.0 * index, "input_tokens": 900 + index % 3, "output_tokens": 100} for index in range(300)]
+    (nowhere.folder / "calls.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    record = nowhere.run("breakeven", "--trace", "calls.jsonl", *MODELS, "--draws", "200", "--json").record
+    # One call every ten minutes: 4,380 in 730 hours.
+    assert record["queries_per_month"] == pytest.approx(4380, rel=0.01)
+    assert record["inputs"]["workload"]["input_tokens"] == pytest.approx(901)
+    assert record["inputs"]["trace"]["calls"] == 300
+    assert record["assumptions"][-1]["name"] == "trace_month"
+    given = nowhere.run("breakeven", "--trace", "calls.jsonl", "--queries-per-month", "9000", *MODELS, "--json").record
+    assert given["queries_per_month"] == 9000
+    unpriced = nowhere.run("breakeven", "--trace", "calls.jsonl")
+    assert unpriced.code == 2
+    assert "Name the model that is rented with --rent" in unpriced.err
+
+
+def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
+    missing = nowhere.run(*ASKED, "--prices", "none.yaml")
+    assert missing.code == 2
+    assert "none.yaml: it cannot be read" in missing.err
+    (nowhere.folder / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    assert "it is no UTF-8 text" in nowhere.run(*ASKED, "--prices", "bytes.yaml").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--queries-per-month", "0"], "queries_per_month is 0.0; it must be more than 0"),
+        (["--queries-per-month", "-1"], "queries_per_month is -1.0"),
+        (["--queries-per-month", "nan"], "queries_per_month is nan"),
+        (["--queries-per-month", "inf"], "queries_per_month is inf"),
+        (["--queries-per-month", "1e12"], "it must be more than 0 and at most 1e+11"),
+        (["--input-tokens", "nan"], "input_tokens is nan"),
+        (["--output-tokens", "-3"], "output_tokens is -3.0"),
+        (["--own", "llama-3.3-70b@l4"], "llama-3.3-70b in fp8 needs"),
+        (["--own", "llama-3.1-8b@h101"], "nearest: h100"),
+        (["--own", "lama-3.1-8b@h100"], "nearest: llama-3.1-8b"),
+        (["--own", "llama-3.1-8b@8xh100", "--gpus", "2"], "names 8 devices and --gpus names 2"),
+        (["--rent", "no-such-model"], "--rent 'no-such-model' has no price as of 2026-06-15"),
+        (["--hosted", "no-such-model"], "--hosted 'no-such-model' has no price as of 2026-06-15"),
+        (["--tuned", "no-such-model"], "--tuned 'no-such-model' has no price as of 2026-06-15"),
+        (["--set", "fte"], "--set 'fte'; it must read name=value"),
+        (["--set", "fte=x"], "--set fte: 'x' is no number"),
+        (["--set", "fte=inf"], "no finite number"),
+        (["--set", "fte=1,2"], "2 numbers are given"),
+        (["--set", "fte=3,2,1"], "must rise"),
+        (["--set", "fte=1", "--set", "fte=2"], "--set fte is given twice"),
+        (["--set", "fte=-1", "--set", "nothing=1"], "'nothing' is unknown"),
+        (["--set", "cached_share=0.1,0.2,0.3"], "a share of the workload is one number"),
+        (["--set", "cached_share=1.5"], "cached_share is 1.5"),
+        (["--set", "peak_to_mean=2", "--set", "hours_on_share=0.1"], "contradict each other"),
+        (["--draws", "1"], "draws is 1"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--scenario", "none.yaml"], "none.yaml: it cannot be read"),
+        (["--trace", "none.jsonl"], "describe calls without a TASK or a trace"),
+        (["support", "--trace", "none.jsonl"], "two sources of the same traffic"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_exit_code_2(nowhere: Terminal, arguments: list[str], message: str) -> None:
+    shown = nowhere.run(*ASKED, *arguments)
+    assert shown.code == 2
+    assert message in " ".join(shown.err.split())
+    assert shown.out == ""
+
+
+def test_what_is_missing_is_named(nowhere: Terminal) -> None:
+    shown = nowhere.run("breakeven", "--queries-per-month", "5", "--input-tokens", "5")
+    assert shown.code == 2
+    assert "(missing: --output-tokens, --rent)" in " ".join(shown.err.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rentt: a\n", "line 1: 'rentt' is unknown; nearest: rent"),
+        ("fte: 1\n", "line 1: 'fte' is unknown"),
+        ("rent: a\nrent: b\n", "line 2: 'rent' stands there twice"),
+        ("set:\n  fte: 1\n  fte: 2\n", "line 3: 'fte' stands there twice"),
+        ("set:\n  fte: [1, x, 3]\n", "line 2: 'x' is no number"),
+        ("set:\n  fte: [1, 2]\n", "line 2: 2 numbers are given"),
+        ("set:\n  fte: .nan\n", "line 2: '.nan' is no number"),
+        ("set:\n  fte: nan\n", "line 2: 'nan' is no finite number"),
+        ("set:\n  fte: {source: x}\n", "line 2: it must be a number, [low, typical, high]"),
+        ("set:\n  fte: {value: 1, colour: x}\n", "line 2: it must be a number, [low, typical, high]"),
+        ("set:\n  fte: [[1], 2, 3]\n", "line 2: one value must stand here"),
+        ("set:\n  fte:\n", "line 2: one value must stand here"),
+        ("set: 5\n", "line 1: a mapping (name: value) must stand here"),
+        ("- 1\n", "line 1: a mapping (name: value) must stand here"),
+        ("? [a]\n: 1\n", "line 1: a name must stand before the colon"),
+        ("as_of: yesterday\n", "line 1: as_of is 'yesterday'"),
+        ("gpus: 1.5\n", "line 1: gpus is '1.5'; it must be a whole number"),
+        ("rent: [a\n", "it is no YAML"),
+        ("[" * 5000, "it is no YAML"),
+        ("a: !!python/object:os.system x\n", "line 1: 'a' is unknown"),
+    ],
+)
+def test_a_broken_scenario_is_named_by_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "case.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_scenario(file)
+    assert str(file) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_scenario_may_be_empty_but_neither_huge_nor_binary(tmp_path: Path) -> None:
+    file = tmp_path / "case.yaml"
+    file.write_text("")
+    assert read_scenario(file).options == {}
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="no UTF-8 text"):
+        read_scenario(file)
+    file.write_text("#" * 1_000_001)
+    with pytest.raises(InputError, match="larger than 1,000,000 bytes"):
+        read_scenario(file)
+
+
+def test_settings_may_repeat_themselves() -> None:
+    assert parse_settings(["fte=1", "fte=1.0", "x=1,2,3"]) == {"fte": Given(1.0), "x": Given((1.0, 2.0, 3.0))}
