@@ -123,6 +123,7 @@ def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
         (["--own", "llama-3.1-8b@h101"], "nearest: h100"),
         (["--own", "lama-3.1-8b@h100"], "nearest: llama-3.1-8b"),
         (["--own", "llama-3.1-8b@8xh100", "--gpus", "2"], "names 8 devices and --gpus names 2"),
+        (["--rent", "gpt-5.44"], "Nearest: gpt-5.4, "),
         (["--rent", "no-such-model"], "--rent 'no-such-model' has no price as of 2026-06-15"),
         (["--hosted", "no-such-model"], "--hosted 'no-such-model' has no price as of 2026-06-15"),
         (["--tuned", "no-such-model"], "--tuned 'no-such-model' has no price as of 2026-06-15"),

@@ -319,7 +319,7 @@ def _prices(question: CostQuestion, rent: str | None, as_of: date, aliases: Mapp
             return None
         found = find_price(name, as_of, aliases=aliases, overrides=question.overrides)
         if not isinstance(found, Price):
-            raise InputError(f"--{option} {name!r} has no price as of {as_of}: {found.sentence}")
+            raise InputError(f"--{option} {name!r} has no price as of {as_of}: {found.advice(name)}")
         return found
 
     if question.rent is None and rent is not None:

@@ -80,8 +80,7 @@ def price_record(
 
     price = find(tariff)
     if isinstance(price, NoPrice):
-        near = catalogue.nearest(model) if price.lack == "unknown-model" else []
-        raise InputError(price.sentence + (f" Nearest: {', '.join(near)}." if near else ""))
+        raise InputError(price.advice(model))
     others: dict[str, Any] = {}
     without: list[dict[str, Any]] = []
     for other in ("batch", "flex", "priority"):

@@ -116,6 +116,11 @@ class NoPrice:
     first_day: date | None = None
     """First day on which there is one."""
 
+    def advice(self, model: str) -> str:
+        """The sentence, and for a name that nobody knows the names that look like it."""
+        near = catalogue.nearest(model) if self.lack == "unknown-model" else []
+        return f"{self.sentence}. Nearest: {', '.join(near)}." if near else self.sentence
+
 
 def price_of(
     model: str,
