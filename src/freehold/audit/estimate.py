@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
+from freehold.core.spoken import asked
 from freehold.economics.workload import Workload
 
 if TYPE_CHECKING:
@@ -40,5 +41,4 @@ def estimated_workload(calls: Iterable[Call], outputs: Iterable[str], *, queries
 
 
 def _characters(call: Call) -> int:
-    messages = (call.request or {}).get("messages", ())
-    return sum(len(message["content"]) for message in messages)
+    return sum(len(turn.content) for turn in asked(call.request))

@@ -12,6 +12,7 @@ import click
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.core.errors import InputError
+from freehold.core.spoken import answered
 from freehold.corrections.store import corrected_calls, human_outputs
 from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
@@ -306,7 +307,7 @@ def _estimate(session: Session, task: str, queries_per_month: float | None) -> W
             "Name the volume with --queries-per-month."
         )
     outputs = list(human_outputs(session.state, task)) or [
-        call.response["choices"][0]["message"]["content"] for call in session.ledger.read(task) if call.response
+        text for call in session.ledger.read(task) if (text := answered(call.response)) is not None
     ]
     return estimated_workload(session.ledger.read(task), outputs, queries_per_month=queries_per_month)
 

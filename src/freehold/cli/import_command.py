@@ -152,9 +152,12 @@ def _define(session: Session, name: str, kind: TaskKind | None, warnings: list[s
 
 
 def _rented_outputs(session: Session, task: str) -> Iterator[str]:
+    from freehold.core.spoken import answered
+
     for call in session.ledger.read(task):
-        if call.response is not None:
-            yield call.response["choices"][0]["message"]["content"]
+        text = answered(call.response)
+        if text is not None:
+            yield text
 
 
 def _keep_rejects(session: Session, result: Imported) -> str | None:

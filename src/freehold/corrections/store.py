@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from freehold.core.identity import canonical_json, content_hash
+from freehold.core.spoken import answered
 from freehold.state.schema import CORRECTIONS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def kind_of(output: str, call: Call) -> Kind:
     """Whether the human changed the model's answer, let it stand, or answered where no model had."""
     if call.response is None:
         return "labelled"
-    answer = call.response["choices"][0]["message"]["content"]
+    answer = answered(call.response) or ""
     return "accepted" if _comparable(answer) == _comparable(output) else "corrected"
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from freehold.core.chat import Message
+from freehold.core.spoken import answered, asked
 from freehold.datasets.targets import canonical_target, clean, mask_target
 from freehold.state.schema import CORRECTIONS
 from freehold.text.fingerprint import fingerprint
 from freehold.text.pii import kind_of, mask_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -130,7 +130,7 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
     masked, mapping = mask_texts([clean(turn.content) for turn in _turns(call)])
     turns = tuple(Message(turn.role, text) for turn, text in zip(_turns(call), masked, strict=True))
     is_own = call.model_version is not None
-    answer = _answer(call)
+    answer = answered(call.response)
     output, provenance, reason = _verdict(task, words)
     if not words:
         output, provenance = answer or "", "rented-output"
@@ -167,30 +167,7 @@ def _joined(turns: Sequence[Message]) -> str:
 
 def _turns(call: Call) -> tuple[Message, ...]:
     """The user's and the assistant's turns; the system prompt, the same in every call, is dropped."""
-    messages = (call.request or {}).get("messages")
-    turns = messages if isinstance(messages, list) else []
-    return tuple(
-        Message(turn["role"], _content(turn.get("content")))
-        for turn in turns
-        if isinstance(turn, Mapping) and turn.get("role") in ("user", "assistant")
-    )
-
-
-def _content(content: Any) -> str:  # Any: text, or a list of typed parts, as the OpenAI API allows
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _answer(call: Call) -> str | None:
-    choices = (call.response or {}).get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        return None
-    message = choices[0].get("message")
-    content = _content(message.get("content")) if isinstance(message, Mapping) else ""
-    return content or None
+    return tuple(turn for turn in asked(call.request) if turn.role in ("user", "assistant"))
 
 
 def _fault_of_answer(call: Call) -> str | None:
