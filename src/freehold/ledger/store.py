@@ -1,13 +1,13 @@
-"""Writes calls to daily Parquet files and reads them back.
+"""The ledger as other rooms use it: calls are appended, read by time, and found by their ids.
 
-A file appears under its final name only when it is whole, so a process that dies leaves no half of one.
+What is appended stands there whole or not at all: see `publish.py`.
 """
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
-from freehold.core.identity import content_hash
 from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, table_of
+from freehold.ledger.index import INDEX_FILE, UNDATED, Index
+from freehold.ledger.publish import changing, publish, reading
+from freehold.ledger.stored import adopt_unknown_files, ids_already_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from freehold.core.call import Call
 
-_UNDATED = "undated"
+_BATCH_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +44,76 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         """`folder` holds one folder per day; it need not exist yet."""
         self._folder = folder
-        self._seen: set[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
 
     def append(self, calls: Iterable[Call]) -> Appended:
         """Add the calls whose ids are not there yet.
 
-        Killed midway, whole days are kept; the same calls again complete the rest.
+        Killed midway, whole batches of 20,000 calls are kept; the same calls again complete the rest.
         """
-        if self._seen is None:
-            self._seen = self._ids()
-        fresh: list[Call] = []
-        total = 0
-        for total, call in enumerate(calls, start=1):  # noqa: B007 (the count outlives the loop)
-            key = UUID(call.id).bytes
-            if key not in self._seen:
-                self._seen.add(key)
-                fresh.append(call)
-        self._write(fresh)
-        return Appended(new=len(fresh), duplicates=total - len(fresh))
+        new = total = 0
+        waiting = iter(calls)
+        while batch := list(islice(waiting, _BATCH_ROWS)):
+            total += len(batch)
+            by_id = {UUID(call.id).bytes: call for call in reversed(batch)}  # of equal ids the first one counts
+            with changing(self._folder) as index:
+                adopt_unknown_files(self._folder, index)
+                moments = [(call_id, call.started_at) for call_id, call in by_id.items()]
+                known = ids_already_stored(self._folder, index, moments)
+                by_day: dict[str, list[Call]] = defaultdict(list)
+                for call_id, call in by_id.items():
+                    if call_id not in known:
+                        day = UNDATED if call.started_at is None else call.started_at.date().isoformat()
+                        by_day[day].append(call)
+                if by_day:
+                    publish(self._folder, index, {day: table_of(rows) for day, rows in by_day.items()})
+            new += len(by_id) - len(known)
+        return Appended(new=new, duplicates=total - new)
 
     def read(self, task: str | None = None) -> Iterator[Call]:
         """Calls by time, undated ones last; of one task, or all."""
-        if not self._has_files():
-            return
-        query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
-        parameters = []
-        if task is not None:
-            query += " where task = ?"
-            parameters.append(task)
-        reader = self._execute(query + " order by started_at nulls last, id", parameters).to_arrow_reader(2_000)
-        for batch in reader:
-            yield from calls_of(batch.cast(SCHEMA) if batch.schema != SCHEMA else batch)
+        with reading(self._folder):
+            if not self._has_files():
+                return
+            query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
+            parameters = []
+            if task is not None:
+                query += " where task = ?"
+                parameters.append(task)
+            found = self._execute(query + " order by started_at nulls last, id", parameters)
+            for batch in found.to_arrow_reader(2_000):
+                yield from calls_of(batch.cast(SCHEMA) if batch.schema != SCHEMA else batch)
 
     def tasks(self) -> dict[str, int]:
         """Rows per task, by name."""
-        if not self._has_files():
-            return {}
-        query = f"select task, count(*) from {self._source()} group by task order by task"  # noqa: S608
-        return dict(self._execute(query, []).fetchall())
+        with reading(self._folder):
+            if not self._has_files():
+                return {}
+            query = f"select task, count(*) from {self._source()} group by task order by task"  # noqa: S608
+            return dict(self._execute(query, []).fetchall())
+
+    def get(self, call_id: str) -> Call | None:
+        """One call by its own id, in milliseconds while its day is hot; None if there is none."""
+        try:
+            key = UUID(call_id).bytes
+        except ValueError:
+            return None
+        if not (self._folder / INDEX_FILE).exists():
+            return self.find([call_id]).get(call_id)
+        with reading(self._folder):
+            index = Index(self._folder)
+            try:
+                place = index.place_of(key)
+            finally:
+                index.close()
+            path = None if place is None else self._folder / place[0]
+            if place is not None and path is not None and path.exists():
+                return _row_of_file(path, place[1])
+        return self.find([call_id]).get(call_id)
 
     def find(self, references: Iterable[str]) -> Mapping[str, Call]:
         """Calls by their id, or by the id that their client or log gave them; unknown ones are absent.
@@ -87,8 +121,10 @@ class Ledger:
         Where several calls share a client's id, the latest one is meant.
         """
         wanted = pa.table({"reference": pa.array(sorted(set(references)), pa.string())})
-        if not self._has_files() or not len(wanted):
-            return {}
+        with reading(self._folder):
+            return self._find(wanted) if self._has_files() and len(wanted) else {}
+
+    def _find(self, wanted: pa.Table) -> dict[str, Call]:
         columns = ", ".join(f"c.{name}" for name in COLUMNS)
         relation = self._execute(
             f"select w.reference, {columns} from {self._source()} c "  # noqa: S608 (columns are ours)
@@ -126,30 +162,16 @@ class Ledger:
                 "Move it away and import its log again: rows that are there already are not doubled."
             ) from error
 
-    def _ids(self) -> set[bytes]:
-        if not self._has_files():
-            return set()
-        relation = self._execute(f"select id from {self._source()}", [])  # noqa: S608
-        found: set[bytes] = set()
-        for batch in relation.to_arrow_reader(100_000):
-            found.update(UUID(identifier).bytes for identifier in batch.column(0).to_pylist())
-        return found
 
-    def _write(self, calls: Sequence[Call]) -> None:
-        by_day: dict[str, list[Call]] = defaultdict(list)
-        for call in calls:
-            by_day[_UNDATED if call.started_at is None else call.started_at.date().isoformat()].append(call)
-        for day, rows in by_day.items():
-            rows.sort(key=lambda call: (call.started_at is None, call.started_at or 0, call.id))
-            folder = self._folder / f"day={day}"
-            folder.mkdir(parents=True, exist_ok=True)
-            final = folder / f"{content_hash([call.id for call in rows])[:16]}.parquet"
-            unfinished = final.with_suffix(f".{os.getpid()}.writing")
-            try:
-                pq.write_table(table_of(rows), unfinished, compression="zstd")
-                unfinished.replace(final)
-            finally:
-                unfinished.unlink(missing_ok=True)
+def _row_of_file(path: Path, row: int) -> Call | None:
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if row < count:
+                rows = file.read_row_group(group).slice(row, 1).select(SCHEMA.names).cast(SCHEMA)
+                return next(calls_of(rows.combine_chunks().to_batches()[0]))
+            row -= count
+    return None
 
 
 def _is_readable(path: Path) -> bool:

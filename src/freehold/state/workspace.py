@@ -48,9 +48,19 @@ class Workspace:
         return self.root / DATA_FOLDER
 
     @property
+    def events(self) -> Path:
+        """The ledger: what gateways write, and what is made of it."""
+        return self.data / "events"
+
+    @property
+    def segments(self) -> Path:
+        """What gateways' workers have recorded and nobody has ingested yet."""
+        return self.events / "segments"
+
+    @property
     def calls(self) -> Path:
         """The ledger's Parquet files, by day."""
-        return self.data / "events" / "calls"
+        return self.events / "calls"
 
     @property
     def datasets(self) -> Path:

@@ -1,0 +1,81 @@
+"""The ledger as the settings want it: what is kept of calls, and how a worker records them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from freehold.core.errors import FreeholdError
+from freehold.ledger.policy import Policy, TaskPolicy
+from freehold.ledger.segments import MIB, SegmentWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
+    from freehold.state.settings import LedgerSection, Settings, TaskLedgerSection
+    from freehold.state.workspace import Workspace
+
+_log = logging.getLogger(__name__)
+_UPKEEP_EVERY_S = 600.0
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What is kept of each task's calls, and for how long."""
+    section = settings.ledger
+    default = TaskPolicy(
+        bodies=section.bodies, sample=section.sample, bodies_days=section.bodies_days, rows_days=section.rows_days
+    )
+    return Policy(default, {name: _task_policy(one, section) for name, one in section.tasks.items()})
+
+
+def open_writer(
+    workspace: Workspace, settings: Settings, *, worker: str, on_trouble: Callable[[str], None] | None = None
+) -> SegmentWriter:
+    """The pen of one worker process.
+
+    Raises:
+        OSError: the workspace cannot be written.
+    """
+    section = settings.ledger
+    return SegmentWriter(
+        workspace.segments,
+        worker=worker,
+        durability=settings.gateway.durability,
+        max_segment_bytes=section.segment_mib * MIB,
+        max_segment_age_s=section.segment_age_s,
+        max_backlog_bytes=None if section.backlog_mib is None else section.backlog_mib * MIB,
+        min_free_bytes=section.min_free_mib * MIB,
+        on_trouble=on_trouble,
+    )
+
+
+def keep_house(workspace: Workspace, settings: Settings, *, stop: Event, every_s: float = 5.0) -> None:
+    """Ingest every few seconds, and every ten minutes let go of what is out of date and merge small files.
+
+    For a process of its own beside the gateway's workers, until `stop` is set. What goes wrong is logged and tried
+    again: workers hold calls back by themselves when the disk is full.
+    """
+    from freehold.ledger.ingest import ingest  # brings Arrow along, which no worker of a gateway needs
+    from freehold.ledger.upkeep import keep_up
+
+    policy, kept_at = policy_of(settings), time.monotonic()
+    while not stop.wait(every_s):
+        try:
+            if time.monotonic() - kept_at < _UPKEEP_EVERY_S:
+                ingest(workspace.events, policy=policy)
+            else:
+                keep_up(workspace.events, policy=policy, hot_days=settings.ledger.hot_days)
+                kept_at = time.monotonic()
+        except (OSError, FreeholdError):
+            _log.exception("the ledger's housekeeping failed; it is tried again")
+
+
+def _task_policy(task: TaskLedgerSection, section: LedgerSection) -> TaskPolicy:
+    return TaskPolicy(
+        bodies=task.bodies or section.bodies,
+        sample=section.sample if task.sample is None else task.sample,
+        bodies_days=task.bodies_days or section.bodies_days,
+        rows_days=task.rows_days or section.rows_days,
+    )

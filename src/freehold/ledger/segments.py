@@ -1,0 +1,400 @@
+"""Writes the segments of one worker: records reach the kernel at once, and the disk a moment later.
+
+What has been handed to the kernel survives `kill -9` of the worker. What is on the disk survives the loss of power:
+a thread brings it there every 20 ms (durability "process"), or before `durable` returns ("power").
+Nothing is dropped: while the disk is full or slow, records wait in memory, `room` is False and `durable` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Literal
+
+from freehold.core.errors import FreeholdError
+from freehold.ledger.frames import HEADER_BYTES, LONGEST_PAYLOAD, NO_CALL, Kind, header_of
+from freehold.ledger.records import encode
+from freehold.ledger.segment_files import (
+    LIVE,
+    Progress,
+    lack_of_space,
+    open_live,
+    pack_progress,
+    segment_path,
+    sync_folder,
+    write_all,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from freehold.ledger.records import CloseRecord, OpenRecord
+
+Durability = Literal["process", "power"]
+
+_log = logging.getLogger(__name__)
+MIB = 1 << 20
+_SYNC_EVERY_S = 0.020
+_RETRY_EVERY_S = 0.1
+_LOOK_EVERY_S = 2.0  # at the disk's free space and at what the ingester has left over
+_BUFFER_BYTES = 64 * 1024
+
+
+class LedgerFull(FreeholdError):
+    """A call was to begin while there is no room to record it."""
+
+
+class SegmentWriter:
+    """The ledger's pen of one worker process. All methods may be called from the event loop's thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        worker: str,
+        durability: Durability = "process",
+        max_segment_bytes: int = 64 * MIB,
+        max_segment_age_s: float = 300.0,
+        max_unsynced_bytes: int = 256 * MIB,
+        max_waiting_bytes: int = 64 * MIB,
+        max_backlog_bytes: int | None = None,
+        min_free_bytes: int = 256 * MIB,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        """Begin a new life of a worker.
+
+        Args:
+            folder: Holds a folder per life of each worker (`Workspace.segments`).
+            worker: Name of the worker; what is no letter, digit, `-` or `_` is replaced.
+            durability: See above.
+            max_segment_bytes: A new segment is begun beyond this,
+            max_segment_age_s: or after this time, so that raw bodies do not lie about for long.
+            max_unsynced_bytes: No room while this much has not reached the disk.
+            max_waiting_bytes: Nor while this much waits in memory for the disk to have space again,
+            max_backlog_bytes: all workers' segments hold more than this (None: no limit),
+            min_free_bytes: or the disk has less than this left.
+            on_trouble: Told in one sentence what is wrong, once each time it begins or changes.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._root = folder
+        self._durability = durability
+        self._max_segment_bytes = max_segment_bytes
+        self._max_segment_age_s = max_segment_age_s
+        self._max_unsynced_bytes = max_unsynced_bytes
+        self._max_waiting_bytes = max_waiting_bytes
+        self._max_backlog_bytes = max_backlog_bytes
+        self._min_free_bytes = min_free_bytes
+        self._on_trouble = on_trouble
+        self._salt = int.from_bytes(os.urandom(4))
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", worker)[:64] or "worker"
+        # Out of sight until it is locked: an ingester would take it for a dead worker's.
+        self.folder = folder / f".{name}.{self._salt:08x}.new"
+        self.folder.mkdir(parents=True)
+        self._live_descriptor, self._live = open_live(self.folder / LIVE)
+
+        self._lock = threading.Lock()
+        # Kind, call id and payload of records that have not been written; they are numbered when they are.
+        self._waiting: list[tuple[int, bytes, bytes]] = []
+        self._waiting_bytes = 0
+        self._sequence = 1
+        self._number = 0
+        self._named = 0
+        self._descriptor = -1
+        self._offset = 0
+        self._written = 0
+        self._synced = 0  # of the bytes that were written in this life
+        self._finished: list[int] = []  # descriptors of full segments, still to be synced and closed
+        self._begun_at = time.monotonic()
+        self._trouble: str | None = None
+        self._disk_trouble: str | None = None
+        self._is_stuck = False
+        self._waiters: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._wake = threading.Event()
+        self._is_awake = False
+        self._sealed = False
+        self._rotate()
+        self.folder = self.folder.rename(folder / f"{name}.{self._salt:08x}")
+        self._look_at_disk()
+        self._thread = threading.Thread(target=self._keep_durable, name=f"ledger-{name}", daemon=True)
+        self._thread.start()
+
+    def opened(self, call_id: bytes, head: OpenRecord, body: bytes = b"") -> None:
+        """Record that a call begins, and as much of its request as there is. Before it is forwarded.
+
+        Raises:
+            LedgerFull: there is no room; nothing was recorded.
+        """
+        if not self.room:
+            raise LedgerFull(self.trouble or "The ledger's disk is behind.")
+        with self._lock:
+            self._frame(Kind.OPEN, call_id, encode(head))
+            if body:
+                self._body(Kind.REQUEST, call_id, body)
+            self._flush()
+
+    def request_body(self, call_id: bytes, chunk: bytes) -> None:
+        """Record a further piece of the request, as it passes."""
+        self._piece(Kind.REQUEST, call_id, chunk)
+
+    def response_body(self, call_id: bytes, chunk: bytes) -> None:
+        """Record a piece of the answer, as it passes."""
+        self._piece(Kind.RESPONSE, call_id, chunk)
+
+    def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
+        """Record the rest of the answer and that the call has ended. Before its last byte leaves."""
+        with self._lock:
+            if body:
+                self._body(Kind.RESPONSE, call_id, body)
+            self._frame(Kind.CLOSE, call_id, encode(tail))
+            self._flush()
+
+    async def durable(self) -> None:
+        """Wait until all that was recorded so far is as safe as `durability` says.
+
+        With "process" that is the case already, unless the disk is full: then it waits until there is space.
+        """
+        if self.is_durable:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            self._waiters.append((self._written + self._waiting_bytes, loop, future))
+            self._is_awake = True
+        self._wake.set()
+        await future
+
+    @property
+    def is_durable(self) -> bool:
+        """All that was recorded is as safe as `durability` says, so that `durable` would not wait."""
+        return not self._waiting and (self._durability == "process" or self._synced >= self._written)
+
+    @property
+    def room(self) -> bool:
+        """There is room for a further call. While there is none, a gateway takes no new ones and reads slower."""
+        return (
+            self._trouble is None
+            and self._disk_trouble is None
+            and self._waiting_bytes <= self._max_waiting_bytes
+            and self._written - self._synced <= self._max_unsynced_bytes
+        )
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the disk."""
+        return self._trouble or self._disk_trouble
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room. For the pieces of calls that are under way; new calls are better refused."""
+        while not self.room:
+            await asyncio.sleep(_SYNC_EVERY_S)
+
+    def seal(self) -> None:
+        """Finish this life in order: the last segment is sealed, synced and closed. Calls that are open stay so.
+
+        Raises:
+            LedgerFull: the disk is full, and records that waited in memory are lost.
+        """
+        with self._lock:
+            if self._sealed:
+                return
+            self._sealed = True
+        self._wake.set()
+        self._thread.join()
+        with self._lock:
+            self._frame(Kind.SEAL, NO_CALL, b"")
+            self._flush()
+            unwritten = max(0, len(self._waiting) - 1)
+        for descriptor in (*self._finished, self._descriptor):
+            os.fdatasync(descriptor)
+            os.close(descriptor)
+        self._live.close()
+        os.close(self._live_descriptor)  # gives up the lock
+        if unwritten:
+            raise LedgerFull(f"{unwritten} records could not be written: {self.trouble}")
+
+    def _piece(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
+        """Small pieces share a write: of a call that is killed midway the last 20 ms may be missing."""
+        with self._lock:
+            self._body(kind, call_id, chunk)
+            if self._waiting_bytes > _BUFFER_BYTES:
+                self._flush()
+            self._wake_thread()
+
+    def _body(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
+        for start in range(0, len(chunk), LONGEST_PAYLOAD):
+            self._frame(kind, call_id, bytes(chunk[start : start + LONGEST_PAYLOAD]))
+
+    def _frame(self, kind: Kind, call_id: bytes, payload: bytes) -> None:
+        self._waiting.append((kind, call_id, payload))
+        self._waiting_bytes += HEADER_BYTES + len(payload)
+
+    def _flush(self) -> None:
+        """Hand what waits to the kernel; if the disk is full it goes on waiting."""
+        if not self._waiting:
+            return
+        sequence, pieces = self._sequence, []
+        for kind, call_id, payload in self._waiting:
+            pieces.append(header_of(kind, call_id, payload, sequence, self._salt))
+            pieces.append(payload)
+            sequence += 1
+        try:
+            write_all(self._descriptor, pieces, self._offset)
+        except OSError as error:
+            self._say(f"The ledger's segment cannot be written ({error.strerror}). Calls wait until it can.")
+            self._take_back(error)
+            return
+        self._offset += self._waiting_bytes
+        self._written += self._waiting_bytes
+        self._sequence = sequence
+        self._waiting, self._waiting_bytes = [], 0
+        pack_progress(self._live, Progress(self._number, self._offset, self._sequence), self._salt)
+        self._say(None)
+        if self._offset >= self._max_segment_bytes:
+            self._rotate_if_possible()
+        self._wake_thread()
+
+    def _take_back(self, error: OSError) -> None:
+        """Cut off what a failed write left behind. A file that cannot even be cut is left alone for a new one."""
+        self._wake_thread()
+        try:
+            os.ftruncate(self._descriptor, self._offset)
+        except OSError:
+            _log.exception("a segment cannot be truncated after %s", error)
+            self._rotate_if_possible()
+
+    def _rotate_if_possible(self) -> None:
+        try:
+            self._rotate()
+        except OSError as error:
+            if not self._is_stuck:
+                self._tell(f"A new segment of the ledger cannot be begun ({error.strerror}). The old one is used on.")
+            self._is_stuck = True
+        else:
+            self._is_stuck = False
+
+    def _rotate(self) -> None:
+        """Begin a new segment; the old one is sealed, and synced and closed by the thread."""
+        number, is_first = self._number + 1, self._descriptor < 0
+        path = segment_path(self.folder, number)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        seal = b"" if is_first else header_of(Kind.SEAL, NO_CALL, b"", self._sequence, self._salt)
+        sequence = self._sequence + bool(seal)
+        start = header_of(Kind.START, NO_CALL, b"", sequence, self._salt)
+        try:
+            write_all(descriptor, [start], 0)
+            if seal:
+                write_all(self._descriptor, [seal], self._offset)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        if not is_first:
+            self._finished.append(self._descriptor)
+        self._number, self._descriptor, self._offset, self._sequence = number, descriptor, len(start), sequence + 1
+        self._written += len(start) + len(seal)
+        self._begun_at = time.monotonic()
+        pack_progress(self._live, Progress(number, self._offset, self._sequence), self._salt)
+
+    def _keep_durable(self) -> None:
+        """The thread: brings to the disk what the kernel has, and retries what the disk refused."""
+        looked_at = time.monotonic()
+        while True:
+            self._wake.wait(_LOOK_EVERY_S)
+            if self._durability == "process" and self._is_awake and not self._sealed:
+                time.sleep(_SYNC_EVERY_S)  # what is written meanwhile shares the sync
+            self._wake.clear()
+            with self._lock:
+                self._is_awake = False
+                self._flush()
+                if self._offset > HEADER_BYTES and time.monotonic() - self._begun_at > self._max_segment_age_s:
+                    self._rotate_if_possible()
+                # Descriptors are closed by this thread alone, so that these stay what they are.
+                written, open_ones = self._written, [*self._finished, self._descriptor]
+            is_safe = self._synced >= written or self._sync(open_ones, written)
+            self._tell_waiters()
+            if time.monotonic() - looked_at >= _LOOK_EVERY_S:
+                looked_at = time.monotonic()
+                self._look_at_disk()
+            if self._sealed:
+                return
+            if self._waiting or not is_safe:
+                time.sleep(_RETRY_EVERY_S)
+                self._wake.set()
+
+    def _sync(self, descriptors: list[int], written: int) -> bool:
+        """Bring to the disk what was written up to a moment; False if that failed."""
+        try:
+            self._sync_names()
+            for descriptor in descriptors:
+                os.fdatasync(descriptor)
+        except OSError as error:
+            # What the kernel held may be gone; saying so is all that can be done. A new file is a new chance.
+            self._say(f"The ledger's segment cannot be synced ({error.strerror}): look at the disk.")
+            with self._lock:
+                self._rotate_if_possible()
+            return False
+        if self._trouble and not self._waiting:
+            self._say(None)
+        self._synced = written
+        self._close_finished(descriptors[:-1])
+        return True
+
+    def _sync_names(self) -> None:
+        """A new file is found again after a loss of power only if its folder has reached the disk."""
+        number = self._number
+        if number != self._named:
+            for folder in (self.folder, self._root):
+                sync_folder(folder)
+            self._named = number
+
+    def _close_finished(self, descriptors: list[int]) -> None:
+        with self._lock:
+            self._finished = [one for one in self._finished if one not in descriptors]
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _tell_waiters(self) -> None:
+        """Wake those whose records are safe by now."""
+        safe = self._synced if self._durability == "power" else self._written
+        with self._lock:
+            ready = [waiter for waiter in self._waiters if waiter[0] <= safe]
+            self._waiters = [waiter for waiter in self._waiters if waiter[0] > safe]
+        for _, loop, future in ready:
+            with contextlib.suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(_resolve, future)
+
+    def _look_at_disk(self) -> None:
+        """Note whether there is space."""
+        trouble = lack_of_space(self._root, self._min_free_bytes, self._max_backlog_bytes)
+        if trouble and not self._disk_trouble:
+            self._tell(trouble)
+        self._disk_trouble = trouble
+
+    def _say(self, trouble: str | None) -> None:
+        """Note what is wrong, or that nothing is; tell it once."""
+        if trouble is not None and trouble != self._trouble:
+            self._tell(trouble)
+        self._trouble = trouble
+
+    def _tell(self, trouble: str) -> None:
+        _log.error("%s", trouble)
+        if self._on_trouble is not None:
+            self._on_trouble(trouble)
+
+    def _wake_thread(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake.set()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
