@@ -5,7 +5,7 @@ Moments are stored as ISO 8601 text in UTC, so that both databases sort and retu
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, ForeignKey, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
 METADATA = MetaData(
     naming_convention={
@@ -111,4 +111,68 @@ AUDIT_TRAIL = Table(
     Column("details", JSON, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
+)
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("task", String(200), doc="Of calls that name none; NULL: the rules decide."),
+    Column("tasks", JSON, nullable=False, doc="Globs of tasks it may be used for; empty: all."),
+    Column("models", JSON, nullable=False, doc="Globs of models it may ask for; empty: all."),
+    Column("created_at", String(40), nullable=False),
+    Column("expires_at", String(40)),
+    Column("revoked_at", String(40)),
+)
+# A name is free again once its key is revoked.
+Index(
+    "uq_keys_name_in_use",
+    KEYS.c.name,
+    unique=True,
+    sqlite_where=text("revoked_at IS NULL"),
+    postgresql_where=text("revoked_at IS NULL"),
+)
+
+KEY_SECRETS = Table(
+    "key_secrets",
+    METADATA,
+    Column("sha256", String(64), primary_key=True, doc="Of the secret, which is stored nowhere."),
+    Column("key_id", String(40), ForeignKey("keys.id"), nullable=False, index=True),
+    Column("prefix", String(16), nullable=False, doc="How the secret begins, for people to know it by."),
+    Column("created_at", String(40), nullable=False),
+    Column("expires_at", String(40), doc="Set when another one took its place."),
+)
+
+KEY_LIMITS = Table(
+    "key_limits",
+    METADATA,
+    Column("key_id", String(40), ForeignKey("keys.id"), primary_key=True),
+    Column("measure", String(16), primary_key=True, doc="requests, tokens or usd"),
+    Column("period", String(16), primary_key=True, doc="minute, day or month, of the calendar in UTC"),
+    Column("amount", BigInteger, nullable=False, doc="Billionths of a US dollar where the measure is usd."),
+)
+
+SPENDING = Table(
+    "spending",
+    METADATA,
+    Column("key_id", String(40), primary_key=True),
+    Column("measure", String(16), primary_key=True),
+    Column("period", String(16), primary_key=True),
+    Column("starts_at", String(40), primary_key=True),
+    Column("spent", BigInteger, nullable=False, doc="As far as the workers have told."),
+    Column("leased", BigInteger, nullable=False, doc="What the workers hold and have not spent: sum of the leases."),
+)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("key_id", String(40), primary_key=True),
+    Column("measure", String(16), primary_key=True),
+    Column("period", String(16), primary_key=True),
+    Column("starts_at", String(40), primary_key=True),
+    Column("holder", String(40), primary_key=True, index=True, doc="Name of the slice that is leased."),
+    Column("spent", BigInteger, nullable=False, doc="From this slice, all told: twice told counts once."),
+    Column("leased", BigInteger, nullable=False),
+    Column("expires_at", Float, nullable=False, doc="Seconds since 1970; then what is leased is free again."),
 )
