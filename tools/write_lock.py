@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ("setuptools>=77",)
 
 
-def closure(wanted: list[Requirement]) -> dict[str, str]:
-    """Name and installed version of the requirements and of everything that they require."""
+def closure(wanted: list[Requirement], extras: dict[str, list[str]]) -> dict[str, str]:
+    """Name and installed version of the requirements and of everything that they require.
+
+    `extras` are those of pyproject.toml: what is installed of Freehold itself may be older.
+    """
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     while wanted:
@@ -27,8 +30,10 @@ def closure(wanted: list[Requirement]) -> dict[str, str]:
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
-            if name != "freehold":
-                found[name] = version(name)
+            if name == "freehold":
+                wanted += [Requirement(line) for line in extras.get(extra, ())]
+                continue
+            found[name] = version(name)
             for line in requires(name) or ():
                 needed = Requirement(line)
                 if needed.marker is None or needed.marker.evaluate({"extra": extra}):
@@ -40,7 +45,7 @@ def main() -> None:
     """Write the lock beside pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*BUILD, *project["dependencies"], *project["optional-dependencies"]["dev"]]
-    pins = closure([Requirement(line) for line in lines])
+    pins = closure([Requirement(line) for line in lines], project["optional-dependencies"])
     # A wheel for CPUs names itself so after its version; any build of the same version will do.
     text = "".join(f"{name}=={pinned.partition('+')[0]}\n" for name, pinned in sorted(pins.items()))
     (ROOT / "requirements.lock").write_text(text, encoding="utf-8")

@@ -1,0 +1,167 @@
+"""The gateway put together: which objects a worker is made of."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from freehold.cli.gateway_limits import LateLimits, price_finder
+from freehold.cli.recording import open_writer, policy_of
+from freehold.core.errors import InputError
+from freehold.gateway.app import Gateway, Setup
+from freehold.gateway.guard import Guard
+from freehold.gateway.keys import KeyRing
+from freehold.gateway.logs import start_logging
+from freehold.gateway.metrics import Counters
+from freehold.gateway.pool import Pool
+from freehold.gateway.routes import routes_of
+from freehold.gateway.server import is_loopback, listen, run_worker, url_of
+from freehold.gateway.workers import Workers, hold_signals
+from freehold.state.database import open_state
+from freehold.state.settings import load_settings
+from freehold.tasks.rules import TaskRules
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from freehold.gateway.admission import Admission
+    from freehold.gateway.routes import Routes
+    from freehold.state.settings import Settings
+    from freehold.state.workspace import Workspace
+
+_MIB = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Blueprint:
+    """What every worker is made from."""
+
+    workspace: Workspace
+    file: Path
+    settings: Settings
+    routes: Routes
+    host: str
+    port: int
+    workers: int
+    _listener: socket.socket = field(init=False)
+    _counters: Path = field(init=False)
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, settings: Settings, file: Path, *, port: int | None, workers: int | None,
+        host: str | None,
+    ) -> Blueprint:  # fmt: skip
+        """A blueprint of the settings; what the command line says goes first.
+
+        Raises:
+            InputError: a provider or a rule cannot be used.
+        """
+        gateway = settings.gateway
+        return cls(
+            workspace=workspace,
+            file=file,
+            settings=settings,
+            routes=routes_of(settings, file.parent),
+            host=host or gateway.host,
+            port=gateway.port if port is None else port,
+            workers=workers or gateway.workers,
+        )
+
+    def listen(self) -> str:
+        """Take the port; the address of the gateway.
+
+        Raises:
+            InputError: it is taken.
+        """
+        self._listener = listen(self.host, self.port)
+        return url_of(self._listener)
+
+    def warnings(self) -> list[str]:
+        """What whoever starts the gateway should know."""
+        told = []
+        if not is_loopback(self.host):
+            told.append(
+                f"{self.host} can be reached from other machines, over plain HTTP. Until a key is made "
+                "(freehold keys create NAME) everybody there can spend your providers' money."
+            )
+        told += [
+            f"provider {one.name!r} is asked over plain HTTP, and a key is sent to it."
+            for one in self.routes.providers.values()
+            if one.base_url.startswith("http://") and one.own_headers and not _is_near(one.base_url)
+        ]
+        return told
+
+    def run(self) -> int:
+        """Serve until a signal ends it; the exit code."""
+        self.workspace.data.mkdir(parents=True, exist_ok=True)
+        self._counters = Path(tempfile.mkdtemp(prefix="freehold-counters-"))
+        drain_s = self.settings.gateway.drain_s
+        try:
+            if self.workers == 1:
+                hold_signals()
+                return self._work("w0")
+            return Workers(self.workers, self._work, drain_s=drain_s).run()
+        finally:
+            shutil.rmtree(self._counters, ignore_errors=True)
+
+    def _work(self, name: str) -> int:
+        start_logging()
+        with suppress(InputError):  # a worker that takes a dead one's place may come after a reload
+            self.settings = load_settings(self.workspace, self.file)
+            self.routes = routes_of(self.settings, self.file.parent)
+        gateway = self.settings.gateway
+        writer = open_writer(self.workspace, self.settings, worker=name)
+        stack = AsyncExitStack()
+        guard = self._guard(stack)
+
+        @asynccontextmanager
+        async def lifetime() -> AsyncIterator[None]:
+            stack.callback(guard.keys.close)
+            async with stack:
+                yield
+            writer.seal()
+
+        app = Gateway(
+            setup_of(self.settings, self.routes, guard),
+            writer=writer,
+            counters=Counters(self._counters, name),
+            open_upstream=Pool,
+            spool=self.workspace.data,
+            lifetime=lifetime,
+        )
+        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=lambda: self._load(guard))
+
+    def _guard(self, stack: AsyncExitStack) -> Guard:
+        """Keys, rules and limits. The database is opened by each worker: connections do not outlive a fork."""
+        engine = open_state(self.settings.state.url or self.workspace.default_state_url)
+        limits = LateLimits(engine, stack, lambda: price_finder(self.settings, self.file.parent))
+        return Guard(KeyRing(engine, is_open_without_keys=True), TaskRules(self.settings.tasks), limits)
+
+    def _load(self, guard: Guard) -> Setup:
+        settings = load_settings(self.workspace, self.file)
+        return setup_of(settings, routes_of(settings, self.file.parent), guard.with_rules(TaskRules(settings.tasks)))
+
+
+def setup_of(settings: Settings, routes: Routes, admission: Admission) -> Setup:
+    """What a worker does, as the settings have it."""
+    gateway = settings.gateway
+    return Setup(
+        routes=routes,
+        admission=admission,
+        policy=policy_of(settings),
+        max_body_bytes=int(gateway.max_body_mb * _MIB),
+        client_timeout_s=gateway.client_timeout_s,
+        max_calls=gateway.max_connections,
+        log_calls=gateway.log_calls,
+    )
+
+
+def _is_near(base_url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    return is_loopback(urlsplit(base_url).hostname or "")

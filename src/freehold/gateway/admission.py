@@ -1,0 +1,99 @@
+"""Who may call, and for which task: the protocol that the gateway asks, and its answer where nobody needs a key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from freehold.core.task import fault_of_name
+from freehold.gateway.headers import value_of
+from freehold.gateway.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from freehold.core.chat import Usage
+    from freehold.gateway.body import Body
+    from freehold.gateway.headers import Header
+
+TASK_HEADER = b"x-freehold-task"
+NO_TASK = "default"
+"""Task of a call that names none and that no rule places."""
+
+
+class Admitted(Protocol):
+    """A request that may pass."""
+
+    @property
+    def task(self) -> str:
+        """What it is for."""
+        ...
+
+    @property
+    def key_id(self) -> str | None:
+        """Whose it is; None where no keys are needed."""
+        ...
+
+    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+        """The call is over: what was reserved for it is reconciled with what it used.
+
+        Args:
+            usage: Tokens as the provider counted them; None if it told none.
+            may_cost: The provider has, or may have, done work for it.
+
+        Returns:
+            US dollars at list prices; None if they are not known or nobody asks for them.
+        """
+        ...
+
+
+class Admission(Protocol):
+    """Decides on requests before they are forwarded."""
+
+    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Admitted:
+        """Let a request pass.
+
+        Args:
+            headers: Of the request.
+            body: Of the request.
+            model: As the client names it, in the body or in the path.
+            path: Of the endpoint, such as `/v1/chat/completions`.
+
+        Raises:
+            Refused: 400, 401, 403, 429 or 503, as OpenAI's API has them.
+        """
+        ...
+
+
+class OpenDoor:
+    """Everybody may call, and the client names the task."""
+
+    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Admitted:
+        """As the protocol says."""
+        del model, path
+        return _Guest(_named_task(headers, body) or NO_TASK)
+
+
+class _Guest:
+    __slots__ = ("task",)
+
+    key_id = None
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+        """Nothing was reserved."""
+        del usage, may_cost
+        return None
+
+
+def _named_task(headers: Sequence[Header], body: Body) -> str | None:
+    header = value_of(headers, TASK_HEADER)
+    if header is None:
+        task = body.head.task
+        return task if task is not None and fault_of_name(task) is None else None
+    task = header.decode("utf-8", "replace")
+    fault = fault_of_name(task)
+    if fault is not None:
+        raise Refused(400, f"The task in x-freehold-task {fault}.", code="bad_task")
+    return task

@@ -1,0 +1,90 @@
+"""Keys, limits and rules at the door: who calls, for which task, and whether they may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from freehold.core.errors import InputError
+from freehold.gateway.keys import KeyRing, Principal, Refusal, refusal_of_scope
+from freehold.gateway.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from freehold.core.chat import Usage
+    from freehold.gateway.body import Body
+    from freehold.gateway.headers import Header
+    from freehold.tasks.rules import TaskRules
+
+
+class Hold(Protocol):
+    """What is reserved for one call of a key that has limits."""
+
+    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+        """Reconcile, once. As `Admitted.settle`."""
+        ...
+
+
+class Limits(Protocol):
+    """Reserves what a call may use."""
+
+    async def hold(
+        self, principal: Principal, task: str, model: str | None, *, body_bytes: int, most_output_tokens: int | None
+    ) -> Hold | Refusal:
+        """Room for one call within the limits of the key, or why there is none."""
+        ...
+
+
+class Guard:
+    """Checks each request against keys, scopes and limits, and finds its task."""
+
+    def __init__(self, keys: KeyRing, rules: TaskRules, limits: Limits) -> None:
+        """Take who knows the keys, who knows the tasks, and who counts."""
+        self.keys = keys
+        self.rules = rules
+        self.limits = limits
+
+    def with_rules(self, rules: TaskRules) -> Guard:
+        """The same keys and limits under other rules."""
+        return Guard(self.keys, rules, self.limits)
+
+    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Caller:
+        """As `Admission` says."""
+        principal = await self.keys.authenticate(headers)
+        if isinstance(principal, Refusal):
+            raise _refused(principal)
+        head = body.head
+        try:
+            task = self.rules.task_of(headers, model, body.data, principal, path=path, body_task=head.task)
+        except InputError as error:
+            raise Refused(400, str(error), code="bad_task") from error
+        refusal = refusal_of_scope(principal, task, model)
+        if refusal is not None:
+            raise _refused(refusal)
+        if not principal.limits:
+            return Caller(task, principal.key_id, None)
+        most = 0 if path == "/v1/embeddings" else head.most_output_tokens
+        held = await self.limits.hold(principal, task, model, body_bytes=body.size, most_output_tokens=most)
+        if isinstance(held, Refusal):
+            raise _refused(held)
+        return Caller(task, principal.key_id, held)
+
+
+class Caller:
+    """Somebody who may call."""
+
+    __slots__ = ("_hold", "key_id", "task")
+
+    def __init__(self, task: str, key_id: str | None, hold: Hold | None) -> None:
+        """`hold`: what is reserved; None where there are no limits."""
+        self.task = task
+        self.key_id = key_id
+        self._hold = hold
+
+    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+        """As `Admitted` says."""
+        return None if self._hold is None else self._hold.settle(usage, may_cost=may_cost)
+
+
+def _refused(refusal: Refusal) -> Refused:
+    return Refused(refusal.status, refusal.message, code=refusal.code, retry_after_s=refusal.retry_after_s)

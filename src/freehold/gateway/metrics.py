@@ -1,0 +1,195 @@
+"""Counters that several workers keep together, and their page for Prometheus.
+
+Each worker writes its own file, mapped into memory: adding to a counter is one store of eight bytes, and whichever
+worker is asked reads the files of all. A worker that takes a dead one's place goes on with its file, so no counter
+ever falls while the gateway runs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from bisect import bisect_left
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Labels = tuple[tuple[str, str], ...]
+
+_COUNTERS = {
+    "freehold_requests_total": "Attempts at providers, by what came of them.",
+    "freehold_tokens_total": "Tokens, as the providers counted them.",
+    "freehold_cost_usd_total": "US dollars at list prices, where the price is known.",
+    "freehold_refused_total": "Requests that the gateway answered itself.",
+}
+_HISTOGRAMS = {
+    "freehold_request_duration_seconds": "Time of an attempt, to its last byte.",
+    "freehold_time_to_first_token_seconds": "Time of a streamed attempt, to its first event.",
+}
+_GAUGES = {"freehold_requests_in_progress": "Requests that are being answered now."}
+BUCKETS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Upper bounds as in OpenTelemetry's conventions for generative models."""
+
+_FILE_BYTES = 1 << 21
+_HEAD = struct.Struct("<Q")
+_LENGTH = struct.Struct("<Q")
+_VALUE = struct.Struct("<d")
+_MOST_SERIES = 3000
+"""Combinations of labels per metric family and worker. Clients choose models' names, so there must be an end."""
+_OTHER = "other"
+
+
+class Counters:
+    """The counters of one worker."""
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        """Open the worker's file in `folder`, or make it."""
+        self._folder = folder
+        path = folder / f"{worker}.counters"
+        with path.open("ab") as file:
+            file.truncate(_FILE_BYTES)
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), _FILE_BYTES)
+        (used,) = _HEAD.unpack_from(self._map)
+        self._used = used or _HEAD.size
+        self._places: dict[str, int] = {}
+        self._values: dict[int, float] = {}
+        for key, place, value in _entries(self._map, self._used):
+            self._places[key] = place
+            self._values[place] = value
+            if key.partition("{")[0] in _GAUGES:  # a worker that died took its calls along
+                self._add_at(place, -value)
+        self._series: dict[tuple[str, ...], Series] = {}
+
+    def add(self, name: str, labels: Labels, amount: float = 1.0) -> None:
+        """Add to a counter, or with a negative amount take from a gauge."""
+        self._add_at(self._place(_key(name, labels)), amount)
+
+    def series(self, task: str, route: str, model: str, provider: str) -> Series:
+        """The counters of attempts with these labels."""
+        names = (task, route, model, provider)
+        found = self._series.get(names)
+        if found is None:
+            if len(self._series) >= _MOST_SERIES:
+                return self.series(_OTHER, route, _OTHER, provider) if model != _OTHER else Series(self, names)
+            found = self._series[names] = Series(self, names)
+        return found
+
+    def page(self) -> bytes:
+        """All workers' counters, in Prometheus' text format 0.0.4."""
+        totals: dict[str, float] = defaultdict(float)
+        for file in sorted(self._folder.glob("*.counters")):
+            data = file.read_bytes()
+            for key, _, value in _entries(data, _HEAD.unpack_from(data)[0]):
+                totals[key] += value
+        by_family: dict[str, dict[str, float]] = defaultdict(dict)
+        for key, value in totals.items():
+            family, _, labels = key.partition("{")
+            by_family[family][labels[:-1]] = value
+        lines: list[str] = []
+        for kind, families in (("counter", _COUNTERS), ("gauge", _GAUGES)):
+            for name, told in families.items():
+                lines += [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
+                lines += [_line(name, labels, value) for labels, value in sorted(by_family[name].items())]
+        for name, told in _HISTOGRAMS.items():
+            lines += [f"# HELP {name} {told}", f"# TYPE {name} histogram", *_histogram(name, by_family)]
+        return ("\n".join(lines) + "\n").encode()
+
+    def _place(self, key: str) -> int:
+        place = self._places.get(key)
+        if place is not None:
+            return place
+        text = key.encode()
+        size = _LENGTH.size + -(-len(text) // 8) * 8 + _VALUE.size
+        if self._used + size > _FILE_BYTES:
+            return 0  # no room for another series: its numbers are lost, the calls are not
+        place = self._used + size - _VALUE.size
+        _LENGTH.pack_into(self._map, self._used, len(text))
+        self._map[self._used + _LENGTH.size : self._used + _LENGTH.size + len(text)] = text
+        _VALUE.pack_into(self._map, place, 0.0)
+        self._used += size
+        _HEAD.pack_into(self._map, 0, self._used)  # last: until then a reader does not see the entry
+        self._places[key] = place
+        return place
+
+    def _add_at(self, place: int, amount: float) -> None:
+        if place:
+            value = self._values[place] = self._values.get(place, 0.0) + amount
+            _VALUE.pack_into(self._map, place, value)
+
+
+class Series:
+    """Counters of one combination of task, route, model and provider; places in the file are looked up once."""
+
+    __slots__ = ("_counters", "_labels", "_places")
+
+    def __init__(self, counters: Counters, names: tuple[str, ...]) -> None:
+        """Labels are `names`, in the order task, route, model, provider."""
+        self._counters = counters
+        self._labels: Labels = tuple(zip(("task", "route", "model", "provider"), names, strict=True))
+        self._places: dict[tuple[str, object], int] = {}
+
+    def answered(self, status: str) -> None:
+        """An attempt ended with this status: three digits, or a word where there was no answer."""
+        self._add("freehold_requests_total", ("status", status), 1.0)
+
+    def tokens(self, direction: str, count: int) -> None:
+        """Tokens of one direction: input, cache_read, cache_write, output or reasoning."""
+        self._add("freehold_tokens_total", ("direction", direction), float(count))
+
+    def cost(self, usd: float) -> None:
+        """What an attempt cost."""
+        self._add("freehold_cost_usd_total", None, usd)
+
+    def took(self, name: str, seconds: float) -> None:
+        """One observation of a histogram."""
+        self._add(f"{name}_sum", None, seconds)
+        index = bisect_left(BUCKETS_S, seconds)
+        self._add(f"{name}_bucket", ("le", str(BUCKETS_S[index]) if index < len(BUCKETS_S) else "+Inf"), 1.0)
+
+    def _add(self, name: str, label: tuple[str, str] | None, amount: float) -> None:
+        place = self._places.get((name, label))
+        if place is None:
+            labels = self._labels if label is None else (*self._labels, label)
+            place = self._places[name, label] = self._counters._place(_key(name, labels))
+        self._counters._add_at(place, amount)
+
+
+def _entries(data: bytes | mmap.mmap, used: int) -> Iterator[tuple[str, int, float]]:
+    position = _HEAD.size
+    while position < used:
+        (length,) = _LENGTH.unpack_from(data, position)
+        start = position + _LENGTH.size
+        place = start + -(-length // 8) * 8
+        yield data[start : start + length].decode(), place, _VALUE.unpack_from(data, place)[0]
+        position = place + _VALUE.size
+
+
+def _key(name: str, labels: Labels) -> str:
+    pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels)
+    return f"{name}{{{pairs}}}"
+
+
+def _escaped(value: str) -> str:
+    shown = value[:120].encode("utf-8", "replace").decode()
+    return shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _line(name: str, labels: str, value: float) -> str:
+    return f"{name}{{{labels}}} {value:.17g}" if labels else f"{name} {value:.17g}"
+
+
+def _histogram(name: str, by_family: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Lines of a histogram. Files keep each bucket by itself; the page adds them up, as the format wants."""
+    counts = by_family[f"{name}_bucket"]
+    bounds = [*map(str, BUCKETS_S), "+Inf"]
+    for labels, total in sorted(by_family[f"{name}_sum"].items()):
+        count = 0.0
+        for bound in bounds:
+            count += counts.get(f'{labels},le="{bound}"', 0.0)
+            yield _line(f"{name}_bucket", f'{labels},le="{bound}"', count)
+        yield _line(f"{name}_sum", labels, total)
+        yield _line(f"{name}_count", labels, count)

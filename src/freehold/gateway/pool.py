@@ -1,0 +1,164 @@
+"""The connections to one provider: opened when they are needed, used again while they are fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+from freehold.gateway.http_client import Connection
+from freehold.gateway.upstream import Answer, Request, UpstreamFailure
+
+if TYPE_CHECKING:
+    from freehold.gateway.headers import Headers
+    from freehold.gateway.providers import Provider
+
+
+class Pool:
+    """An `Upstream` that speaks HTTP/1.1. Make it inside a running event loop."""
+
+    def __init__(self, provider: Provider) -> None:
+        """Take address, time-outs and TLS settings of `provider`."""
+        parts = urlsplit(provider.base_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._host_header = parts.netloc.encode("idna" if not parts.netloc.isascii() else "ascii")
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context(cafile=provider.ca_file)
+            self._tls.set_alpn_protocols(["http/1.1"])
+        self._provider = provider
+        self._loop = asyncio.get_running_loop()
+        self._idle: deque[Connection] = deque()
+        self._open: WeakSet[Connection] = WeakSet()
+        self._room = asyncio.Semaphore(provider.max_connections)
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def send(self, request: Request) -> Answer:
+        """As the protocol says."""
+        deadline = self._loop.time() + request.timeout_s
+        head = self._head(request)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._room.acquire()
+        except TimeoutError:
+            raise UpstreamFailure("upstream_timeout", is_unsent=True) from None
+        try:
+            connection = self._fresh() or await self._connect(deadline)
+        except BaseException:
+            self._room.release()
+            raise
+        try:
+            await connection.send(request.method.encode("ascii"), head, request.body, deadline=deadline)
+        except BaseException:
+            connection.close()
+            self._room.release()
+            raise
+        return _PooledAnswer(self, connection)
+
+    async def close(self) -> None:
+        """As the protocol says."""
+        self._is_closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in self._open:
+            connection.close()
+        while any(not connection.is_lost for connection in self._open):
+            await asyncio.sleep(0)  # the loop tells each of them that it is closed
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back whose exchange is over."""
+        self._room.release()
+        if not connection.is_reusable or self._is_closed or self._provider.keep_alive_s <= 0:
+            connection.close()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._provider.keep_alive_s, self._sweep)
+
+    def _fresh(self) -> Connection | None:
+        """The connection that was used last, if it is still good."""
+        oldest = self._loop.time() - self._provider.keep_alive_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, deadline: float) -> Connection:
+        limit = min(deadline, self._loop.time() + self._provider.connect_timeout_s)
+        try:
+            async with asyncio.timeout_at(limit):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._loop, idle_timeout_s=self._provider.idle_timeout_s),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            raise UpstreamFailure("connect_failed", is_unsent=True) from error
+        self._open.add(connection)
+        return connection
+
+    def _sweep(self) -> None:
+        oldest = self._loop.time() - self._provider.keep_alive_s
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().close()
+        self._sweeper = None
+        if self._idle and not self._is_closed:
+            self._sweeper = self._loop.call_at(self._idle[0].idle_since + self._provider.keep_alive_s, self._sweep)
+
+    def _head(self, request: Request) -> bytes:
+        target = request.url.removeprefix(self._origin).encode("ascii")
+        lines = [request.method.encode("ascii") + b" " + target + b" HTTP/1.1", b"host: " + self._host_header]
+        lines += [name + b": " + value for name, value in request.headers]
+        if isinstance(request.body, bytes):
+            lines.append(b"content-length: %d" % len(request.body))
+        elif request.body is None and request.method not in {"GET", "HEAD", "OPTIONS", "DELETE"}:
+            lines.append(b"content-length: 0")
+        head = b"\r\n".join((*lines, b"", b""))
+        # The parser and the settings let no line break through. If one came here all the same, it must not leave.
+        assert head.count(b"\n") == head.count(b"\r") == len(lines) + 1
+        return head
+
+
+class _PooledAnswer:
+    """An answer on a connection that goes back to its pool."""
+
+    __slots__ = ("_connection", "_pool", "headers", "status")
+
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection
+        self.status: int = connection.status
+        self.headers: Headers = connection.headers
+
+    async def read(self) -> bytes:
+        connection = self._connection
+        if connection is None:
+            return b""
+        try:
+            data = await connection.read()
+        except UpstreamFailure as failure:
+            raise UpstreamFailure(failure.kind) from None  # its head has come: nothing is unsent or stale
+        if not data:
+            self._release()
+        return data
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            if not self._connection.is_complete:
+                self._connection.close()
+            self._release()
+
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection)

@@ -1,0 +1,202 @@
+"""Passes a provider's answer on to the client, unchanged, and has it recorded before its last byte leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from freehold.gateway.attempt import Unpacker, is_packed
+from freehold.gateway.headers import to_client, value_of
+from freehold.gateway.refusal import Refused, error_event
+from freehold.gateway.sse import EventTee
+from freehold.gateway.upstream import UpstreamFailure
+from freehold.gateway.usage import TAIL_BYTES, usage_of_answer, usage_of_events, usage_of_tail
+
+if TYPE_CHECKING:
+    from freehold.gateway.attempt import Attempt
+    from freehold.gateway.call import ClientCall
+    from freehold.gateway.headers import Header
+    from freehold.gateway.upstream import Answer
+
+_WHOLE_BYTES = 1024 * 1024
+"""An answer of this length is passed on when it is whole; a longer one as it comes."""
+_NO_BODY = frozenset((204, 304))
+_REWRITTEN = frozenset((b"content-encoding", b"content-length"))
+_LENGTH = frozenset((b"content-length",))
+_REQUEST_ID = frozenset((b"x-request-id",))
+
+
+class Kept:
+    """An answer that was read to its end (or to a limit) and has not been passed on."""
+
+    __slots__ = ("body", "headers", "is_whole", "status")
+
+    def __init__(self, answer: Answer, body: bytes, *, is_whole: bool) -> None:
+        """`is_whole`: there is no more of it."""
+        self.status = answer.status
+        self.headers = answer.headers
+        self.body = body
+        self.is_whole = is_whole
+
+
+def is_stream(answer: Answer) -> bool:
+    """The answer is server-sent events."""
+    content_type = value_of(answer.headers, b"content-type")
+    return content_type is not None and content_type[:17].lower() == b"text/event-stream"
+
+
+async def keep(answer: Answer, limit: int = _WHOLE_BYTES) -> Kept:
+    """Read an answer to its end, or until it is longer than `limit`.
+
+    Raises:
+        UpstreamFailure: it breaks off.
+    """
+    chunk = await answer.read()
+    following = await answer.read() if chunk else b""
+    if not following:
+        return Kept(answer, chunk, is_whole=True)
+    parts, size = [chunk], len(chunk)
+    while following:
+        parts.append(following)
+        size += len(following)
+        if size > limit:
+            return Kept(answer, b"".join(parts), is_whole=False)
+        following = await answer.read()
+    return Kept(answer, b"".join(parts), is_whole=True)
+
+
+async def pass_on(call: ClientCall, attempt: Attempt, kept: Kept, *, rest: Answer | None = None) -> None:
+    """Record a kept answer and send it; `rest` reads what follows of one that is not whole.
+
+    Raises:
+        UpstreamFailure: the rest breaks off. The client has a part of it.
+    """
+    headers = returned_headers(call, attempt, kept.headers)
+    if kept.is_whole:
+        if call.method != "HEAD" and kept.status not in _NO_BODY and value_of(headers, b"content-length") is None:
+            headers.append((b"content-length", b"%d" % len(kept.body)))
+        record_whole(call, attempt, kept)
+        await attempt.durable()
+        await call.begin(kept.status, headers)
+        await call.write(kept.body, is_last=True)
+        return
+    assert rest is not None
+    attempt.receives(kept.body)
+    await call.begin(kept.status, headers)
+    # One piece is always held back: the last one may only leave when the record is complete.
+    held, tail = kept.body, kept.body[-TAIL_BYTES:]
+    while chunk := await rest.read():
+        await attempt.room()
+        attempt.receives(chunk)
+        tail = (tail + chunk)[-TAIL_BYTES:]
+        await call.write(held)
+        held = chunk
+    attempt.usage = usage_of_tail(tail, call.surface.dialect)
+    attempt.close(kept.status)
+    await attempt.durable()
+    await call.write(held, is_last=True)
+
+
+def record_whole(call: ClientCall, attempt: Attempt, kept: Kept) -> None:
+    """Close the record of an attempt whose answer is whole."""
+    if not attempt.is_closed:
+        plain = kept.body
+        if is_packed(value_of(kept.headers, b"content-encoding")):
+            plain = Unpacker().feed(plain)
+        attempt.usage = usage_of_answer(plain, call.surface.dialect)
+        attempt.close(kept.status, None, kept.body)
+
+
+async def pass_events(call: ClientCall, attempt: Attempt, answer: Answer, *, drops_usage: bool) -> None:
+    """Pass server-sent events on as they come.
+
+    Args:
+        call: Whose answer it is.
+        attempt: Records it.
+        answer: Its head has come, nothing else yet.
+        drops_usage: The usage chunk was asked for by the gateway, not by the client.
+
+    Raises:
+        UpstreamFailure: it breaks off; `call.has_begun` says whether the client has a part of it.
+    """
+    relay = _EventRelay(call, attempt, answer, drops_usage=drops_usage)
+    try:
+        await relay.run()
+    except UpstreamFailure as failure:
+        if relay.tee.has_ended:  # the answer is whole; how the connection ended is of no interest
+            await call.write(b"", is_last=True)
+            return
+        attempt.usage = usage_of_events(relay.tee.usage_events, call.surface.dialect)
+        attempt.close(answer.status, failure.kind)
+        if call.has_begun:
+            # Told in the stream, and by its missing end: nobody shall take a part for the whole.
+            error = Refused(502, "The provider broke off in the middle of its answer.", code=failure.kind)
+            await call.write(error_event(error, dialect="anthropic" if call.surface.is_anthropic else "openai"))
+        raise
+
+
+class _EventRelay:
+    """One stream on its way."""
+
+    def __init__(self, call: ClientCall, attempt: Attempt, answer: Answer, *, drops_usage: bool) -> None:
+        encoding = value_of(answer.headers, b"content-encoding")
+        self.tee = EventTee(drops_usage=drops_usage)
+        self._call = call
+        self._attempt = attempt
+        self._answer = answer
+        self._unpacker = Unpacker() if is_packed(encoding) else None
+        self._sends_plain = self._unpacker is None or drops_usage
+
+    async def run(self) -> None:
+        call, attempt, answer, tee = self._call, self._attempt, self._answer, self.tee
+        chunk = await answer.read()  # until it comes, another provider can still be asked
+        without = _REWRITTEN if self._unpacker is not None and self._sends_plain else _LENGTH
+        headers = returned_headers(call, attempt, answer.headers, without=without)
+        await call.begin(answer.status, headers)
+        if chunk:
+            attempt.first_event()
+        while chunk:
+            attempt.receives(chunk)
+            passed = self._passed(chunk)
+            if tee.has_ended and not attempt.is_closed:
+                self._close()
+                await attempt.durable()
+            if passed:
+                await call.write(passed)
+            await attempt.room()
+            chunk = await answer.read()
+        if not attempt.is_closed:
+            self._close()
+            await attempt.durable()
+        await call.write(tee.rest() if self._sends_plain else b"", is_last=True)
+
+    def _passed(self, chunk: bytes) -> bytes:
+        if self._unpacker is None:
+            return self.tee.feed(chunk)
+        plain = self.tee.feed(self._unpacker.feed(chunk))
+        if self._unpacker.is_broken and self._sends_plain:
+            raise UpstreamFailure("upstream_protocol")
+        return plain if self._sends_plain else chunk
+
+    def _close(self) -> None:
+        self._attempt.usage = usage_of_events(self.tee.usage_events, self._call.surface.dialect)
+        self._attempt.close(self._answer.status, "stream_error" if self.tee.has_failed else None)
+
+
+def returned_headers(
+    call: ClientCall, attempt: Attempt, headers: list[Header], *, without: frozenset[bytes] = frozenset()
+) -> list[Header]:
+    """Headers of the answer: the provider's, the request's id and the attempt's.
+
+    The id that the client gave comes back; the provider's own, if any, moves to `x-upstream-request-id`.
+    """
+    own = call.request_id.encode("latin-1")
+    upstream = value_of(headers, b"x-request-id")
+    returned = to_client(headers, without=without | _REQUEST_ID)
+    if call.has_own_request_id or upstream is None:
+        if upstream is not None:
+            returned.append((b"x-upstream-request-id", upstream))
+        returned.append((b"x-request-id", own))
+    else:
+        returned.append((b"x-request-id", upstream))
+    returned.append((b"x-freehold-call-id", attempt.id_text.encode()))
+    return returned
