@@ -10,18 +10,22 @@ import click
 from freehold.cli.show import json_option, show
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_SERVING = ("precision", "input_tokens", "output_tokens", "concurrency")
+_SERVING = ("input_tokens", "output_tokens", "concurrency")
 _TUNING = (
     "method", "trained_tokens", "examples", "tokens_per_example", "epochs", "sequence_tokens", "micro_batch", "rank",
-    "usd_per_gpu_hour",
+    "trainer", "recompute", "usd_per_gpu_hour",
 )  # fmt: skip
+_SHAPE = ("sequence_tokens", "micro_batch", "rank", "trainer", "recompute", "precision")
 
 
 @click.command("capacity")
 @click.option("--model", help="A shipped model, its id on Hugging Face, or the path of a config.json.")
 @click.option("--gpu", help="The machine: h100, a100-80gb, l40s, cpu-2vcpu and so on.")
 @click.option("--gpus", type=int, default=1, show_default=True, help="Devices of one replica, tensor parallel.")
-@click.option("--precision", help="Of the weights: bf16, fp8, int8, int4, fp4.  [default: as published]")
+@click.option(
+    "--precision",
+    help="Of the weights: bf16, fp8, int8, int4, fp4  [default: as published]; of tuning: bf16, fp8.  [default: bf16]",
+)
 @click.option("--input-tokens", type=float, help="Of one call.")
 @click.option("--output-tokens", type=float, help="Of one call.")
 @click.option("--concurrency", type=float, help="Clients that wait and ask again.  [default: a batch job's most]")
@@ -35,6 +39,12 @@ _TUNING = (
 @click.option("--sequence-tokens", type=int, help="Length of a packed row.  [default: 2048]")
 @click.option("--micro-batch", type=int, help="Rows on one device at a time.  [default: 1]")
 @click.option("--rank", type=int, help="Of the adapter.  [default: 16]")
+@click.option(
+    "--trainer", help="eager (plain transformers), compiled (fused, Megatron) or typical.  [default: typical]"
+)
+@click.option(
+    "--recompute/--keep-activations", default=None, help="Compute activations twice to save memory.  [default: yes]"
+)
 @click.option("--usd-per-gpu-hour", type=float, help="Rent of one device.  [default: the shipped, dated price]")
 @json_option
 def command(
@@ -127,7 +137,7 @@ def _show_finetuning(model: str, gpu: str, gpus: int, given: dict[str, Any], *, 
     from freehold.report.capacity_text import finetuning_text
 
     _need(given, "method")
-    shape = {name: given[name] for name in ("sequence_tokens", "micro_batch", "rank") if name in given}
+    shape = {name: given[name] for name in _SHAPE if name in given}
     facts, machine = model_named(model), hardware(gpu)
     run = finetuning(facts, machine, method=given["method"].lower(), trained_tokens=_tokens(given), gpus=gpus, **shape)
     record = {

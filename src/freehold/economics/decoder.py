@@ -24,6 +24,10 @@ PLAIN_MLP = frozenset(
 BIASED_QKV = frozenset({"qwen2", "qwen2_moe", "qwen"})
 NORMED_QK = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "minimax_m2"})
 TIED_BY_DEFAULT = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "opt", "bloom", "falcon"})
+INDEXED = frozenset({"glm_moe_dsa", "deepseek_v32"})
+FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+"""Their blocks are normed before and after; others only before."""
+
 GATED_ATTENTION = frozenset({"qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"})
 """Their query projection also makes a gate of its own width."""
 
@@ -61,6 +65,8 @@ class ModelFacts:
     """Query heads times their size, summed over the layers that attend to the whole context."""
     is_latent: bool
     """Keys and values are one compressed vector; engines then divide requests, not heads, among the devices."""
+    is_indexed: bool
+    """A small index in each layer picks the tokens that are attended to."""
     vocabulary_tokens: int
     context_tokens: int
     published_precision: Precision
@@ -124,6 +130,7 @@ def model_from_config(record: Mapping[str, object], *, name: str, source: str) -
         state_values=float(sum(layer.state for layer in layers)),
         attention_width=float(len(full) * shape.attended),
         is_latent=shape.is_latent,
+        is_indexed=config.kind in INDEXED or config.count("index_topk", default=0) > 0,
         vocabulary_tokens=shape.vocabulary,
         context_tokens=shape.context,
         published_precision=config.precision(),
@@ -200,7 +207,7 @@ def _layer(config: Fields, shape: _Shape, index: int) -> _Layer:
     kind = config.attention_kind(index, shape.layers, has_window=shape.window > 0)
     attention, state = _linear_attention(config, shape) if kind == "linear" else (_attention(config, shape), 0)
     gates = 2 if config.kind in PLAIN_MLP else 3
-    norms = 2 * shape.hidden
+    norms = (4 if config.kind in FOUR_NORMS else 2) * shape.hidden
     if not config.has_experts(index, shape.experts):
         width = config.count("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", default=4 * shape.hidden)
         return _Layer(kind, attention + norms + gates * shape.hidden * width, 0, state)

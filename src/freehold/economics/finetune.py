@@ -1,8 +1,8 @@
 """What it takes to tune a model: GPU-hours, memory, and what would make it fit.
 
-Time is arithmetic at a usual share of the peak, plus what each micro-batch costs whatever its length: launching the
-layers' kernels, unpacking 4-bit weights, and gathering sharded weights over the links.
-docs/decisions/0007-capacity.md says what was fitted to what.
+Time is added up: arithmetic at a usual share of the peak, numbers that pass through memory between the matrix
+products, layers that are launched one by one, 4-bit weights that are unpacked, and shared weights that are gathered.
+docs/decisions/0007-capacity.md says what was counted and what was fitted to what.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from freehold.core.errors import InputError
-from freehold.economics.machine import engine_of
 from freehold.economics.montecarlo import number
 from freehold.economics.steps import NETWORK_GB_PER_S
+from freehold.economics.tuning_memory import (
+    METHODS,
+    USABLE_MEMORY,
+    Method,
+    memory_gb,
+    packed_weights,
+    remedy,
+    state_gb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +30,75 @@ if TYPE_CHECKING:
     from freehold.economics.decoder import ModelFacts
     from freehold.economics.machine import Hardware
 
-Method = Literal["qlora", "lora", "full"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Trainer = Literal["typical", "eager", "compiled"]
+TRAINERS: tuple[Trainer, ...] = get_args(Trainer)
+TrainingPrecision = Literal["bf16", "fp8"]
 
 PASSES: Mapping[Method, float] = {"full": 6.0, "lora": 4.0, "qlora": 4.0}
 """FLOP per active weight and token: forward 2, backward 2 to the inputs, and 2 to the weights where they learn."""
 
-EFFICIENCY: Mapping[Method, float] = {"full": 0.56, "lora": 0.40, "qlora": 0.40}
-"""Share of the 16-bit peak."""
+FORWARD = 2.0
+ATTENTION_PASSES = 6.0
+"""FLOP per token, earlier token and unit of width: causal attention multiplies half of the square, once forward (2)
+and twice backward (4)."""
 
-LAYER_S = 3.0e-3
-"""Forward and backward of one layer take at least this long: kernels are launched one by one."""
-
-UNPACKED_BYTES = 33.0
-"""Memory traffic for each 4-bit weight of a micro-batch, which is unpacked anew in each pass."""
-
-STATE_BYTES: Mapping[Method, float] = {"full": 16.0, "lora": 2.0, "qlora": 0.5625}
-"""Per weight. Full: 2 for the weight, 2 for its gradient, 12 for Adam's copy and moments in 32 bits."""
-
-ADAPTER_STATE_BYTES = 16.0
 GATHERED_BYTES: Mapping[Method, float] = {"full": 6.0, "lora": 4.0, "qlora": 1.125}
-"""Per weight and micro-batch where weights are sharded: each is moved twice, and its gradient once if it learns."""
+"""Per weight and micro-batch where weights are shared: each is moved twice, and its gradient once if it learns."""
 
-LOG_SD = 0.4
-"""Spread of measured over predicted speed: libraries differ by a factor of two on the same machine."""
+BANDWIDTH_SHARE, LINK_SHARE, FP8_SHARE = 0.935, 0.44, 0.64
+"""What serving reaches of memory, of links, and of the higher peak in 8 bits; set, not fitted here."""
+
+KEPT_TRAFFIC = 0.75
+"""Of four sweeps over a layer's numbers (forward, again, backward twice), three where none is computed again."""
+
+SHORT_TOKENS, SHORT_LOG_SD = 1024, 0.5
+"""A shorter micro-batch is bound by launching, where libraries differ most."""
 
 P95 = 1.6448536269514722
-USABLE_MEMORY = 0.95
-WORKSPACE_GB = 1.5
-MICRO_BATCH_TOKENS = 128
-"""Fewer in a micro-batch are no remedy."""
 MOST_TOKENS = 1e15
 MOST_GPUS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """How a training library runs a layer."""
+
+    full_bytes: float
+    """Memory traffic beside the matrix products, per hidden number, token and layer, where all weights learn."""
+    adapter_bytes: float
+    """The same with an adapter: its own small products, casts and sums are added."""
+    launches: float
+    """Kernels launched, as a share of what plain eager code launches."""
+    unpacking: float
+    """Passes of 4-bit weights through memory, as a share of what eager code needs."""
+    exposed: float
+    """Share of the gathering that arithmetic does not hide."""
+    log_sd: float
+
+
+SOFTWARE: Mapping[Trainer, Software] = {
+    "eager": Software(full_bytes=600.0, adapter_bytes=1360.0, launches=1.0, unpacking=1.0, exposed=1.0, log_sd=0.25),
+    "compiled": Software(full_bytes=150.0, adapter_bytes=450.0, launches=0.25, unpacking=0.5, exposed=0.0, log_sd=0.25),
+    "typical": Software(
+        full_bytes=375.0, adapter_bytes=905.0, launches=0.625, unpacking=0.75, exposed=0.5, log_sd=0.45
+    ),
+}
+"""Plain transformers and PEFT; torch.compile, fused kernels, Megatron; and their mean, where it is not said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The constants that were fitted to published training rates."""
+
+    efficiency: float
+    """Share of the peak that matrix products reach."""
+    layer_s: float
+    """Launching one layer, forward and backward, in eager code."""
+    unpacked_bytes: float
+    """Memory traffic for each 4-bit weight of a micro-batch, which is unpacked anew in each pass."""
+
+
+PACE = Pace(efficiency=0.71, layer_s=2.0e-3, unpacked_bytes=28.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +106,15 @@ class Finetuning:
     """One run of training, and whether it fits."""
 
     method: Method
+    trainer: Trainer
     gpus: int
     trained_tokens: float
     tokens_per_s: float
     """Over all devices together."""
     hours: float
     gpu_hours: float
+    state_gb: float
+    """Weights, gradients and optimizer states, over all devices that share them."""
     memory_gb_per_gpu: float
     """Needed at the peak, activations of the micro-batch included."""
     fits: bool
@@ -85,12 +133,14 @@ class Finetuning:
         low, high = self.interval
         return {
             "method": self.method,
+            "trainer": self.trainer,
             "gpus": self.gpus,
             "trained_tokens": number(self.trained_tokens),
             "tokens_per_s": number(self.tokens_per_s),
             "hours": number(self.hours),
             "gpu_hours": number(self.gpu_hours),
             "interval": {"p5": number(low), "p95": number(high)},
+            "state_gb": number(self.state_gb),
             "memory_gb_per_gpu": number(self.memory_gb_per_gpu),
             "fits": self.fits,
             "remedy": self.remedy,
@@ -108,11 +158,12 @@ def finetuning(
     sequence_tokens: int = 2048,
     micro_batch: int = 1,
     rank: int = 16,
+    trainer: Trainer = "typical",
+    recompute: bool = True,
+    precision: TrainingPrecision = "bf16",
+    pace: Pace = PACE,
 ) -> Finetuning:
     """Time and memory of one run.
-
-    With N active weights and t tokens in a micro-batch of one device:
-    seconds = passes · N · t / (FLOPS · efficiency) + attention + layers · launch time + unpacking + gathering.
 
     Args:
         model: the base.
@@ -123,108 +174,105 @@ def finetuning(
         sequence_tokens: length of a packed or padded row.
         micro_batch: rows on one device at a time.
         rank: of the adapter, on all linear layers.
+        trainer: the kind of library: plain eager code, fused or compiled code, or between them.
+        recompute: whether activations are computed again in the backward pass, as is usual, and not kept.
+        precision: of the matrix products; weights that learn are kept in 16 and 32 bits anyway.
+        pace: fitted constants.
 
     Raises:
-        InputError: an unknown method, or a number that is none.
+        InputError: an unknown method or trainer, a number that is none, or no fp8 on the device.
     """
-    if method not in METHODS:
-        raise InputError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
-    limits = {
-        "trained tokens": (trained_tokens, MOST_TOKENS),
-        "gpus": (gpus, MOST_GPUS),
-        "sequence tokens": (sequence_tokens, 1e8),
-        "micro-batch": (micro_batch, 1e6),
-        "rank": (rank, 1e5),
-    }
-    for what, (value, most) in limits.items():
-        if not 1 <= value <= most:  # NaN fails too
-            raise InputError(f"{what} is {value!r}; it must be a number from 1 to {most:,.0f}.")
-    step_s = _step_s(
-        model, hardware, method, gpus=gpus, sequence_tokens=sequence_tokens, micro_batch=micro_batch, rank=rank
+    _check_words(hardware, method, trainer, precision)
+    _check_numbers(
+        {
+            "trained tokens": (trained_tokens, MOST_TOKENS),
+            "gpus": (gpus, MOST_GPUS),
+            "sequence tokens": (sequence_tokens, 1e8),
+            "micro-batch": (micro_batch, 1e6),
+            "rank": (rank, 1e5),
+        }
     )
-    rate = gpus * sequence_tokens * micro_batch / step_s
-    hours = trained_tokens / rate / 3600.0
     tokens = sequence_tokens * micro_batch
-    is_sharded = _is_sharded(model, hardware, method, gpus, tokens=tokens, rank=rank)
-    memory = memory_gb(model, method, shards=gpus if is_sharded else 1, tokens=tokens, rank=rank)
     room = USABLE_MEMORY * hardware.memory_gb
+    alone = memory_gb(model, method, shards=1, tokens=tokens, rank=rank, recompute=recompute)
+    # weights that learn are shared wherever there is somebody to share with, others where a copy each is too much
+    shards = gpus if method == "full" or alone > room else 1
+    memory = memory_gb(model, method, shards=shards, tokens=tokens, rank=rank, recompute=recompute)
+    seconds = _computing_s(
+        model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=SOFTWARE[trainer],
+        recompute=recompute, precision=precision, pace=pace,
+    )  # fmt: skip
+    gathering = _gathering_s(model, hardware, method, shards)
+    seconds = max(seconds + SOFTWARE[trainer].exposed * gathering, gathering)
+    rate = gpus * tokens / seconds
+    hours = trained_tokens / rate / 3600.0
+    fits = memory <= room
+    way = None if fits else remedy(
+        model, method, room_gb=room, gpus=gpus, tokens=tokens, rank=rank, recompute=recompute
+    )  # fmt: skip
     return Finetuning(
         method=method,
+        trainer=trainer,
         gpus=gpus,
         trained_tokens=trained_tokens,
         tokens_per_s=rate,
         hours=hours,
         gpu_hours=hours * gpus,
+        state_gb=state_gb(model, method, rank=rank),
         memory_gb_per_gpu=memory,
-        fits=memory <= room,
-        remedy=None if memory <= room else _remedy(model, hardware, method, gpus=gpus, tokens=tokens, rank=rank),
-        log_sd=LOG_SD,
+        fits=fits,
+        remedy=way,
+        log_sd=SHORT_LOG_SD if tokens < SHORT_TOKENS else SOFTWARE[trainer].log_sd,
     )
 
 
-def _step_s(
+def _check_words(hardware: Hardware, method: str, trainer: str, precision: str) -> None:
+    for what, word, words in (("method", method, METHODS), ("trainer", trainer, TRAINERS)):
+        if word not in words:
+            raise InputError(f"Unknown {what} {word!r}; choose one of {', '.join(words)}.")
+    if precision not in {"bf16", "fp8"}:
+        raise InputError(f"Training in {precision!r} is not known; choose bf16 or fp8.")
+    if precision not in hardware.tflops:
+        raise InputError(f"{hardware.name} does not multiply in {precision}; train in bf16.")
+
+
+def _check_numbers(limits: Mapping[str, tuple[float, float]]) -> None:
+    for what, (value, most) in limits.items():
+        if not 1 <= value <= most:  # NaN fails too
+            raise InputError(f"{what} is {value!r}; it must be a number from 1 to {most:,.0f}.")
+
+
+def _computing_s(
     model: ModelFacts,
     hardware: Hardware,
     method: Method,
     *,
-    gpus: int,
+    tokens: int,
     sequence_tokens: int,
-    micro_batch: int,
-    rank: int,
+    software: Software,
+    recompute: bool,
+    precision: TrainingPrecision,
+    pace: Pace,
 ) -> float:
-    """One micro-batch on one device."""
-    flops = hardware.flops("bf16") * EFFICIENCY[method] * min(1.0, hardware.sustained_share)
-    tokens = sequence_tokens * micro_batch
-    flop = PASSES[method] * model.active_parameters * tokens
-    # causal attention multiplies half of the square, twice forward and four times backward
-    flop += 6.0 * model.attention_width * sequence_tokens * tokens
-    seconds = flop / flops + model.layers * LAYER_S
+    """One micro-batch on one device, without the links."""
+    again = FORWARD if recompute else 0.0
+    flops = hardware.flops("bf16") * pace.efficiency * min(1.0, hardware.sustained_share)
+    faster = FP8_SHARE * hardware.tflops["fp8"] / hardware.tflops["bf16"] if precision == "fp8" else 1.0
+    products = (PASSES[method] + again) * model.active_parameters / faster
+    attention = (ATTENTION_PASSES + again) * model.attention_width * sequence_tokens
+    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * BANDWIDTH_SHARE
+    each = software.full_bytes if method == "full" else software.adapter_bytes
+    traffic = each * (1.0 if recompute else KEPT_TRAFFIC) * tokens * model.layers * model.hidden_size
     if method == "qlora":
-        seconds += UNPACKED_BYTES * model.parameters / (hardware.bandwidth_gb_per_s * 1e9)
-    if _is_sharded(model, hardware, method, gpus, tokens=tokens, rank=rank):
-        is_far = gpus > hardware.link_devices
-        link = min(hardware.link_gb_per_s, NETWORK_GB_PER_S) if is_far else hardware.link_gb_per_s
-        share = engine_of(hardware).link_share
-        seconds += GATHERED_BYTES[method] * model.parameters * (gpus - 1) / gpus / (link * 1e9 * share)
-    return seconds
+        traffic += pace.unpacked_bytes * software.unpacking * packed_weights(model)
+    busy = tokens * (products + attention) / flops + traffic / bandwidth
+    return busy + model.layers * pace.layer_s * software.launches
 
 
-def _is_sharded(model: ModelFacts, hardware: Hardware, method: Method, gpus: int, *, tokens: int, rank: int) -> bool:
-    """Whether devices share one copy of the weights: always where all learn, else where a copy each is too much."""
-    if gpus == 1:
-        return False
-    whole = memory_gb(model, method, shards=1, tokens=tokens, rank=rank)
-    return method == "full" or whole > USABLE_MEMORY * hardware.memory_gb
-
-
-def memory_gb(model: ModelFacts, method: Method, *, shards: int, tokens: int, rank: int) -> float:
-    """Peak on one device: its share of the state, and activations.
-
-    Activations are kept once per layer and computed again in the backward pass; the logits of a micro-batch are held
-    in 16 bits and, for the loss, twice in 32.
-    """
-    state = STATE_BYTES[method] * model.parameters / shards
-    if method != "full":
-        # two thin matrices beside each of about seven square-ish ones of a layer
-        adapter = 2.0 * 7.0 * rank * model.layers * model.hidden_size
-        state += ADAPTER_STATE_BYTES * adapter
-    kept = 2.0 * tokens * model.layers * model.hidden_size
-    working = tokens * (34.0 * model.hidden_size + 10.0 * model.vocabulary_tokens)
-    return (state + kept + working) / 1e9 + WORKSPACE_GB
-
-
-def _remedy(model: ModelFacts, hardware: Hardware, method: Method, *, gpus: int, tokens: int, rank: int) -> str:
-    """The gentlest changes that would make it fit, best first."""
-    room = USABLE_MEMORY * hardware.memory_gb
-
-    def fits(how: Method, devices: int, together: int) -> bool:
-        return memory_gb(model, how, shards=devices, tokens=together, rank=rank) <= room
-
-    more = next((2**power for power in range(1, 11) if 2**power > gpus and fits(method, 2**power, tokens)), None)
-    lighter = METHODS[: METHODS.index(method)][::-1]
-    fewer = next((tokens // 2**power for power in range(1, 20) if tokens // 2**power >= MICRO_BATCH_TOKENS
-                  and fits(method, gpus, tokens // 2**power)), None)  # fmt: skip
-    ways = [f"{more} devices"] if more else []
-    ways += [other for other in lighter if fits(other, gpus, tokens)]
-    ways += [f"{fewer} tokens in a micro-batch"] if fewer else []
-    return " or ".join(ways) or "a device with more memory, or a smaller model"
+def _gathering_s(model: ModelFacts, hardware: Hardware, method: Method, shards: int) -> float:
+    """Moving shared weights to those who compute with them, and gradients back, for one micro-batch."""
+    if shards == 1:
+        return 0.0
+    is_far = shards > hardware.link_devices
+    link = min(hardware.link_gb_per_s, NETWORK_GB_PER_S) if is_far else hardware.link_gb_per_s
+    return GATHERED_BYTES[method] * model.parameters * (shards - 1) / shards / (link * 1e9 * LINK_SHARE)

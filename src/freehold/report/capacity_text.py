@@ -96,12 +96,13 @@ def finetuning_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         ("hours", f"{record['hours']:,.3g}"),
         ("tokens per second", f"{record['tokens_per_s']:,.0f}"),
         ("dollars", price),
+        ("state over all devices", f"{record['state_gb']:,.0f} GB of weights, gradients and optimizer"),
         ("memory per device", f"{record['memory_gb_per_gpu']:,.1f} GB"),
         ("fits", "yes" if record["fits"] else f"no; what would make it fit: {record['remedy']}"),
     ]
     heading = (
         f"{record['method']} of {record['model']} on {record['gpus']} × {record['gpu']}, "
-        f"{record['trained_tokens']:,.0f} trained tokens"
+        f"{record['trained_tokens']:,.0f} trained tokens, {record['trainer']} trainer"
     )
     width = max(len(name) for name, _ in rows)
     return "\n".join([heading, "", *(f"  {name:{width}}  {value}" for name, value in rows)]) + "\n"
