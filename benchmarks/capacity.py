@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/capacity.py [--data ../shared/data] [--refit]
 
-Points fall into three parts: those that `--refit` fits, those it sets aside by a hash of model and GPU, and odd
-rows (more devices than a server has, or attention copied over devices) which were never fitted and are shown apart.
-The shipped constants were fitted to the first two together: with them the part set aside is no proof.
-`--refit` is: it fits the constants again, on the first part and then with each GPU and each model left out in turn.
+Points fall into four parts: those that `--refit` fits, those it sets aside by a hash of model and GPU, odd rows
+(attention copied over devices, or devices counted twice) which were never fitted, and rows that are impossible: at
+their rate the devices would multiply faster than their data sheet allows. The shipped constants were fitted to the
+first two together: with them the part set aside is no proof. `--refit` is: it fits the constants again, on the first
+part and then with each GPU and each model left out in turn.
 """
 
 from __future__ import annotations
@@ -15,24 +16,25 @@ import csv
 import hashlib
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import least_squares
 
+from capacity_fit import arrays, fitted_text, log_ratios, refit
+from capacity_tuning import tuning
 from freehold.core.errors import InputError
 from freehold.economics.capacity import Capacity, capacity
 from freehold.economics.facts import hardware, model_facts
-from freehold.economics.finetune import finetuning
-from freehold.economics.machine import GPU_ENGINE, Engine, Hardware
+from freehold.economics.machine import GPU_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from freehold.economics.decoder import ModelFacts
+    from freehold.economics.machine import Engine, Hardware
 
 ONLY_CARRIERS = {"qwen3.5-397b-a17b": "linear attention", "kimi-k2.5": "experts in int4", "mi300x": "AMD"}
 """Groups without which a constant could not be found at all: they are always fitted."""
@@ -43,7 +45,6 @@ MLPERF = {  # mean input and output tokens of the MLPerf data sets, and devices 
     "mixtral-8x7b": (270, 145),
     "llama3.1-405b": (9500, 680),
 }
-MOST_DEVICES = 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Point:
     model: ModelFacts
     gpu: Hardware
     gpus: int
+    """Devices in truth."""
+    labelled: int
+    """Devices as published."""
     precision: str
     tokens: tuple[int, int]
     concurrency: float | None
@@ -63,7 +67,11 @@ class Point:
 
     @property
     def part(self) -> str:
-        """Fitted, aside or odd."""
+        """Fitted, aside, odd or impossible."""
+        given, written = self.tokens
+        needed = 2.0 * self.model.active_parameters * (given + written) * self.measured / written
+        if needed > self.gpus * self.gpu.flops(self.precision):
+            return "impossible"
         if self.is_odd:
             return "odd"
         if {self.model.name, self.gpu.name} & ONLY_CARRIERS.keys():
@@ -92,6 +100,17 @@ class Point:
         )
 
 
+def devices(row: dict[str, int | None]) -> int:
+    """Devices of a run in truth.
+
+    Rows that tell experts or attention in parallel have them multiplied with the tensor parallel degree, though both
+    share the same devices: a row of 16 devices and its twin of 4 have the same times to the last digit.
+    """
+    gpus, attention = row["gpus"], row["attention_dp"]
+    is_twice = (row["moe_tp"] > 1 and row["moe_ep"] > 1) or (row["tp"] > 1 and (attention or 1) > 1)
+    return math.isqrt(gpus) if is_twice and attention is not None else gpus
+
+
 def silicon(folder: Path) -> Iterable[Point]:
     """Serving runs of vLLM, SGLang and TensorRT-LLM."""
     for line in (folder / "bench_silicon_dev" / "agg.jsonl").read_text("utf-8").splitlines():
@@ -100,12 +119,13 @@ def silicon(folder: Path) -> Iterable[Point]:
             source="silicon",
             model=model_facts(row["model"]),
             gpu=hardware(row["gpu"]),
-            gpus=row["gpus"],
+            gpus=devices(row),
+            labelled=row["gpus"],
             precision=row["precision"] or model_facts(row["model"]).published_precision,
             tokens=(row["isl"], row["osl"]),
             concurrency=row["concurrency"] or row["batch_size"],
             measured=row["out_tok_s_per_gpu_derived"] * row["gpus"],
-            is_odd=row["tp"] > MOST_DEVICES or (row["attention_dp"] or 1) > 1,
+            is_odd=devices(row) != row["gpus"] or (row["attention_dp"] or 1) > 1,
             engine=row["engine"],
         )
 
@@ -120,6 +140,7 @@ def published(folder: Path) -> Iterable[Point]:
                 model=model_facts(row["model"]),
                 gpu=hardware(row["gpu"]),
                 gpus=int(row["n_gpu"]),
+                labelled=int(row["n_gpu"]),
                 precision=row["weight_precision"],
                 tokens=(int(row["isl"]), int(row["osl"])),
                 concurrency=float(together) if together else None,
@@ -148,6 +169,7 @@ def mlperf(folder: Path) -> Iterable[Point]:
             model=model_facts(name),
             gpu=gpu,
             gpus=gpus,
+            labelled=gpus,
             precision=row["weight_data_types"],
             tokens=MLPERF[name],
             concurrency=None,
@@ -180,28 +202,6 @@ def table(title: str, points: Sequence[Point], key: Callable[[Point], str], engi
     print(f"{'all':46} {errors([ratio for ratios in groups.values() for ratio in ratios])}")
 
 
-def tuning(folder: Path) -> None:
-    """Published training rates; all were seen when the constants were chosen."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    with (folder / "bench_throughput" / "finetune_points.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            run = finetuning(
-                model_facts(row["model"]),
-                hardware(row["gpu"]),
-                method=row["method"],
-                trained_tokens=1e6,
-                gpus=int(row["n_gpu"]),
-                sequence_tokens=int(row["seq_len"]),
-                micro_batch=int(row["micro_batch"]),
-            )
-            name = f"{row['method']:8} {row['gpu']:14} {row['model']}"
-            groups[name].append(math.log(run.tokens_per_s / float(row["tokens_s_total"])))
-    print(f"\n{'training':46}     n    median      p90     worst  predicted/measured")
-    for name in sorted(groups):
-        print(f"{name:46} {errors(groups[name])}")
-    print(f"{'all':46} {errors([ratio for ratios in groups.values() for ratio in ratios])}")
-
-
 def coverage(points: Sequence[Point], engine: Engine | None = None) -> float:
     """Share of measurements inside the interval from p5 to p95."""
     inside = 0
@@ -214,68 +214,45 @@ def coverage(points: Sequence[Point], engine: Engine | None = None) -> float:
     return inside / len(points)
 
 
-FITTED = {  # the constants, and neutral values to start from, which a constant that no point tells of keeps
-    "prefill_efficiency": 0.7,
-    "bandwidth_efficiency": 0.85,
-    "shard_loss": 0.05,
-    "half_rate_width": 1000.0,
-    "int4_expert_share": 0.6,
-    "link_share": 0.5,
-    "layer_us": 50.0,
-    "expert_layer_us": 20.0,
-    "latent_layer_us": 20.0,
-    "state_layer_us": 20.0,
-    "request_us": 20.0,
-}
-SHARES = {"fp8": 0.7, "fp4": 0.6}
-PULL = 0.3
-"""Weight of the neutral values: that of a point or less, where a group of points has 64."""
-BOUNDS = {"prefill_efficiency": 0.95, "bandwidth_efficiency": 0.95, "int4_expert_share": 1.0}
-
-
-def with_values(values: Sequence[float]) -> Engine:
-    """The engine with these constants in place of the shipped ones."""
-    named = dict(zip(FITTED, (float(value) for value in values), strict=False))
-    fp8, fp4 = (float(value) for value in values[len(FITTED) :])
-    return replace(GPU_ENGINE, precision_shares={"bf16": 1.0, "fp8": fp8, "int8": fp8, "fp4": fp4}, **named)
-
-
-def refit(points: Sequence[Point]) -> Engine:
-    """Constants by robust least squares of log ratios; a group of n points weighs as much as √n points."""
-
-    def group(point: Point) -> tuple[str, str, str]:
-        return point.model.name, point.gpu.name, point.precision
-
-    sizes = Counter(group(point) for point in points)
-    usable = [point for point in points if math.isfinite(point.log_ratio())]
-    weights = np.array([8.0 / math.sqrt(sizes[group(point)]) for point in usable])
-    start = np.log([*FITTED.values(), *SHARES.values()])
-    highest = [BOUNDS.get(name, 1e5) for name in FITTED] + [1.0, 1.0]
-
-    upper = np.log(highest)
-
-    def residuals(logs: np.ndarray) -> np.ndarray:
-        engine = with_values(np.exp(logs))
-        off = np.array([min(5.0, point.log_ratio(engine)) for point in usable]) * weights
-        return np.concatenate([off, PULL * (logs - start)])
-
-    found = least_squares(
-        residuals, np.minimum(start, upper - 1e-3), bounds=(-20.0, upper), loss="cauchy", f_scale=0.1,
-        diff_step=1e-4, max_nfev=40,
-    )  # fmt: skip
-    return with_values(np.exp(found.x))
-
-
 def leave_out(points: Sequence[Point], key: Callable[[Point], str]) -> None:
     """Errors on each GPU or model when nothing of it was fitted."""
+    together: list[float] = []
     for name in sorted({key(point) for point in points}):
-        without = [point for point in points if key(point) != name]
-        engine = refit(without)
+        engine = refit([point for point in points if key(point) != name])
         left = [point for point in points if key(point) == name]
-        inside = 100 * coverage(left, engine)
-        print(
-            f"{'without ' + name:46} {errors([p.log_ratio(engine) for p in left])}   {inside:.0f} % inside", flush=True
-        )
+        ratios = [point.log_ratio(engine) for point in left]
+        together += ratios
+        print(f"{'without ' + name:46} {errors(ratios)}   {100 * coverage(left, engine):.0f} % inside", flush=True)
+    print(f"{'all, each when it was left out':46} {errors(together)}")
+
+
+def check(points: Sequence[Point]) -> None:
+    """The formula over arrays says what the product says."""
+    off = np.abs(log_ratios(arrays(points), GPU_ENGINE) - [point.log_ratio() for point in points]).max()
+    if off > 1e-9:
+        raise SystemExit(f"capacity_fit.py and the product differ by {off:.1e}; bring them together.")
+
+
+def left_out(fitted: Sequence[Point], aside: Sequence[Point]) -> None:
+    """Fits that do not see what they are judged by."""
+    check([*fitted, *aside])
+    engine = refit([*fitted, *aside])
+    print("\nfitted to both parts:", fitted_text(engine))
+    engine = refit(fitted)
+    print("fitted to the first part:", fitted_text(engine))
+    table("refit, fitted", fitted, kind, engine)
+    table("refit, aside", aside, kind, engine)
+    for name in ("dense", "mixture"):
+        part = [point for point in aside if kind(point) == name]
+        print(f"aside, {name}: inside the interval {100 * coverage(part, engine):.0f} %, 90 % meant")
+    leave_out([*fitted, *aside], lambda p: p.gpu.name)
+    # V3 and R1 are one network, and many of their rows are the same runs
+    leave_out([*fitted, *aside], lambda p: p.model.name.replace("-v3", "-r1"))
+
+
+def kind(point: Point) -> str:
+    """Dense or mixture."""
+    return "mixture" if point.model.experts else "dense"
 
 
 def main() -> None:
@@ -288,23 +265,20 @@ def main() -> None:
     parts = {name: [point for point in points if point.part == name] for name in ("fitted", "aside", "odd")}
     sound = parts["fitted"] + parts["aside"]
     print("Shipped constants, which were fitted to both parts; --refit tells how they do on points they did not see.")
+    print(f"Impossible by their own numbers and left out: {len(points) - sum(map(len, parts.values()))}")
     for name, part in parts.items():
         table(f"{name}: GPU, model", part, lambda p: f"{p.gpu.name:14} {p.model.name:20} {p.precision}")
     for name, part in parts.items():
-        table(f"{name}: kind", part, lambda p: "mixture" if p.model.experts else "dense")
+        table(f"{name}: kind", part, kind)
         print(f"inside the interval: {100 * coverage(part):.0f} %, 90 % meant")
+    published_devices = [replace(point, gpus=point.labelled) for point in parts["odd"]]
+    table("odd, devices as published", published_devices, lambda p: f"{p.labelled:2} devices")
+    print(f"inside the interval: {100 * coverage(published_devices):.0f} %, 90 % meant")
     tuning(options.data)
     table("fitted and aside: engine", sound, lambda p: f"{p.source:10} {p.engine}")
+    table("fitted and aside: kind", sound, kind)
     if options.refit:
-        engine = refit(parts["fitted"])
-        print("\nfitted again:", engine)
-        table("refit, fitted", parts["fitted"], lambda p: "mixture" if p.model.experts else "dense", engine)
-        table("refit, aside", parts["aside"], lambda p: "mixture" if p.model.experts else "dense", engine)
-        for name in ("dense", "mixture"):
-            part = [point for point in parts["aside"] if bool(point.model.experts) == (name == "mixture")]
-            print(f"aside, {name}: inside the interval {100 * coverage(part, engine):.0f} %, 90 % meant")
-        leave_out(sound, lambda p: p.gpu.name)
-        leave_out(sound, lambda p: p.model.name)
+        left_out(parts["fitted"], parts["aside"])
 
 
 if __name__ == "__main__":

@@ -56,21 +56,23 @@ class Engine:
     bandwidth_efficiency: float
     shard_loss: float
     """Bandwidth reached falls with devices to the power of minus this: smaller pieces are read less well."""
-    precision_shares: dict[str, float]
-    """What of a lower precision's higher peak remains, by the precision that is multiplied."""
+    low_precision_share: float
+    """What remains of the higher peak at which 8 and 4 bits are multiplied."""
     half_rate_width: float
     """Width of an expert's slice on one device at which half of the efficiency remains; wider slices keep more."""
     int4_expert_share: float
     """What remains, of arithmetic and bandwidth, where experts are unpacked from 4 bits to 16."""
     link_share: float
     all_reduce_us: float
-    """Latency of one all-reduce between devices of one link; a layer needs two."""
+    """Latency of one all-reduce inside a server; a layer needs two."""
     layer_us: float
     """Fixed time of one layer in one step: launches, norms, small kernels."""
-    expert_layer_us: float
-    """More of it for routing."""
+    quantised_layer_us: float
+    """More of it where a mixture's activations are brought to 8 bits before each multiplication."""
     latent_layer_us: float
     """More of it for latent attention."""
+    indexed_layer_us: float
+    """More of it where an index picks the tokens that a layer attends to."""
     state_layer_us: float
     """More of it for linear attention."""
     request_us: float
@@ -84,20 +86,21 @@ class Engine:
 
 
 GPU_ENGINE = Engine(
-    prefill_efficiency=0.77,
+    prefill_efficiency=0.76,
     decode_efficiency=1.0,
-    bandwidth_efficiency=0.935,
-    shard_loss=0.06,
-    precision_shares={"bf16": 1.0, "fp8": 0.64, "int8": 0.64, "fp4": 0.61},
-    half_rate_width=1580.0,
-    int4_expert_share=0.52,
-    link_share=0.44,
+    bandwidth_efficiency=0.945,
+    shard_loss=0.05,
+    low_precision_share=0.65,
+    half_rate_width=1800.0,
+    int4_expert_share=0.49,
+    link_share=0.46,
     all_reduce_us=2.0,
-    layer_us=65.0,
-    expert_layer_us=11.0,
-    latent_layer_us=32.0,
-    state_layer_us=27.0,
-    request_us=15.5,
+    layer_us=68.5,
+    quantised_layer_us=18.0,
+    latent_layer_us=27.0,
+    indexed_layer_us=87.0,
+    state_layer_us=30.0,
+    request_us=18.0,
     usable_memory=0.9,
     reserved_gb=3.5,
     most_requests=1024,
@@ -109,14 +112,15 @@ CPU_ENGINE = Engine(
     decode_efficiency=0.405,
     bandwidth_efficiency=1.0,
     shard_loss=0.0,
-    precision_shares={"bf16": 1.0},
+    low_precision_share=1.0,
     half_rate_width=0.0,
     int4_expert_share=1.0,
     link_share=0.5,
     all_reduce_us=10.0,
     layer_us=0.0,
-    expert_layer_us=0.0,
+    quantised_layer_us=0.0,
     latent_layer_us=0.0,
+    indexed_layer_us=0.0,
     state_layer_us=0.0,
     request_us=0.0,
     usable_memory=0.9,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
 from freehold.economics.machine import engine_of
-from freehold.economics.precision import BYTES_PER_WEIGHT, FOUR_BIT, kv_bytes, resident_bytes
+from freehold.economics.precision import BYTES_PER_WEIGHT, EIGHT_BIT, FOUR_BIT, kv_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from freehold.economics.decoder import ModelFacts
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 NETWORK_GB_PER_S = 50.0
 """Between servers, per device, one way: one 400 Gbit/s card each, as in DGX H100 SuperPOD's reference design."""
 
-NETWORK_LATENCIES = 3.0
-"""An all-reduce that leaves the server takes this many times the latency."""
+NETWORK_US = 30.0
+"""Latency of an all-reduce between servers: NCCL's own estimate for a few kilobytes on H100s is 26 µs
+(github.com/NVIDIA/nccl, issue 1453)."""
+
+SERVER_DEVICES = 8
+"""Nobody published a rate of a replica that is split wider than one server of eight."""
 
 RESIDUAL_LOG_SD = 0.14
 """Spread of measured over predicted throughput for dense models on points that were not fitted."""
@@ -27,7 +31,7 @@ EXPERT_LOG_SD = 0.28
 """The same for mixtures: engines differ far more in them."""
 
 FAR_LOG_SD = 0.5
-"""The same where one replica spans several servers."""
+"""The same where a replica takes more devices than a server has: no published rate of one could be trusted."""
 
 CRAMPED_LOG_SD = 0.8
 """The same where few requests fit in memory: misses of five times were seen."""
@@ -140,14 +144,14 @@ def step_costs(
     return StepCosts(
         prefill_s_per_token=peak_s / reached.prefill_efficiency + link_s,
         prefill_s_per_token2=2.0 * model.attention_width / attention_flops,
-        decode_fixed_s=resident_read_s + _layers_s(model, reached) + latency_s,
+        decode_fixed_s=resident_read_s + _layers_s(model, hardware, chosen, reached) + latency_s,
         decode_experts_s=experts_read_s,
         decode_missed_share=1.0 - model.experts_per_token / model.experts if model.experts else 0.0,
         decode_s_per_request=peak_s / reached.decode_efficiency + link_s + fixed_cache_s + server_s,
         decode_s_per_context_token=per_token / (shards * bandwidth),
         kv_tokens=free * (shards / gpus) * context_tokens / cached,
         most_requests=float(reached.most_requests),
-        log_sd=_log_sd(model, hardware, gpus),
+        log_sd=_log_sd(model, gpus),
         decode_read_s=resident_read_s,
         decode_compute_s_per_request=peak_s / reached.decode_efficiency,
         decode_cache_s_per_request=fixed_cache_s,
@@ -158,8 +162,8 @@ def _peak_s(model: ModelFacts, hardware: Hardware, gpus: int, precision: Precisi
     """Seconds to multiply one token through the model at the peak that this precision leaves in practice."""
 
     def rate(multiplied: str) -> float:
-        share = engine.precision_shares.get(hardware.multiplies(multiplied), 1.0) * hardware.sustained_share
-        return gpus * hardware.flops(multiplied) * share
+        share = 1.0 if hardware.multiplies(multiplied) == "bf16" else engine.low_precision_share
+        return gpus * hardware.flops(multiplied) * hardware.sustained_share * share
 
     routed = model.routed_parameters
     if not routed:
@@ -179,26 +183,34 @@ def _read_s(model: ModelFacts, bandwidth: float, precision: Precision, engine: E
 
 
 def _link_s(model: ModelFacts, hardware: Hardware, gpus: int, engine: Engine) -> tuple[float, float]:
-    """All-reduces, two a layer: seconds for each token's activations, and for the latency of a step."""
+    """All-reduces, two a layer: seconds for each token's activations, and for the latency of a step.
+
+    Devices that a link joins reduce among themselves first, so that each takes its part only to the network.
+    """
     if gpus == 1:
         return 0.0, 0.0
-    is_far = gpus > hardware.link_devices
-    link = min(hardware.link_gb_per_s, NETWORK_GB_PER_S) if is_far else hardware.link_gb_per_s
-    moved = 2.0 * (gpus - 1) / gpus * model.hidden_size * 2.0
-    latency_s = 1e-6 * engine.all_reduce_us * (NETWORK_LATENCIES if is_far else 1.0)
-    return 2.0 * model.layers * moved / (engine.link_share * link * 1e9), 2.0 * model.layers * latency_s
+    joined = min(gpus, hardware.link_devices)
+    groups = gpus / joined
+    activations = 2.0 * model.hidden_size
+    inside_s = 2.0 * (joined - 1) / joined * activations / hardware.link_gb_per_s
+    between_s = 2.0 * (groups - 1) / groups * activations / joined / min(NETWORK_GB_PER_S, hardware.link_gb_per_s)
+    is_far = gpus > max(SERVER_DEVICES, hardware.link_devices)
+    latency_s = 1e-6 * (NETWORK_US if is_far else engine.all_reduce_us)
+    return 2.0 * model.layers * (inside_s + between_s) / (engine.link_share * 1e9), 2.0 * model.layers * latency_s
 
 
-def _layers_s(model: ModelFacts, engine: Engine) -> float:
+def _layers_s(model: ModelFacts, hardware: Hardware, precision: Precision, engine: Engine) -> float:
+    is_quantised = model.experts > 0 and precision in EIGHT_BIT and hardware.multiplies(precision) != "bf16"
     each = engine.layer_us
-    each += engine.expert_layer_us if model.experts else 0.0
+    each += engine.quantised_layer_us if is_quantised else 0.0
     each += engine.latent_layer_us if model.is_latent else 0.0
+    each += engine.indexed_layer_us if model.is_indexed else 0.0
     each += engine.state_layer_us if model.state_values else 0.0
     return model.layers * each * 1e-6
 
 
-def _log_sd(model: ModelFacts, hardware: Hardware, gpus: int) -> float:
-    if gpus > hardware.link_devices:
+def _log_sd(model: ModelFacts, gpus: int) -> float:
+    if gpus > SERVER_DEVICES:
         return FAR_LOG_SD
     return EXPERT_LOG_SD if model.experts else RESIDUAL_LOG_SD
 
