@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: setup demo test check format bench lock clean
 .DELETE_ON_ERROR:
 
-setup: $(STAMP)
+setup: $(STAMP)  ## everything into .venv; then: source .venv/bin/activate
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

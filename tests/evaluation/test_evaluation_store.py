@@ -13,7 +13,7 @@ from freehold.evaluation.contender import Contender
 from freehold.evaluation.evaluate import evaluate
 from freehold.evaluation.policy import DecisionInputs, Policy
 from freehold.evaluation.record import current_versions, write_decision
-from freehold.evaluation.store import latest_evaluation, save_decision, save_evaluation
+from freehold.evaluation.store import doubt_about, latest_evaluation, save_decision, save_evaluation
 from freehold.state.database import first_broken_entry
 from freehold.state.schema import AUDIT_TRAIL, DECISIONS, EVALUATIONS
 
@@ -112,3 +112,23 @@ def test_a_decision_is_remembered_once_with_one_entry_in_the_audit_trail(
     assert (row["sha256"], row["signature"]) == (written.sha256, written.signature)
     assert (entry["action"], entry["subject"]) == ("decision.made", written.record["id"])
     assert entry["details"] == {"verdict": written.decision.verdict, "sha256": written.sha256}
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_model_is_doubted_until_it_is_evaluated_and_the_verdict_is_to_own_it(
+    state: Engine, evaluation: Evaluation
+) -> None:
+    def decided(verdict: str, at: str) -> None:
+        values = {"id": verdict, "task": "triage", "verdict": verdict, "sha256": "", "signature": "", "created_at": at}
+        with state.begin() as connection:
+            connection.execute(DECISIONS.insert().values(values))
+
+    model = evaluation.model
+    assert model is not None
+    assert doubt_about(state, "triage", model) == f"{model} was never evaluated: freehold evaluate triage"
+    save_evaluation(state, evaluation)
+    assert doubt_about(state, "triage", model) == "nothing was decided about triage: freehold decide triage"
+    decided("own", "2026-11-02T00:00:00.000+00:00")
+    assert doubt_about(state, "triage", model) is None
+    decided("stay-renting", "2026-11-03T00:00:00.000+00:00")
+    assert doubt_about(state, "triage", model) == "the latest verdict on triage is stay-renting"

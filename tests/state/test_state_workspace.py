@@ -21,6 +21,11 @@ def test_a_new_workspace_has_settings_that_load(tmp_path: Path) -> None:
     assert settings.state.url is None
 
 
+def test_what_customers_wrote_is_for_the_owner_of_the_workspace_alone(tmp_path: Path) -> None:
+    workspace, _ = create_workspace(tmp_path / "new")
+    assert workspace.data.stat().st_mode & 0o077 == 0
+
+
 def test_making_a_workspace_twice_keeps_its_settings(tmp_path: Path) -> None:
     workspace, _ = create_workspace(tmp_path)
     workspace.settings_file.write_text('[workspace]\nname = "kept"\n')

@@ -33,10 +33,15 @@ def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
         -d '{"model": "support_intent", "messages": [{"role": "user", "content": "my card is gone"}]}'
     """
     from freehold.cli.session import open_session
+    from freehold.evaluation.store import doubt_about
     from freehold.serving.endpoint import serve
 
     session = open_session()
     models = champions(session, tasks)
+    for model in models:
+        doubt = doubt_about(session.state, model.task, model.id)
+        if doubt is not None:
+            click.echo(f"Warning: {doubt}", err=True)
     names = ", ".join(model.task for model in models)
     serve(
         endpoint_of(session, models, port=port, threads=threads),

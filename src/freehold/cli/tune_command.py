@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from freehold.core.progress import Progress
     from freehold.registry.store import ModelVersion
 
+_FIRST = "It is the champion of its task because there is no other: nothing has been evaluated or decided yet."
+
 
 @click.command("tune")
 @click.argument("task")
@@ -123,4 +125,5 @@ def as_record(model: ModelVersion) -> dict[str, Any]:
         "dataset": model.dataset_id,
         "sha256": model.sha256,
         **{key: value for key, value in model.run.items() if key != "losses"},
+        "warnings": [_FIRST] if "champion" in model.aliases else [],
     }

@@ -75,3 +75,18 @@ def save_decision(engine: Engine, written: WrittenDecision) -> None:
         )
         details = {"verdict": written.decision.verdict, "sha256": written.sha256}
         record_action(connection, "decision.made", identifier, details)
+
+
+def doubt_about(engine: Engine, task: str, model: str) -> str | None:
+    """Why somebody should think twice before they serve a model of a task; None if nothing speaks against it."""
+    evaluated = select(EVALUATIONS.c.id).where(EVALUATIONS.c.model_id == model).limit(1)
+    decided = (
+        select(DECISIONS.c.verdict).where(DECISIONS.c.task == task).order_by(DECISIONS.c.created_at.desc()).limit(1)
+    )
+    with engine.connect() as connection:
+        if connection.execute(evaluated).scalar() is None:
+            return f"{model} was never evaluated: freehold evaluate {task}"
+        verdict = connection.execute(decided).scalar()
+    if verdict is None:
+        return f"nothing was decided about {task}: freehold decide {task}"
+    return None if verdict in ("own", "hybrid") else f"the latest verdict on {task} is {verdict}"

@@ -115,7 +115,8 @@ def create_workspace(root: Path) -> tuple[Workspace, bool]:
     workspace = Workspace(root.resolve())
     is_new = not workspace.settings_file.exists()
     try:
-        workspace.data.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        workspace.data.mkdir(mode=0o700, exist_ok=True)  # it holds what customers wrote
         if is_new:
             text = _FIRST_SETTINGS.format(name=workspace.root.name.replace("\\", "").replace('"', ""))
             workspace.settings_file.write_text(text, encoding="utf-8")
