@@ -158,14 +158,21 @@ def wait_for(port: int, process: subprocess.Popen[bytes], timeout_s: float = 120
 
 
 def start_freehold(
-    stack: ExitStack, folder: Path, upstream: int, *, name: str = "freehold", workers: int = 1
+    stack: ExitStack,
+    folder: Path,
+    upstream: int,
+    *,
+    name: str = "freehold",
+    workers: int = 1,
+    housekeeping: bool = False,
 ) -> System:
-    """The gateway with its ledger, bodies included."""
+    """The gateway with its ledger, bodies included; `housekeeping` makes Parquet of it beside the calls."""
     port = free_port()
     work = folder / name
     work.mkdir(parents=True)
     file = work / "freehold.toml"
-    file.write_text(f'[providers.p]\nbase_url = "http://127.0.0.1:{upstream}/v1"\n', encoding="utf-8")
+    provider = f'[providers.p]\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
+    file.write_text(f"[gateway]\nhousekeeping = {str(housekeeping).lower()}\n{provider}", encoding="utf-8")
     command = [str(Path(sys.executable).with_name("freehold")), "gateway", "--port", str(port)]
     command += ["--workers", str(workers), "--config", str(file)]
     process = stack.enter_context(child(command, stderr=subprocess.DEVNULL))
@@ -243,6 +250,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     with ExitStack() as stack:
         upstream = start_upstream(stack)
         systems = [System("direct", 0, upstream), start_freehold(stack, folder, upstream)]
+        if options.housekeeping:
+            systems.append(start_freehold(stack, folder, upstream, name="freehold+parquet", housekeeping=True))
         starts: dict[str, Callable[[], System | None]] = {
             "nginx": lambda: start_nginx(stack, folder, upstream),
             "litellm": lambda: start_litellm(stack, folder, upstream, options.litellm),
@@ -402,6 +411,7 @@ def main() -> None:
     parser.add_argument("--tensorzero", type=Path, default=Path("build/tensorzero/bin/python"))
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--calls", type=int, default=0)
+    parser.add_argument("--housekeeping", action="store_true", help="Also with the process that makes Parquet files.")
     parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,12 @@ def test_stats_take_in_what_a_worker_left_and_count_it(terminal: Terminal) -> No
     assert terminal.run("ledger", "stats").out.splitlines()[0] == "calls                5"
 
 
+def test_an_audit_takes_in_what_a_worker_left(terminal: Terminal) -> None:
+    _five_calls(terminal)
+    tasks = terminal.run("audit", "--json").record["tasks"]
+    assert sum(task["calls"] for task in tasks) == 5
+
+
 def test_stats_of_an_empty_workspace(terminal: Terminal) -> None:
     assert terminal.run("ledger", "stats", "--json").record["calls"] == 0
     assert terminal.run("ledger", "verify", "--json").record == {

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.gateway.conftest import rows_in
@@ -38,14 +39,17 @@ SECRET = "sk-never-to-be-seen"
 
 
 @contextmanager
-def process(folder: Path, settings: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The command as a child of this test, and the port it listens on."""
+def process(
+    folder: Path, settings: str, *options: str, housekeeping: bool = False
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command as a child of this test, and the port it listens on. Without housekeeping, segments stay."""
     file = folder / "freehold.toml"
     file.write_text(settings, encoding="utf-8")
     child = subprocess.Popen(
         [sys.executable, "-c", "from freehold.cli.main import main; main()",
          "gateway", "--port", "0", "--config", str(file), *options],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "FAKE_KEY": SECRET},
+        stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "FAKE_KEY": SECRET, "FREEHOLD_GATEWAY__HOUSEKEEPING": str(housekeeping)},
     )  # fmt: skip
     assert child.stderr is not None
     try:
@@ -224,8 +228,7 @@ def test_sighup_reads_the_settings_anew_and_wrong_ones_change_nothing(
         assert child.stderr is not None
         (tmp_path / "freehold.toml").write_text("[providers.fake]\nbase_ulr = 1\n", encoding="utf-8")
         child.send_signal(signal.SIGHUP)
-        for _ in range(int(workers)):
-            assert "the old ones stay" in _line_with("settings", child)
+        assert "the old ones stay" in _line_with("settings", child)
         assert b"old" in send(port, CHAT, ask(2))[1]
         (tmp_path / "freehold.toml").write_text(settings_of(other), encoding="utf-8")
         child.send_signal(signal.SIGHUP)
@@ -267,6 +270,48 @@ def test_keys_limits_and_rules_hold_at_the_gateway(upstream: ScriptedUpstream, t
     rows = rows_in(segments(tmp_path))
     assert {row.open.key_id is not None for row in rows[-3:] if row.open} == {True}
     assert secret.encode() not in b"".join(file.read_bytes() for file in segments(tmp_path).rglob("*.seg"))
+
+
+def test_what_was_recorded_becomes_rows_without_anybody_asking(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    upstream.scripts = [answer(completion())]
+    with process(tmp_path, settings_of(upstream), "--workers", "2", housekeeping=True) as (child, port):
+        for number in range(3):
+            assert send(port, CHAT, ask(number))[0] == 200
+        assert [row["number"] for row in _rows_within(30, tmp_path, 3)] == [0, 1, 2]
+        assert child.stderr is not None
+        (house,) = (pid for pid in children_of(child.pid) if os.getpriority(os.PRIO_PROCESS, pid) > 0)
+        os.kill(house, signal.SIGKILL)
+        assert "housekeeping ended and is started again" in _line_with("housekeeping", child)
+        while len(children_of(child.pid)) < 3:
+            time.sleep(0.01)  # the parent starts another one
+        assert send(port, CHAT, ask(3))[0] == 200
+        child.terminate()
+        assert child.wait(30) == 0
+    assert len(_rows_within(0, tmp_path, 4)) == 4  # its last round was after the last call
+    assert list(segments(tmp_path).rglob("*.seg")) == []
+
+
+def _rows_within(seconds: float, folder: Path, count: int) -> list[dict[str, Any]]:
+    """Requests in the Parquet files, as soon as there are so many."""
+    deadline = time.monotonic() + seconds
+    while True:
+        files = sorted((folder / ".freehold" / "events" / "calls").glob("day=*/*.parquet"))
+        rows = [json.loads(one) for file in files for one in pq.read_table(file).column("request").to_pylist()]
+        if len(rows) >= count or time.monotonic() > deadline:
+            return sorted(rows, key=lambda row: row["number"])
+        time.sleep(0.05)
+
+
+def test_workers_die_with_a_parent_that_is_killed(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    with process(tmp_path, settings_of(upstream), "--workers", "2") as (child, port):
+        workers = children_of(child.pid)
+        child.kill()
+        child.wait()
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # the kernel ends them
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_what_cannot_start_says_why(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 from freehold.state import database
 from freehold.state.database import first_broken_entry, open_state, record_action
 from freehold.state.keys import create_key, list_keys
-from freehold.state.schema import METADATA
+from freehold.state.schema import METADATA, REVISION
 
 MIGRATIONS = Path(database.__file__).with_name("migrations")
 
@@ -55,6 +56,10 @@ def test_the_migrations_leave_nothing_to_change(state_url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     engine.dispose()
+
+
+def test_the_newest_migration_is_the_one_that_the_schema_names() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 
 def test_a_migration_can_be_taken_back(state_url: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from freehold.state.settings import Settings
     from freehold.state.workspace import Workspace
 
 
@@ -34,9 +33,13 @@ def command(port: int | None, workers: int | None, config: Path | None, host: st
       curl localhost:8400/v1/chat/completions -H 'content-type: application/json' \\
         -H 'x-freehold-task: support' -d '{"model": "gpt-5.4-mini", "messages": []}'
     """
-    from freehold.cli.gateway_worker import Blueprint
+    from freehold.cli.gateway_settings import Reading
 
-    blueprint = Blueprint.of(*_settings(config), port=port, workers=workers, host=host)
+    workspace, file = _place(config)
+    reading = Reading(workspace, file)
+    from freehold.cli.gateway_worker import Blueprint  # meanwhile
+
+    blueprint = Blueprint.of(workspace, reading.result(), file, port=port, workers=workers, host=host)
     url = blueprint.listen()
     for warning in blueprint.warnings():
         click.echo(f"Warning: {warning}", err=True)
@@ -45,10 +48,9 @@ def command(port: int | None, workers: int | None, config: Path | None, host: st
     click.get_current_context().exit(blueprint.run())
 
 
-def _settings(config: Path | None) -> tuple[Workspace, Settings, Path]:
-    from freehold.state.settings import load_settings
+def _place(config: Path | None) -> tuple[Workspace, Path]:
     from freehold.state.workspace import Workspace, find_workspace
 
     workspace = find_workspace() if config is None else Workspace(config.resolve().parent)
     file = workspace.settings_file if config is None else config.resolve()
-    return workspace, load_settings(workspace, file), file
+    return workspace, file

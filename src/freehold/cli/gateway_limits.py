@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from freehold.core.chat import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from freehold.core.chat import Usage
     from freehold.economics.prices import Price
     from freehold.gateway.budgets import Budgets, Reservation
     from freehold.gateway.guard import Hold
@@ -66,13 +68,18 @@ class _Held:
     reservation: Reservation
     price: Price | None
 
-    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
-        """As `Hold` says."""
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+        """As `Hold` says. What a provider refused counts as a request, and for nothing else."""
         from freehold.economics.prices import cost_of_call
 
         if not may_cost:
-            self.budgets.release(self.reservation)
+            if is_sent:
+                self.budgets.reconcile(self.reservation, Usage(input_tokens=0, output_tokens=0), Decimal(0))
+            else:
+                self.budgets.release(self.reservation)
             return None
+        if usage is not None and usage.output_tokens is None and not self.reservation.has_output:
+            usage = replace(usage, output_tokens=0)  # an embedding writes nothing, and says nothing of it
         cost = None if self.price is None or usage is None else cost_of_call(usage, self.price)
         self.budgets.reconcile(self.reservation, usage, cost)
         return None if cost is None else float(cost)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.cli.gateway_limits import LateLimits, price_finder
-from freehold.cli.recording import open_writer, policy_of
+from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
+from freehold.cli.recording import keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
 from freehold.gateway.app import Gateway, Setup
 from freehold.gateway.guard import Guard
@@ -20,9 +23,8 @@ from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
-from freehold.gateway.workers import Workers, hold_signals
+from freehold.gateway.workers import Workers
 from freehold.state.database import open_state
-from freehold.state.settings import load_settings
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
 
     from freehold.gateway.admission import Admission
     from freehold.gateway.routes import Routes
+    from freehold.gateway.workers import Stop
     from freehold.state.settings import Settings
     from freehold.state.workspace import Workspace
 
+_LOG = logging.getLogger(__name__)
 _MIB = 1 << 20
+_NICE = 10
+"""Housekeeping gives way to calls."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +55,8 @@ class Blueprint:
     port: int
     workers: int
     _listener: socket.socket = field(init=False)
-    _counters: Path = field(init=False)
+    _folder: Path = field(init=False)
+    """Of this run: the workers' counters, and settings that were read anew."""
 
     @classmethod
     def of(
@@ -59,14 +66,17 @@ class Blueprint:
         """A blueprint of the settings; what the command line says goes first.
 
         Raises:
-            InputError: a provider or a rule cannot be used.
+            InputError: a provider or a rule cannot be used, or the state database cannot be opened.
         """
         gateway = settings.gateway
+        routes = routes_of(settings, file.parent)
+        TaskRules(settings.tasks)
+        bring_state_up(workspace, _state_url(workspace, settings))
         return cls(
             workspace=workspace,
             file=file,
             settings=settings,
-            routes=routes_of(settings, file.parent),
+            routes=routes,
             host=host or gateway.host,
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
@@ -98,22 +108,38 @@ class Blueprint:
 
     def run(self) -> int:
         """Serve until a signal ends it; the exit code."""
-        self.workspace.data.mkdir(parents=True, exist_ok=True)
-        self._counters = Path(tempfile.mkdtemp(prefix="freehold-counters-"))
-        drain_s = self.settings.gateway.drain_s
+        self._folder = Path(tempfile.mkdtemp(prefix="freehold-gateway-"))
+        start_logging()
+        gateway = self.settings.gateway
+        house = self._keep_house if gateway.housekeeping else None
         try:
-            if self.workers == 1:
-                hold_signals()
-                return self._work("w0")
-            return Workers(self.workers, self._work, drain_s=drain_s).run()
+            return Workers(
+                self.workers, self._work, drain_s=gateway.drain_s, keep_house=house, reload=self._read_again
+            ).run()
         finally:
-            shutil.rmtree(self._counters, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _keep_house(self, stop: Stop) -> None:
+        self._listener.close()
+        os.nice(_NICE)
+        keep_house(self.workspace, self.settings, stop=stop)
+
+    def _read_again(self) -> bool:
+        """Read the settings anew and leave them for the workers; False, and all stays as it is, if they are wrong."""
+        try:
+            settings = Reading(self.workspace, self.file).result()
+            routes = routes_of(settings, self.file.parent)
+            TaskRules(settings.tasks)
+        except (InputError, OSError) as error:
+            _LOG.error("the settings are wrong, the old ones stay: %s", error)
+            return False
+        self.settings, self.routes = settings, routes
+        new = self._new_settings.with_suffix(".new")
+        new.write_bytes(packed(settings))
+        new.rename(self._new_settings)
+        return True
 
     def _work(self, name: str) -> int:
-        start_logging()
-        with suppress(InputError):  # a worker that takes a dead one's place may come after a reload
-            self.settings = load_settings(self.workspace, self.file)
-            self.routes = routes_of(self.settings, self.file.parent)
         gateway = self.settings.gateway
         writer = open_writer(self.workspace, self.settings, worker=name)
         stack = AsyncExitStack()
@@ -129,21 +155,25 @@ class Blueprint:
         app = Gateway(
             setup_of(self.settings, self.routes, guard),
             writer=writer,
-            counters=Counters(self._counters, name),
+            counters=Counters(self._folder, name),
             open_upstream=Pool,
             spool=self.workspace.data,
             lifetime=lifetime,
         )
         return run_worker(app, self._listener, drain_s=gateway.drain_s, load=lambda: self._load(guard))
 
+    @property
+    def _new_settings(self) -> Path:
+        return self._folder / "settings"
+
     def _guard(self, stack: AsyncExitStack) -> Guard:
         """Keys, rules and limits. The database is opened by each worker: connections do not outlive a fork."""
-        engine = open_state(self.settings.state.url or self.workspace.default_state_url)
+        engine = open_state(_state_url(self.workspace, self.settings))
         limits = LateLimits(engine, stack, lambda: price_finder(self.settings, self.file.parent))
         return Guard(KeyRing(engine, is_open_without_keys=True), TaskRules(self.settings.tasks), limits)
 
     def _load(self, guard: Guard) -> Setup:
-        settings = load_settings(self.workspace, self.file)
+        settings = unpacked(self._new_settings.read_bytes())
         return setup_of(settings, routes_of(settings, self.file.parent), guard.with_rules(TaskRules(settings.tasks)))
 
 
@@ -159,6 +189,10 @@ def setup_of(settings: Settings, routes: Routes, admission: Admission) -> Setup:
         max_calls=gateway.max_connections,
         log_calls=gateway.log_calls,
     )
+
+
+def _state_url(workspace: Workspace, settings: Settings) -> str:
+    return settings.state.url or workspace.default_state_url
 
 
 def _is_near(base_url: str) -> bool:

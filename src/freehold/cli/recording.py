@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import FreeholdError
 from freehold.ledger.policy import Policy, TaskPolicy
@@ -12,13 +12,20 @@ from freehold.ledger.segments import MIB, SegmentWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import Event
 
     from freehold.state.settings import LedgerSection, Settings, TaskLedgerSection
     from freehold.state.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 _UPKEEP_EVERY_S = 600.0
+
+
+class Stop(Protocol):
+    """Says when to stop, such as `threading.Event`."""
+
+    def wait(self, timeout_s: float, /) -> bool:
+        """Wait so long at most; whether to stop."""
+        ...
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -51,19 +58,33 @@ def open_writer(
     )
 
 
-def keep_house(workspace: Workspace, settings: Settings, *, stop: Event, every_s: float = 5.0) -> None:
+def take_in_recorded(workspace: Workspace, settings: Settings) -> None:
+    """Ingest what segments hold, as a reader of the ledger wants it. Costs a look at a folder where there are none.
+
+    Raises:
+        InputError: the ledger's index is damaged.
+    """
+    if not any(workspace.segments.glob("*/*.seg")):
+        return
+    from freehold.ledger.ingest import ingest
+
+    ingest(workspace.events, policy=policy_of(settings))
+
+
+def keep_house(workspace: Workspace, settings: Settings, *, stop: Stop, every_s: float = 5.0) -> None:
     """Ingest every few seconds, and every ten minutes let go of what is out of date and merge small files.
 
-    For a process of its own beside the gateway's workers, until `stop` is set. What goes wrong is logged and tried
-    again: workers hold calls back by themselves when the disk is full.
+    For a process of its own beside the gateway's workers, until it is told to stop, and then once more.
+    What goes wrong is logged and tried again: workers hold calls back by themselves when the disk is full.
     """
     from freehold.ledger.ingest import ingest  # brings Arrow along, which no worker of a gateway needs
     from freehold.ledger.upkeep import keep_up
 
-    policy, kept_at = policy_of(settings), time.monotonic()
-    while not stop.wait(every_s):
+    policy, kept_at, is_over = policy_of(settings), time.monotonic(), False
+    while not is_over:
+        is_over = stop.wait(every_s)
         try:
-            if time.monotonic() - kept_at < _UPKEEP_EVERY_S:
+            if is_over or time.monotonic() - kept_at < _UPKEEP_EVERY_S:
                 ingest(workspace.events, policy=policy)
             else:
                 keep_up(workspace.events, policy=policy, hot_days=settings.ledger.hot_days)

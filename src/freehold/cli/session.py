@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from freehold.cli.recording import take_in_recorded
 from freehold.ledger.store import Ledger
 from freehold.state.database import open_state
 from freehold.state.settings import Settings, load_settings
@@ -27,7 +28,7 @@ class Session:
 
 
 def open_session(folder: Path | None = None) -> Session:
-    """Open the workspace of `folder`, or of the current folder.
+    """Open the workspace of `folder`, or of the current folder. What gateways have recorded is in the ledger then.
 
     Raises:
         InputError: there is no workspace, its settings are wrong, or its database cannot be opened.
@@ -35,4 +36,5 @@ def open_session(folder: Path | None = None) -> Session:
     workspace = find_workspace(folder)
     settings = load_settings(workspace)
     state = open_state(settings.state.url or workspace.default_state_url)
+    take_in_recorded(workspace, settings)
     return Session(workspace, settings, state, Ledger(workspace.calls))

@@ -33,11 +33,16 @@ class Admitted(Protocol):
         """Whose it is; None where no keys are needed."""
         ...
 
-    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+    def sees_model(self, model: str) -> bool:
+        """A list of models shows this one."""
+        ...
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """The call is over: what was reserved for it is reconciled with what it used.
 
         Args:
             usage: Tokens as the provider counted them; None if it told none.
+            is_sent: A provider may have got it, so it counts as a request.
             may_cost: The provider has, or may have, done work for it.
 
         Returns:
@@ -49,12 +54,15 @@ class Admitted(Protocol):
 class Admission(Protocol):
     """Decides on requests before they are forwarded."""
 
-    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Admitted:
+    async def admit(
+        self, headers: Sequence[Header], body: Body, *, method: str, model: str | None, path: str
+    ) -> Admitted:
         """Let a request pass.
 
         Args:
             headers: Of the request.
             body: Of the request.
+            method: Of the request.
             model: As the client names it, in the body or in the path.
             path: Of the endpoint, such as `/v1/chat/completions`.
 
@@ -67,9 +75,11 @@ class Admission(Protocol):
 class OpenDoor:
     """Everybody may call, and the client names the task."""
 
-    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Admitted:
+    async def admit(
+        self, headers: Sequence[Header], body: Body, *, method: str, model: str | None, path: str
+    ) -> Admitted:
         """As the protocol says."""
-        del model, path
+        del method, model, path
         return _Guest(_named_task(headers, body) or NO_TASK)
 
 
@@ -81,9 +91,14 @@ class _Guest:
     def __init__(self, task: str) -> None:
         self.task = task
 
-    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+    def sees_model(self, model: str) -> bool:
+        """Every one."""
+        del model
+        return True
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """Nothing was reserved."""
-        del usage, may_cost
+        del usage, is_sent, may_cost
         return None
 
 

@@ -21,7 +21,7 @@ from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
     from pathlib import Path
 
     from freehold.gateway.admission import Admission
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _IN_PROGRESS = "freehold_requests_in_progress"
+_LONGEST_PAUSE_S = 60.0
+"""The official clients do not wait longer than this for another try, whatever Retry-After says."""
 _JSON = frozenset(("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic"))
 
 
@@ -197,7 +199,9 @@ class Gateway:
         )
         try:
             model = surface.deployment or body.head.model
-            admitted = await setup.admission.admit(headers, body, model=model, path=surface.endpoint)
+            admitted = await setup.admission.admit(
+                headers, body, method=scope["method"], model=model, path=surface.endpoint
+            )
         except BaseException:
             body.close()
             raise
@@ -226,7 +230,7 @@ class Gateway:
         leaving = _watch(call, receive)
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:
-                await _answer(call.send, 200, _list_of(routes.names))
+                await _answer(call.send, 200, _list_of(filter(call.admitted.sees_model, routes.names)))
             else:
                 await exchange.run(routes.targets(call.model, is_anthropic=call.surface.is_anthropic))
         except asyncio.CancelledError:
@@ -246,9 +250,10 @@ class Gateway:
     def _settle(self, call: ClientCall, exchange: Exchange) -> None:
         attempt = exchange.last
         if attempt is None:
-            call.admitted.settle(None, may_cost=False)
+            call.admitted.settle(None, is_sent=False, may_cost=False)
         else:
-            cost_usd = call.admitted.settle(attempt.usage, may_cost=attempt.may_cost)
+            sent, may_cost = attempt.is_sent, attempt.may_cost
+            cost_usd = call.admitted.settle(attempt.usage, is_sent=sent, may_cost=may_cost)
             if cost_usd is not None:
                 attempt.cost(cost_usd)
         if self._running.setup.log_calls:
@@ -286,7 +291,7 @@ def _watch(call: ClientCall, receive: Receive) -> asyncio.Future[Any]:
     return leaving
 
 
-def _list_of(names: list[str]) -> bytes:
+def _list_of(names: Iterable[str]) -> bytes:
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "freehold"} for name in names]
     return json.dumps({"object": "list", "data": data}).encode()
 
@@ -304,6 +309,8 @@ async def _refuse(send: Send, refusal: Refused, surface: Surface, request_id: st
     more: list[Header] = [(b"x-request-id", request_id.encode("latin-1"))]
     if refusal.retry_after_s is not None:
         more.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after_s))))
+    if refusal.status == 429 and (refusal.retry_after_s is None or refusal.retry_after_s > _LONGEST_PAUSE_S):
+        more.append((b"x-should-retry", b"false"))  # the official clients would try again at once
     if refusal.status in {408, 413}:
         more.append((b"connection", b"close"))  # the rest of the body is not waited for
     body = error_body(refusal, dialect=dialect, request_id=request_id)

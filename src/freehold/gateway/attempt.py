@@ -7,16 +7,19 @@ import zlib
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
+from freehold.core.chat import Usage
 from freehold.gateway.headers import value_of
+from freehold.ledger.answer_facts import AnswerFacts
 from freehold.ledger.records import CloseRecord, OpenRecord, id_text, new_call_id
 
 if TYPE_CHECKING:
-    from freehold.core.chat import Usage
     from freehold.gateway.call import ClientCall
     from freehold.gateway.metrics import Counters, Series
     from freehold.gateway.routes import Target
     from freehold.ledger.policy import Policy
 
+NO_FACTS = AnswerFacts()
+"""Of an attempt without an answer."""
 CLIENT_LEFT = 499
 """Status of an attempt whose client did not wait for the end. nginx's number."""
 LONGEST_PLAIN_BYTES = 8 * 1024 * 1024
@@ -69,8 +72,8 @@ class Attempt:
     """Writes the records and the counters of one attempt."""
 
     __slots__ = (
-        "_began", "_content_type", "_counters", "_encoding", "_records_bodies", "_series", "_ttft_ms", "_writer", "id",
-        "is_closed", "may_cost", "model", "usage",
+        "_began", "_content_type", "_counters", "_encoding", "_records_bodies", "_series", "_ttft_ms", "_writer",
+        "facts", "id", "is_closed", "is_sent", "may_cost", "model",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +92,10 @@ class Attempt:
         self.is_closed = False
         self.may_cost = True
         """The provider has, or may have, done work: it did not refuse, and it was reached."""
-        self.usage: Usage | None = None
+        self.is_sent: bool = parent is not None and parent.is_sent
+        """This attempt or one before it may have reached a provider: the call counts as a request."""
+        self.facts: AnswerFacts | None = None
+        """What the answer tells of itself; None: nothing yet, or never."""
         self._began = time.perf_counter()
         self._ttft_ms: float | None = None
         self._content_type: str | None = None
@@ -130,6 +136,20 @@ class Attempt:
         return id_text(self.id)
 
     @property
+    def usage(self) -> Usage | None:
+        """Tokens as the provider counted them; None if it told none."""
+        facts = self.facts
+        if facts is None or (facts.input_tokens is None and facts.output_tokens is None):
+            return None
+        return Usage(
+            input_tokens=facts.input_tokens,
+            output_tokens=facts.output_tokens,
+            cache_read_tokens=facts.cache_read_tokens,
+            cache_write_tokens=facts.cache_write_tokens,
+            reasoning_tokens=facts.reasoning_tokens,
+        )
+
+    @property
     def elapsed_ms(self) -> float:
         """Since it began."""
         return (time.perf_counter() - self._began) * 1000
@@ -157,8 +177,11 @@ class Attempt:
         if self.is_closed:
             return
         self.is_closed = True
-        self.may_cost = error_type != "connect_failed" and (status is None or status < 400 or status == CLIENT_LEFT)
+        is_sent = error_type != "connect_failed"
+        self.is_sent = self.is_sent or is_sent
+        self.may_cost = is_sent and (status is None or status < 400 or status == CLIENT_LEFT)
         duration_ms = self.elapsed_ms
+        facts = self.facts or NO_FACTS
         self._writer.closed(
             self.id,
             CloseRecord(
@@ -167,6 +190,15 @@ class Attempt:
                 status=status,
                 error_type=error_type,
                 client_closed=True if status == CLIENT_LEFT else None,
+                model_served=facts.model_served,
+                completion_id=facts.completion_id,
+                service_tier=facts.service_tier,
+                finish_reason=facts.finish_reason,
+                input_tokens=facts.input_tokens,
+                cache_read_tokens=facts.cache_read_tokens,
+                cache_write_tokens=facts.cache_write_tokens,
+                output_tokens=facts.output_tokens,
+                reasoning_tokens=facts.reasoning_tokens,
                 response_content_type=self._content_type,
                 response_encoding=self._encoding,
             ),
@@ -194,15 +226,15 @@ class Attempt:
         series.took("freehold_request_duration_seconds", duration_ms / 1000)
         if self._ttft_ms is not None:
             series.took("freehold_time_to_first_token_seconds", self._ttft_ms / 1000)
-        usage = self.usage
-        if usage is None:
+        facts = self.facts
+        if facts is None:
             return
         for direction, count in (
-            ("input", usage.input_tokens),
-            ("output", usage.output_tokens),
-            ("cache_read", usage.cache_read_tokens),
-            ("cache_write", usage.cache_write_tokens),
-            ("reasoning", usage.reasoning_tokens),
+            ("input", facts.input_tokens),
+            ("output", facts.output_tokens),
+            ("cache_read", facts.cache_read_tokens),
+            ("cache_write", facts.cache_write_tokens),
+            ("reasoning", facts.reasoning_tokens),
         ):
             if count:
                 series.tokens(direction, count)

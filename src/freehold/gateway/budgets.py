@@ -114,13 +114,15 @@ class Budgets:
     ) -> Reservation | Refusal:
         """Room for one call within the key's scope and limits, or why there is none.
 
+        A request without a body asks no model for anything; it needs to name none.
+
         Nothing is waited for while this worker's slices last.
 
         Returns:
             A reservation, to be reconciled or released exactly once, or a refusal: 403 outside the key's scope and
             for a model without a price where dollars are limited, 429 over a limit, 503 while the database is away.
         """
-        refusal = refusal_of_scope(principal, task, model)
+        refusal = refusal_of_scope(principal, task, model, needs_model=estimate.body_bytes > 0)
         if refusal is not None:
             return refusal
         if not principal.limits or principal.key_id is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
 from freehold.core.errors import InputError
 from freehold.gateway.keys import KeyRing, Principal, Refusal, refusal_of_scope
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from freehold.gateway.headers import Header
     from freehold.tasks.rules import TaskRules
 
+_MODELS = "/v1/models"
+_ONE_MODEL = "/v1/models/"
+
 
 class Hold(Protocol):
     """What is reserved for one call of a key that has limits."""
 
-    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """Reconcile, once. As `Admitted.settle`."""
         ...
 
@@ -48,7 +52,9 @@ class Guard:
         """The same keys and limits under other rules."""
         return Guard(self.keys, rules, self.limits)
 
-    async def admit(self, headers: Sequence[Header], body: Body, *, model: str | None, path: str) -> Caller:
+    async def admit(
+        self, headers: Sequence[Header], body: Body, *, method: str, model: str | None, path: str
+    ) -> Caller:
         """As `Admission` says."""
         principal = await self.keys.authenticate(headers)
         if isinstance(principal, Refusal):
@@ -58,32 +64,40 @@ class Guard:
             task = self.rules.task_of(headers, model, body.data, principal, path=path, body_task=head.task)
         except InputError as error:
             raise Refused(400, str(error), code="bad_task") from error
-        refusal = refusal_of_scope(principal, task, model)
+        if method == "GET" and path.startswith(_ONE_MODEL):
+            model = unquote(path.removeprefix(_ONE_MODEL))
+        is_list = method == "GET" and path == _MODELS
+        refusal = refusal_of_scope(principal, task, model, needs_model=not is_list)
         if refusal is not None:
             raise _refused(refusal)
         if not principal.limits:
-            return Caller(task, principal.key_id, None)
+            return Caller(task, principal, None)
         most = 0 if path == "/v1/embeddings" else head.most_output_tokens
         held = await self.limits.hold(principal, task, model, body_bytes=body.size, most_output_tokens=most)
         if isinstance(held, Refusal):
             raise _refused(held)
-        return Caller(task, principal.key_id, held)
+        return Caller(task, principal, held)
 
 
 class Caller:
     """Somebody who may call."""
 
-    __slots__ = ("_hold", "key_id", "task")
+    __slots__ = ("_hold", "_principal", "key_id", "task")
 
-    def __init__(self, task: str, key_id: str | None, hold: Hold | None) -> None:
+    def __init__(self, task: str, principal: Principal, hold: Hold | None) -> None:
         """`hold`: what is reserved; None where there are no limits."""
         self.task = task
-        self.key_id = key_id
+        self.key_id = principal.key_id
+        self._principal = principal
         self._hold = hold
 
-    def settle(self, usage: Usage | None, *, may_cost: bool) -> float | None:
+    def sees_model(self, model: str) -> bool:
         """As `Admitted` says."""
-        return None if self._hold is None else self._hold.settle(usage, may_cost=may_cost)
+        return self._principal.sees_model(model)
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+        """As `Admitted` says."""
+        return None if self._hold is None else self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
 
 
 def _refused(refusal: Refusal) -> Refused:

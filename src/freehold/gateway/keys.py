@@ -75,7 +75,11 @@ class Principal:
 
     def may_use_model(self, model: str | None) -> bool:
         """The key's scope holds this model. A key of some models alone needs a request that names one."""
-        return not self.models or (model is not None and _pattern(self.models).match(model) is not None)
+        return not self.models or (model is not None and self.sees_model(model))
+
+    def sees_model(self, model: str) -> bool:
+        """The key's scope holds this model, so that a list of models shows it."""
+        return not self.models or _pattern(self.models).match(model) is not None
 
 
 NOBODY = Principal(key_id=None)
@@ -87,11 +91,18 @@ def _pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, globs)))
 
 
-def refusal_of_scope(principal: Principal, task: str, model: str | None) -> Refusal | None:
-    """403 for a task or a model that the key is not for; None if it may be used."""
+def refusal_of_scope(principal: Principal, task: str, model: str | None, *, needs_model: bool = True) -> Refusal | None:
+    """403 for a task or a model that the key is not for; None if it may be used.
+
+    Args:
+        principal: Who calls.
+        task: What for.
+        model: As the request names it.
+        needs_model: False where a request asks no model for anything, such as the list of models.
+    """
     if not principal.may_use_task(task):
         return _forbidden("task_not_allowed", principal, f"the task {task!r}", principal.tasks)
-    if not principal.may_use_model(model):
+    if (needs_model or model is not None) and not principal.may_use_model(model):
         what = "a request that names no model" if model is None else f"the model {model[:200]!r}"
         return _forbidden("model_not_allowed", principal, what, principal.models)
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from freehold.gateway.attempt import Unpacker, is_packed
@@ -9,7 +11,7 @@ from freehold.gateway.headers import to_client, value_of
 from freehold.gateway.refusal import Refused, error_event
 from freehold.gateway.sse import EventTee
 from freehold.gateway.upstream import UpstreamFailure
-from freehold.gateway.usage import TAIL_BYTES, usage_of_answer, usage_of_events, usage_of_tail
+from freehold.gateway.usage import TAIL_BYTES, facts_of_answer, facts_of_events, facts_of_tail
 
 if TYPE_CHECKING:
     from freehold.gateway.attempt import Attempt
@@ -90,7 +92,7 @@ async def pass_on(call: ClientCall, attempt: Attempt, kept: Kept, *, rest: Answe
         tail = (tail + chunk)[-TAIL_BYTES:]
         await call.write(held)
         held = chunk
-    attempt.usage = usage_of_tail(tail, call.surface.dialect)
+    attempt.facts = facts_of_tail(tail, call.surface.dialect)
     attempt.close(kept.status)
     await attempt.durable()
     await call.write(held, is_last=True)
@@ -102,7 +104,7 @@ def record_whole(call: ClientCall, attempt: Attempt, kept: Kept) -> None:
         plain = kept.body
         if is_packed(value_of(kept.headers, b"content-encoding")):
             plain = Unpacker().feed(plain)
-        attempt.usage = usage_of_answer(plain, call.surface.dialect)
+        attempt.facts = facts_of_answer(plain, call.surface.dialect)
         attempt.close(kept.status, None, kept.body)
 
 
@@ -121,11 +123,17 @@ async def pass_events(call: ClientCall, attempt: Attempt, answer: Answer, *, dro
     relay = _EventRelay(call, attempt, answer, drops_usage=drops_usage)
     try:
         await relay.run()
+    except asyncio.CancelledError:
+        if not attempt.is_closed:
+            facts = facts_of_events(relay.tee.telling(), call.surface.dialect)
+            # What was written after the client left, nobody counted.
+            attempt.facts = None if facts is None else replace(facts, output_tokens=None)
+        raise
     except UpstreamFailure as failure:
         if relay.tee.has_ended:  # the answer is whole; how the connection ended is of no interest
             await call.write(b"", is_last=True)
             return
-        attempt.usage = usage_of_events(relay.tee.usage_events, call.surface.dialect)
+        attempt.facts = facts_of_events(relay.tee.telling(), call.surface.dialect)
         attempt.close(answer.status, failure.kind)
         if call.has_begun:
             # Told in the stream, and by its missing end: nobody shall take a part for the whole.
@@ -178,7 +186,7 @@ class _EventRelay:
         return plain if self._sends_plain else chunk
 
     def _close(self) -> None:
-        self._attempt.usage = usage_of_events(self.tee.usage_events, self._call.surface.dialect)
+        self._attempt.facts = facts_of_events(self.tee.telling(), self._call.surface.dialect)
         self._attempt.close(self._answer.status, "stream_error" if self.tee.has_failed else None)
 
 

@@ -7,6 +7,7 @@ needed: bytes that need no look are never cut or joined.
 from __future__ import annotations
 
 import re
+from collections import deque
 
 _END_OF_EVENT = re.compile(rb"\n\r?\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
@@ -19,6 +20,10 @@ _LAST_LINE = (
 _LAST_AT_START = re.compile(_LAST_LINE)
 _LAST_AFTER_LF = re.compile(rb"\n" + _LAST_LINE)
 _LAST_AFTER_CR = re.compile(rb"\r" + _LAST_LINE)
+_REASON = re.compile(rb'"finish_reason"\s*:\s*"')
+_TAIL_BYTES = 4096
+_RECENT_PIECES = 4
+"""The reason why an answer ended comes before its usage and its end mark, each of which may come by itself."""
 _LARGEST_EVENT = 1024 * 1024
 """Bytes that are held back for the end of an event. More than that is no event that must be looked at."""
 
@@ -34,6 +39,7 @@ class EventTee:
         """The event that ends an answer has passed."""
         self.has_failed = False
         """The provider told of an error inside the stream."""
+        self._recent: deque[bytes] = deque(maxlen=_RECENT_PIECES)
         self._drops_usage = drops_usage
         self._held = b""
 
@@ -45,11 +51,17 @@ class EventTee:
             cut = len(data)
         self._held = data[cut:]
         whole = data[:cut] if cut < len(data) else data
+        self._recent.append(whole)
         if _USAGE.search(whole) is not None:
             whole = self._look(whole)
         if not self.has_ended and any(word in whole for word in _LAST_WORDS):
             self._look_for_end(whole)
         return whole
+
+    def telling(self) -> list[bytes]:
+        """Events that tell something of the answer: with a usage, and near the end, with the reason for it."""
+        tail = b"".join(self._recent)[-_TAIL_BYTES:]
+        return [*self.usage_events, *(_event_at(tail, found.start()) for found in _REASON.finditer(tail))]
 
     def rest(self) -> bytes:
         """What was held back when the stream ended inside an event."""
@@ -92,7 +104,15 @@ def _end_of_last_event(data: bytes) -> int:
     """Bytes up to and including the last empty line; 0 if there is none."""
     if data.endswith((b"\n\n", b"\r\n\r\n")):
         return len(data)
-    return max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in (b"\n\n", b"\n\r\n", b"\r\r"))
+    marks = (b"\n\n", b"\n\r\n", b"\r\r") if b"\r" in data else (b"\n\n",)
+    places = [(data.rfind(mark), len(mark)) for mark in marks]
+    return max(0, *(place + length if place >= 0 else 0 for place, length in places))
+
+
+def _event_at(data: bytes, position: int) -> bytes:
+    """The event that this place is in."""
+    end = _END_OF_EVENT.search(data, position)
+    return data[_end_of_last_event(data[:position]) : len(data) if end is None else end.end()]
 
 
 def data_of(event: bytes) -> bytes:

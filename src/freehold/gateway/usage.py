@@ -1,6 +1,7 @@
-"""Tokens of a call, as the provider counted them: read out of an answer, whole or streamed.
+"""What an answer tells of itself, whole or streamed: tokens as the provider counted them, its id, its model, its end.
 
-What counts as what is the ledger's rule (`answer_facts`); here the counts are only found.
+What counts as what is the ledger's rule (`answer_facts`); here it is only found, so that a call keeps its tokens also
+where its bodies are not recorded.
 """
 
 from __future__ import annotations
@@ -10,73 +11,103 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from freehold.core.chat import Usage
 from freehold.gateway.sse import data_of
-from freehold.ledger.answer_facts import facts_of
+from freehold.ledger.answer_facts import AnswerFacts, facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
     from freehold.ledger.records import Dialect
 
 
+class _Choice(msgspec.Struct):
+    finish_reason: object = None
+    index: object = None
+
+
 class _Answer(msgspec.Struct):
+    """An answer without its content, which is skipped and not decoded."""
+
+    id: object = None
+    kind: object = msgspec.field(default=None, name="object")
+    model: object = None
+    status: object = None
+    service_tier: object = None
+    stop_reason: object = None
+    incomplete_details: object = None
     usage: object = None
+    choices: list[_Choice] | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(_Answer):
+    message: _Answer | None = None
+    response: _Answer | None = None
+    delta: dict[str, msgspec.Raw] | str | None = None
+
+
+class _UsageAlone(msgspec.Struct):
     usage: object = None
-    message: object = None
-    response: object = None
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
 _EVENT = msgspec.json.Decoder(_Event)
+_USAGE_ALONE = msgspec.json.Decoder(_UsageAlone)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LAST_USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+_NAMES = tuple(
+    (field.name, field.encode_name)
+    for field in msgspec.structs.fields(_Answer)
+    if field.name not in {"choices", "usage"}
+)
 TAIL_BYTES = 4096
 """Bytes at the end of an answer that are looked at when it is too large to be read as a whole."""
 
 
-def usage_of_answer(body: bytes, dialect: Dialect) -> Usage | None:
-    """Tokens told in a whole answer; None if it tells none or is no such JSON."""
+def facts_of_answer(body: bytes, dialect: Dialect) -> AnswerFacts | None:
+    """What a whole answer tells; None if it is no such JSON."""
+    told: dict[str, Any] = {}  # Any: JSON
     try:
-        usage = _ANSWER.decode(body).usage
+        _take(told, _ANSWER.decode(body))
     except _UNREADABLE:
-        return None
-    return _usage(usage, dialect) if isinstance(usage, dict) else None
+        try:
+            told["usage"] = _USAGE_ALONE.decode(body).usage  # something else in it is not as it should be
+        except _UNREADABLE:
+            return None
+    return facts_of(dialect, told)
 
 
-def usage_of_tail(tail: bytes, dialect: Dialect) -> Usage | None:
-    """Tokens told near the end of an answer: embeddings tell them after their vectors."""
+def facts_of_tail(tail: bytes, dialect: Dialect) -> AnswerFacts | None:
+    """What stands near the end of an answer: embeddings tell their tokens after their vectors."""
     found = _LAST_USAGE.findall(tail)
-    return usage_of_answer(b'{"usage":' + found[-1] + b"}", dialect) if found else None
+    return facts_of_answer(b'{"usage":' + found[-1] + b"}", dialect) if found else None
 
 
-def usage_of_events(events: Sequence[bytes], dialect: Dialect) -> Usage | None:
-    """Tokens told in the events of a stream; what a later event tells counts."""
+def facts_of_events(events: Iterable[bytes], dialect: Dialect) -> AnswerFacts | None:
+    """What events of a stream tell, a later one before an earlier one; None if they tell nothing."""
     told: dict[str, Any] = {}  # Any: JSON
     for event in events:
         try:
             read = _EVENT.decode(data_of(event))
         except _UNREADABLE:
             continue
-        for place in (read.usage, _inner(read.message), _inner(read.response)):
-            if isinstance(place, dict):
-                told.update((name, value) for name, value in place.items() if value is not None)
-    return _usage(told, dialect) if told else None
+        for place in (read, read.message, read.response):
+            if place is not None:
+                _take(told, place)
+        if isinstance(read.delta, dict) and "stop_reason" in read.delta:
+            told["stop_reason"] = msgspec.json.decode(read.delta["stop_reason"])
+    return facts_of(dialect, told) if told else None
 
 
-def _inner(value: object) -> object:
-    return value.get("usage") if isinstance(value, dict) else None
-
-
-def _usage(counts: Mapping[str, Any], dialect: Dialect) -> Usage:  # Any: JSON
-    facts = facts_of(dialect, {"usage": counts})
-    return Usage(
-        input_tokens=facts.input_tokens,
-        output_tokens=facts.output_tokens,
-        cache_read_tokens=facts.cache_read_tokens,
-        cache_write_tokens=facts.cache_write_tokens,
-        reasoning_tokens=facts.reasoning_tokens,
-    )
+def _take(told: dict[str, Any], read: _Answer) -> None:  # Any: JSON
+    """Add what an answer or an event tells; of several choices the first one counts."""
+    for field, name in _NAMES:
+        value = getattr(read, field)
+        if value is not None:
+            told[name] = value
+    if isinstance(read.usage, dict):
+        usage = told.setdefault("usage", {})
+        usage.update((name, value) for name, value in read.usage.items() if value is not None)
+    for choice in read.choices or ():
+        if choice.index in {0, None} and choice.finish_reason is not None:
+            told["choices"] = [{"finish_reason": choice.finish_reason}]
+            break

@@ -1,4 +1,4 @@
-"""Several worker processes on one socket, each started again when it dies.
+"""Several worker processes on one socket, each started again when it dies, and one beside them that keeps house.
 
 Workers are forked, so they share what was imported. A worker that dies takes its own calls along and nobody else's:
 what it had recorded is in its segments. There is no health check by time-out: a busy worker is not a dead one.
@@ -6,6 +6,8 @@ what it had recorded is in its segments. There is no health check by time-out: a
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import os
 import select
@@ -25,27 +27,48 @@ _YOUNG_S = 1.0
 """A worker that dies younger than this is not started again at once."""
 _PATIENCE_S = 5.0
 """Beyond the time to drain, before workers are killed."""
+_HOUSE = -1
+"""Number of the process that keeps house."""
+_HOUSE_AFTER_S = 1.0
+"""It starts when the workers have: what it imports takes longer than they do."""
+_HOUSE_PATIENCE_S = 30.0
+"""For its last round, after the last worker has ended."""
 _FAILED = 1
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Workers:
     """The parent of the workers. It answers no calls itself."""
 
-    def __init__(self, count: int, run: Callable[[str], int], *, drain_s: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        run: Callable[[str], int],
+        *,
+        drain_s: float,
+        keep_house: Callable[[Stop], None] | None = None,
+        reload: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Take what a worker does.
 
         Args:
             count: Workers.
             run: Does a worker's work, given its name, in the worker's process; returns its exit code.
             drain_s: Time that workers take to end when they are told to.
+            keep_house: Works in a process of its own until it is told to stop, which is after the last worker ended.
+            reload: Called at SIGHUP, in the parent; False: there is nothing that workers should know.
         """
         self._count = count
         self._run = run
         self._drain_s = drain_s
+        self._keep_house = keep_house
+        self._reload = reload
         self._pids: dict[int, tuple[int, float]] = {}
         """Process -> its number, and when it was started."""
         self._due: dict[int, float] = {}
         """Number of a worker that is missing -> when it is started again."""
+        self._house_pipe: int | None = None
+        """Closed: the one that keeps house ends after its last round."""
         self._is_stopping = False
         self._is_failed = False
 
@@ -58,8 +81,12 @@ class Workers:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = {number: signal.signal(number, _nothing) for number in _SIGNALS}
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # what is shared stays shared: the collector would write into every object
         try:
             self._due = dict.fromkeys(range(self._count), 0.0)
+            if self._keep_house is not None:
+                self._due[_HOUSE] = time.monotonic() + _HOUSE_AFTER_S
             while self._due or self._pids:
                 self._start_due(before, (reader, writer))
                 select.select([reader], [], [], self._pause())
@@ -79,27 +106,39 @@ class Workers:
         return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
 
     def _start_due(self, handlers: Mapping[signal.Signals, object], pipe: tuple[int, int]) -> None:
-        now = time.monotonic()
+        now, parent = time.monotonic(), os.getpid()
         for number in [number for number, at in self._due.items() if at <= now and not self._is_stopping]:
             del self._due[number]
             hold_signals()  # none may come to a worker that does not know yet what to do with it
+            told, tell = os.pipe() if number == _HOUSE else (None, None)
             pid = os.fork()
             if pid == 0:
-                self._become_worker(number, handlers, pipe)
+                for descriptor in (*pipe, tell, self._house_pipe):
+                    if descriptor is not None:
+                        os.close(descriptor)
+                self._become_child(number, handlers, parent, None if told is None else Stop(told))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
             self._pids[pid] = (number, now)
+            if told is not None:
+                os.close(told)
+                self._house_pipe = tell
 
-    def _become_worker(self, number: int, handlers: Mapping[signal.Signals, object], pipe: tuple[int, int]) -> None:
+    def _become_child(
+        self, number: int, handlers: Mapping[signal.Signals, object], parent: int, stop: Stop | None
+    ) -> None:
         code = _FAILED
         try:
+            _die_with(parent)
             signal.set_wakeup_fd(-1)
             for name, handler in handlers.items():
                 signal.signal(name, handler)  # type: ignore[arg-type]  # what signal.signal returned itself
-            for descriptor in pipe:
-                os.close(descriptor)
-            code = self._run(f"w{number}")
+            if stop is None:
+                code = self._run(f"w{number}")
+            elif self._keep_house is not None:
+                self._keep_house(stop)  # its signals stay held: a terminal sends them to all, but its end comes last
+                code = 0
         except Exception:
-            _LOG.exception("worker %d failed", number)
+            _LOG.exception("%s failed", _name(number))
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -110,11 +149,11 @@ class Workers:
             numbers = os.read(reader, 4096)
         except BlockingIOError:
             numbers = b""
-        for number in numbers:
-            if number in {signal.SIGTERM, signal.SIGINT}:
-                self._stop()
-            elif number == signal.SIGHUP:
-                self._tell(signal.SIGHUP)
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self._stop()
+        elif signal.SIGHUP in numbers and not self._is_stopping and self._reload():
+            self._tell(signal.SIGHUP)
+            self._close_house()  # it is started again, with what is new
         if self._is_stopping and time.monotonic() > self._kill_at:
             self._tell(signal.SIGKILL)
 
@@ -126,16 +165,26 @@ class Workers:
         self._tell(signal.SIGTERM)
 
     def _tell(self, number: signal.Signals) -> None:
-        for pid in self._pids:
-            os.kill(pid, number)
+        is_alone = all(worker == _HOUSE for worker, _ in self._pids.values())
+        for pid, (worker, _) in self._pids.items():
+            if worker != _HOUSE or (is_alone and number == signal.SIGKILL):
+                os.kill(pid, number)
+
+    def _close_house(self) -> None:
+        if self._house_pipe is not None:
+            os.close(self._house_pipe)
+            self._house_pipe = None
 
     def _reap(self) -> None:
         while self._pids:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                return
-            number, started = self._pids.pop(pid, (-1, 0.0))
-            if number < 0 or self._is_stopping:
+                break
+            number, started = self._pids.pop(pid, (-2, 0.0))
+            if number == _HOUSE:
+                is_over = self._house_pipe is None
+                self._close_house()
+            if number < _HOUSE or self._is_stopping:
                 continue
             age_s = time.monotonic() - started
             code = os.waitstatus_to_exitcode(status)
@@ -143,13 +192,41 @@ class Workers:
                 self._is_failed = True
                 self._stop()
                 continue
-            _LOG.error("worker %d ended and is started again", number, extra={"exit_code": code})
+            if number != _HOUSE or not is_over:
+                _LOG.error("%s ended and is started again", _name(number), extra={"exit_code": code})
             self._due[number] = time.monotonic() + (0.0 if age_s > _YOUNG_S else _YOUNG_S)
+        if self._is_stopping and self._house_pipe is not None and len(self._pids) == 1:
+            self._close_house()  # the last worker has ended
+            self._kill_at = time.monotonic() + _HOUSE_PATIENCE_S
+
+
+class Stop:
+    """Tells a child to stop: the other end of a pipe is closed."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Take this end of the pipe."""
+        self._descriptor = descriptor
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait so long at most; whether to stop."""
+        return bool(select.select([self._descriptor], [], [], timeout_s)[0])
 
 
 def hold_signals() -> None:
     """Let signals wait until `run_worker` heeds them: before that they would end the process, or be lost."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when its parent dies, as nobody else would: Linux alone can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(_FAILED)
+
+
+def _name(number: int) -> str:
+    return "the ledger's housekeeping" if number == _HOUSE else f"worker {number}"
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from typing import Literal
-from uuid import UUID
 
 import msgspec
 
@@ -113,4 +112,5 @@ def new_call_id(now_us: int | None = None) -> bytes:
 
 def id_text(call_id: bytes) -> str:
     """The id as rows and people have it."""
-    return str(UUID(bytes=call_id))
+    digits = call_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
-from freehold.state.schema import AUDIT_TRAIL
+from freehold.state.schema import AUDIT_TRAIL, REVISION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _NO_HASH = "0" * 64
 _BUSY_TIMEOUT_S = 30
 
@@ -58,30 +53,17 @@ def _set_sqlite_pragmas(connection: Any, _record: Any) -> None:  # Any: the DBAP
 
 
 def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    newest = script.get_current_head()
     with engine.connect() as connection:
-        known = inspect(connection).has_table("alembic_version")
-        current = connection.execute(text("select version_num from alembic_version")).scalar() if known else None
-    if current == newest:
+        current = revision_of(connection)
+    if current == REVISION:
         return
-    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-        raise InputError(
-            f"The state database is at schema {current!r}, which this version of Freehold does not know. "
-            "It was written by a newer one: install that."
-        )
-    with engine.begin() as connection:
-        # Of several programs that open an old database at once, one migrates and the others wait for it.
-        postgresql = engine.dialect.name == "postgresql"
-        connection.execute(text("select pg_advisory_xact_lock(7041776)" if postgresql else "begin immediate"))
-        if _revision(connection) != newest:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    from freehold.state.migrating import migrate  # noqa: PLC0415 (large, and few find a database that is too old)
+
+    migrate(engine, current)
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The migration that a database is at; None: it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(text("select version_num from alembic_version")).scalar()

@@ -113,6 +113,8 @@ class GatewaySection(_Section):
     """Of clients, per worker; more are told to come back."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Time that calls under way have when the gateway stops."""
+    housekeeping: bool = True
+    """A process beside the workers turns what they record into the ledger's files, every five seconds."""
     log_calls: bool = False
     """One line per call on standard error, without content."""
 
