@@ -27,7 +27,7 @@ def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     recipe = load_recipe("smollm2-135m-cpu", ["lora.rank=8", "training.learning_rate=2e-3", "threads=2"])
     (tmp_path / "recipe.yaml").write_text(resolved_yaml(recipe))
     assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe
-    assert (recipe.lora.rank, recipe.training.learning_rate, recipe.threads) == (8, 0.003, 2)
+    assert (recipe.lora.rank, recipe.training.learning_rate, recipe.threads) == (8, 0.002, 2)
 
 
 def test_all_faults_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
