@@ -140,7 +140,15 @@ def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
         (["--draws", "1"], "draws is 1"),
         (["--seed", "-1"], "seed is -1"),
         (["--scenario", "none.yaml"], "none.yaml: it cannot be read"),
-        (["--trace", "none.jsonl"], "describe calls without a TASK or a trace"),
+        (["--trace", "none.jsonl"], "none.jsonl"),
+        (["support"], "describe calls without a TASK"),
+        (["--sort"], "--sort and --duplicates say how a --trace is read"),
+        (["--duplicates", "drop"], "--sort and --duplicates say how a --trace is read"),
+        (["--simple", "--own-bought"], "--simple knows rented devices alone"),
+        (["--own-bought", "--own", "smollm2-135m@cpu-2vcpu"], "No purchase price of cpu-2vcpu is known"),
+        (["--gpus", "3"], "32 attention heads, which 3 devices cannot share evenly"),
+        (["--gpus", "7"], "Use 4 or 8 devices per replica"),
+        (["--gpus", "64"], "Use 32 devices per replica"),
         (["support", "--trace", "none.jsonl"], "two sources of the same traffic"),
     ],
 )
@@ -205,3 +213,90 @@ def test_a_scenario_may_be_empty_but_neither_huge_nor_binary(tmp_path: Path) -> 
 
 def test_settings_may_repeat_themselves() -> None:
     assert parse_settings(["fte=1", "fte=1.0", "x=1,2,3"]) == {"fte": Given(1.0), "x": Given((1.0, 2.0, 3.0))}
+
+
+CONFIG = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
+    "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", ["hf", "hf/config.json", "./hf"])
+def test_a_plan_may_name_the_folder_or_the_config_of_a_model(nowhere: Terminal, named: str) -> None:
+    (nowhere.folder / "hf").mkdir()
+    (nowhere.folder / "hf" / "config.json").write_text(json.dumps(CONFIG))
+    own = nowhere.run(*ASKED, "--own", f"{named}@h100", "--json").record
+    shipped = nowhere.run(*ASKED, "--json").record
+    assert own["inputs"]["own"]["model"] == "hf"
+    assert own["breakeven_queries_per_month"] == shipped["breakeven_queries_per_month"]
+    nothing = nowhere.run(*ASKED, "--own", "none.json@h100")
+    assert nothing.code == 2
+    assert "none.json: it cannot be read" in nothing.err
+
+
+def test_owning_may_mean_bought_devices(nowhere: Terminal) -> None:
+    flagged = nowhere.run(*ASKED, "--own-bought", "--json").record
+    (nowhere.folder / "case.yaml").write_text("own_bought: true\n")
+    from_file = nowhere.run(*ASKED, "--scenario", "case.yaml", "--json").record
+    bought = next(each for each in flagged["options"] if each["name"] == "own-bought")
+    assert flagged["own_option"] == "own-bought"
+    assert flagged["breakeven_queries_per_month"] == bought["breakeven_queries_per_month"]
+    assert from_file == flagged
+    assert "owning on bought devices pays from" in " ".join(nowhere.run(*ASKED, "--own-bought").out.split())
+    (nowhere.folder / "case.yaml").write_text("own_bought: perhaps\n")
+    assert "it must be true or false" in nowhere.run(*ASKED, "--scenario", "case.yaml").err
+
+
+def test_a_trace_out_of_order_or_with_doubles_is_read_as_asked(nowhere: Terminal) -> None:
+    rows = [{"t_s": 600.0 * index, "input_tokens": 900, "output_tokens": 100 + index} for index in range(50)]
+    asked = ("breakeven", "--trace", "calls.jsonl", *MODELS, "--draws", "200")
+    (nowhere.folder / "calls.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*rows[::-1], rows[0]]))
+    refused = nowhere.run(*asked)
+    assert refused.code == 2
+    assert "--sort" in refused.err
+    assert nowhere.run(*asked, "--sort").code == 2
+    record = nowhere.run(*asked, "--sort", "--duplicates", "drop", "--json").record
+    assert record["inputs"]["trace"]["calls"] == 50
+    assert nowhere.run(*asked, "--sort", "--duplicates", "keep", "--json").record["inputs"]["trace"]["calls"] == 51
+    told_twice = nowhere.run(*asked, *LENGTHS, "--sort", "--duplicates", "drop")
+    assert told_twice.code == 2
+    assert "tells how long its calls are" in " ".join(told_twice.err.split())
+
+
+def test_counted_calls_need_lengths(nowhere: Terminal) -> None:
+    rows = [{"client": "a", "t_s": 3600.0 * hour, "requests": 10 if hour % 2 else 30} for hour in range(48)]
+    (nowhere.folder / "windows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    asked = ("breakeven", "--trace", "windows.jsonl", *MODELS, "--draws", "200")
+    record = nowhere.run(*asked, *LENGTHS, "--json").record
+    # 20 calls an hour in the mean, 730 hours; the busiest hour has 30.
+    assert record["queries_per_month"] == pytest.approx(14_600, rel=0.03)
+    assert record["inputs"]["workload"]["peak_to_mean"] == pytest.approx(1.5, rel=0.2)
+    assert record["inputs"]["workload"]["input_tokens"] == 1000
+    assert "counts calls" in record["warnings"][-1]
+    for less in ((), LENGTHS[:2], ("--input-tokens", "1000", "--output-tokens", "0.5")):
+        shown = nowhere.run(*asked, *less)
+        assert shown.code == 2
+        assert "give both --input-tokens and --output-tokens" in " ".join(shown.err.split())
+
+
+def test_the_simple_answer_is_plain_arithmetic(nowhere: Terminal) -> None:
+    hosted = ("--hosted", "groq/llama-3.3-70b-versatile")
+    shown = nowhere.run(*ASKED, *hosted, "--set", "gpu_usd_per_hour=2", "--simple").out
+    shown = " ".join(shown.split())
+    assert "gpt-5.4: $1,460.00 a month / $0.01 a query = 146,000 queries a month" in shown
+    # 1,000 in at 0.59 and 500 out at 0.79: 0.000985 a query
+    assert "at groq: $1,460.00 a month / $0.000985 a query = 1,482,234 queries a month" in shown
+    assert "draws" not in shown
+    assert "%" not in shown
+    page = nowhere.run(*ASKED, "--simple", "--html", "page.html", "--json")
+    assert "90 % of draws: " not in (nowhere.folder / "page.html").read_text(encoding="utf-8")
+    assert page.record["breakeven_queries_per_month"]["p50"] > 0
+
+
+def test_what_was_not_published_for_the_day_stands_among_what_is_assumed(nowhere: Terminal) -> None:
+    shown = " ".join(nowhere.run(*ASKED, "--rent", "gpt-4o", "--as-of", "2025-09-01").out.split())
+    assumed = shown[shown.index(" Assumed - ") :]
+    assert "rent of a device: assumption: no rent is known for 2025-09-01" in assumed
+    assert "assumption: no purchase price is known for 2025-09-01" in assumed
+    assert "price of rent: gpt-4o on 2025-09-01" in assumed

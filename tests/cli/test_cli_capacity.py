@@ -209,3 +209,66 @@ def test_a_file_beyond_all_measure_is_not_read(nowhere: Terminal, monkeypatch: p
     monkeypatch.undo()
     monkeypatch.setattr("freehold.cli.capacity_files.MOST_ROWS", 1)
     assert "Split the file" in nowhere.run("capacity", "--points", file).err
+
+
+def test_points_read_a_model_as_the_option_does(nowhere: Terminal) -> None:
+    folder = nowhere.folder / "my-model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    file = points(nowhere.folder, f"{folder},l4,1,bf16,100,100,8", "my-model/config.json,l4,1,bf16,100,100,8",
+                  "none/config.json,l4,1,bf16,100,100,8")  # fmt: skip
+    asked = ["--gpu", "l4", "--precision", "bf16", "--input-tokens", "100", "--output-tokens", "100"]
+    asked += ["--concurrency", "8", "--json"]
+
+    rows = nowhere.run("capacity", "--points", file, "--json").record["rows"]
+    one = nowhere.run("capacity", "--model", str(folder), *asked).record
+
+    assert rows[0]["output_tokens_per_s"] == rows[1]["output_tokens_per_s"] == one["output_tokens_per_s"]
+    assert rows[0]["model"] == "my-model"
+    assert "none/config.json: it cannot be read" in rows[2]["error"]
+
+
+def test_the_next_step_asks_of_the_same_machine(nowhere: Terminal) -> None:
+    asked = "capacity --model llama-3.3-70b --gpu h100 --gpus 4 --precision fp8 --input-tokens 1000 --output-tokens 500"
+    last = nowhere.run(*asked.split()).last_line
+
+    assert last == (
+        "Next: freehold breakeven --own llama-3.3-70b@4xh100 --precision fp8 --rent MODEL --queries-per-month N "
+        "--input-tokens 1000 --output-tokens 500"
+    )
+    assert "--own llama-3.1-8b@h100 --precision fp8 " in nowhere.run(*ONE.split()).last_line
+    again = last.removeprefix("Next: freehold ").replace("MODEL", "gpt-5.4").replace(" N ", " 100000 ").split()
+    record = nowhere.run(*again, "--as-of", "2026-06-15", "--draws", "200", "--json").record
+    assert record["schema"] == "freehold.breakeven/1"
+
+
+def test_a_row_of_points_with_other_cells_than_the_header_is_an_error(nowhere: Terminal) -> None:
+    good = "llama-3.1-8b,h100,1,fp8,100,100"
+    file = points(nowhere.folder, good, f"{good},8,9", f"{good},", f"{good},1.5")
+
+    rows = nowhere.run("capacity", "--points", file, "--json").record["rows"]
+
+    assert [row.get("error") for row in rows] == [
+        "the row has 6 cells and the header has 7.", "the row has 8 cells and the header has 7.", None,
+        "concurrency is 1.5; clients are counted whole.",
+    ]  # fmt: skip
+    assert rows[2]["concurrency"] is None
+    shown = nowhere.run(*ONE.split(), "--concurrency", "1.5")
+    assert (shown.code, shown.error) == (2, "--concurrency is 1.5; clients are counted whole.")
+    (nowhere.folder / "points.csv").write_text("model,gpu,gpus,precision,isl,osl,concurrency,isl\n" + good + ",8,9\n")
+    assert "column isl is there twice" in nowhere.run("capacity", "--points", file).error
+
+
+def test_names_that_resemble_none_are_told_where_all_are(nowhere: Terminal) -> None:
+    tail = ["--input-tokens", "9", "--output-tokens", "9"]
+    unknown = nowhere.run("capacity", "--model", "zzz", "--gpu", "h100", *tail).error
+    names = nowhere.run("capacity", "--list", "--json").record
+
+    assert "no known name resembles it; freehold capacity --list names all shipped ones" in unknown
+    assert (
+        nowhere.run("capacity", "--model", " ", "--gpu", "h100", *tail).error
+        == "The name of the model is empty. Give one."
+    )
+    assert {"llama-3.1-8b", "deepseek-v3"} <= set(names["models"])
+    assert "h100" in names["gpus"]
+    assert "  h100\n" in nowhere.run("capacity", "--list").out

@@ -131,4 +131,7 @@ def test_what_is_no_file_or_no_text_is_an_error_of_the_input(nowhere: Terminal) 
     assert nowhere.run("claims", ".").error == ".: Is a directory. Name a YAML file of claims."
     assert nowhere.run("claims", "bytes.yaml").error == "bytes.yaml: byte 4 is not UTF-8. Save the file as UTF-8."
     assert nowhere.run("claims", "bytes.yaml", "--as-of", "June").code == 2
-    assert nowhere.run("claims", "--html", "no/such/folder.html").code == 1
+    for page, why in (("no/such/folder.html", "there is no folder no/such"), (".", "it is a folder")):
+        shown = nowhere.run("claims", "--html", page)
+        assert (shown.code, shown.out) == (2, "")
+        assert shown.error.startswith(f"{page} cannot be written: {why}.")

@@ -212,6 +212,83 @@ def test_a_list_of_bodies_is_read_too(nowhere: Terminal) -> None:
     assert record["recorded"] is None
 
 
+def test_a_row_that_is_no_body_has_a_reason_and_the_others_their_price(nowhere: Terminal) -> None:
+    rows = [3, {"body": BODY}, {"body": 3}, {"model": "m"}, None]
+    write(nowhere.folder, "bodies.jsonl", rows)
+
+    found = nowhere.run("prices", "price", "--usages", "bodies.jsonl", "--as-of", "2026-06-15", "--json").record["rows"]
+
+    assert [row["reason"] for row in found] == ["bad-row", None, "bad-row", "bad-row", "bad-row"]
+    assert [row["detail"] for row in found[:4]] == [
+        "the row is no JSON object", None, "'body' is no JSON object", "the row has neither 'body' nor 'usage'",
+    ]  # fmt: skip
+
+
+def test_what_a_body_reports_is_compared_with_its_price(nowhere: Terminal) -> None:
+    def row(cost: float, **more: Any) -> dict[str, Any]:
+        usage = {"prompt_tokens": 1000, "completion_tokens": 500, "cost": cost, "cost_details": {}, **more}
+        return {"model": "openai/gpt-4o-mini", "body": {"usage": usage}}
+
+    exact = 0.00045  # 1,000 × 0.15 + 500 × 0.60, by the million
+    rows = [row(exact), row(exact * 1.009), row(0.02), row(0.02, server_tool_use={}), row(0), row(0, is_byok=True)]
+    write(nowhere.folder, "bodies.jsonl", rows)
+    asked = ("prices", "price", "--usages", "bodies.jsonl", "--as-of", "2026-11-23")
+    found = nowhere.run(*asked, "--json").record["rows"]
+
+    assert {(each["provider"], each["total_usd"]) for each in found} == {("openrouter", exact)}
+    assert [each["reported_agrees"] for each in found] == [True, True, False, False, False, False]
+    words = ("more was billed than its tokens", "used tools of the seller", "a discount", "own key")
+    for each, word in zip(found[2:], words, strict=True):
+        assert word in each["reported_reason"]
+    shown = nowhere.run(*asked).out
+    assert "more than ours: 2" in shown
+    assert "less than ours: 2" in shown
+
+
+def test_a_body_that_one_provider_priced_is_priced_there_or_not_at_all(nowhere: Terminal) -> None:
+    def row(model: str, *sellers: str) -> dict[str, Any]:
+        prices = [{"provider_id": name, "input_price": "1", "output_price": "1"} for name in sellers]
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+        return {"model": model, "body": {"usage": usage}, "extracted": [{"usage": {}, "extractors": prices}]}
+
+    rows = [
+        row("openai/gpt-4o-mini", "openrouter"),
+        row("gpt-5.4-mini", "groq"),
+        row("gpt-5.4-mini", "openai", "azure"),
+    ]
+    write(nowhere.folder, "bodies.jsonl", rows)
+    found = nowhere.run("prices", "price", "--usages", "bodies.jsonl", "--as-of", "2026-11-23", "--json").record["rows"]
+
+    assert [each["provider"] for each in found] == ["openrouter", "groq", "openai"]
+    assert [each["reason"] for each in found] == [None, "unknown-model", None]
+
+
+def test_names_match_whatever_their_case(nowhere: Terminal) -> None:
+    for name in ("GPT-5.4", "OpenAI/Gpt-5.4", "OPENAI/GPT-5.4"):
+        record = nowhere.run("prices", "show", name, "--as-of", "2026-06-15", "--json").record
+        assert (record["provider"], record["catalogue_model"], record["input_usd_per_mtok"]) == (
+            "openai",
+            "gpt-5.4",
+            2.5,
+        )
+
+
+def test_a_search_without_a_hit_says_so(nowhere: Terminal) -> None:
+    shown = nowhere.run("prices", "list", "--search", "zzzzz", "--as-of", "2026-06-15")
+
+    assert shown.code == 0
+    assert shown.out.startswith("No model of genai-prices")
+
+
+def test_an_unknown_model_is_told_once_and_an_empty_name_is_its_own_error(nowhere: Terminal) -> None:
+    shown = nowhere.run("prices", "show", "zzzzz", "--as-of", "2026-06-15")
+
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.count("zzzzz") == 1
+    assert shown.error.endswith("No name resembles it; all of them: freehold prices list --json")
+    assert nowhere.run("prices", "show", " ").error == "The name of the model is empty. Give one."
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -219,16 +296,13 @@ def test_a_list_of_bodies_is_read_too(nowhere: Terminal) -> None:
         ("[]", "holds no rows"),
         ("[1, 2", "starts like a JSON list and is none"),
         ('{"body": {}}\n{broken\n', "line 2: this is no JSON"),
-        ("3\n", "line 1: it is no JSON object"),
-        ('{"body": 3}\n', "line 1: 'body' is no JSON object"),
-        ('{"model": "m"}\n', "line 1: it has neither 'body' nor 'usage'"),
         ('{"body": {}, "tariff": "cheap"}\n', "line 1: 'tariff' is 'cheap'; it is one of list, batch"),
         ('{"body": {}, "provider": 5}\n', "line 1: 'provider' must be text"),
         ('{"body": {}, "model": " "}\n', "line 1: 'model' must be text"),
         ('{"body": {}, "started_at": "soon"}\n', "line 1: 'started_at' is no day or moment"),
         ('{"body": {}, "started_at": -1}\n', "'started_at' is no day or moment"),
         ('{"body": {}, "date": true}\n', "'date' is no day or moment"),
-        ('{"body": 3}\n' * 25, "; and 5 more"),
+        ('{"body": {}, "tariff": 1}\n' * 25, "; and 5 more"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named_by_their_line(nowhere: Terminal, text: str, error: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +55,8 @@ def test_the_record_and_that_it_is_the_same_each_time(nowhere: Terminal, calls: 
     again = nowhere.run(*question, "--json").record
 
     assert without_time(record) == without_time(again)
+    first, second = (re.sub(r'"wall_s": [0-9.]+', "", nowhere.run(*question, "--json").out) for _ in range(2))
+    assert first == second
     assert record["schema"] == "freehold.simulate/1"
     assert (record["replicas"], record["calls"], record["meets_slo"]) == (1, 600, True)
     assert record["ttft_ms"]["p50"] <= record["ttft_ms"]["p95"] <= record["ttft_ms"]["p99"]
@@ -181,3 +184,10 @@ def test_faulty_rows_end_with_exit_code_2_and_their_line(nowhere: Terminal) -> N
         lengths = ("--input-tokens", "5", "--output-tokens", "5")
         shown = nowhere.run("simulate", "--trace", windows, *REPLICA, *lengths, "--share", share)
         assert "--share must be" in shown.error
+
+
+def test_a_page_for_a_folder_that_is_not_there_is_refused_before_the_replay(nowhere: Terminal, calls: Path) -> None:
+    shown = nowhere.run("simulate", "--trace", calls, *REPLICA, "--html", "no/such/load.html")
+
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.error.startswith("no/such/load.html cannot be written: there is no folder no/such.")

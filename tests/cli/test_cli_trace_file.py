@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from freehold.cli.row_faults import lines_named
 from freehold.cli.trace_file import read_lengths, read_trace
 from freehold.cli.volume_file import read_volumes
 from freehold.core.errors import InputError
@@ -99,7 +100,7 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, row: Any, reason: str
     with pytest.raises(InputError) as error:
         read_trace(path)
 
-    assert f"{path} has 1 faulty rows. line 2: " in str(error.value)
+    assert f"{path} has 1 faulty row. line 2: " in str(error.value)
     assert reason in str(error.value)
     assert "<secret>" not in str(error.value)
 
@@ -107,8 +108,37 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, row: Any, reason: str
 def test_many_broken_rows_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
     path = write(tmp_path, [{"t_s": number} for number in range(9)])
 
-    with pytest.raises(InputError, match=r"has 9 faulty rows. line 1: .*; line 5: [^;]*; and 4 more. Correct"):
+    with pytest.raises(
+        InputError, match=r"has 9 faulty rows \(lines 1–9\). line 1: .*; line 5: [^;]*; and 4 more. Correct"
+    ):
         read_trace(path)
+
+
+def test_every_faulty_line_is_named_of_every_kind_of_fault(tmp_path: Path) -> None:
+    late = [GOOD[0], GOOD[1], GOOD[0], {**GOOD[2], "t_s": 0.25}, GOOD[2], "{", GOOD[2]]
+
+    with pytest.raises(InputError) as error:
+        read_trace(write(tmp_path, late))
+
+    with pytest.raises(InputError, match=r"has 1 faulty row. line 1: [^;]* Correct or remove it.$"):
+        read_trace(write(tmp_path, [{"t_s": 1}], "only.jsonl"))
+    assert str(error.value).split(". ", 1)[0].endswith("has 1 faulty row")
+    assert "line 6: not JSON" in str(error.value)
+    assert "line 3: the call arrived before the one on line 2; so did those on line 4 (2 rows in all)" in str(
+        error.value
+    )
+    assert "2 rows are there twice (lines 3, 7)" in str(error.value)
+    falling = [{**GOOD[0], "t_s": number} for number in range(40, 0, -1)]
+    with pytest.raises(InputError, match=r"so did those on lines 3–40 \(39 rows in all\)"):
+        read_trace(write(tmp_path, falling))
+
+
+def test_of_very_many_faulty_lines_a_thousand_are_named() -> None:
+    assert lines_named([7]) == "line 7"
+    assert lines_named([9, 2, 3, 4, 3]) == "lines 2–4, 9"
+    words = lines_named(range(1, 5001, 2))
+    assert words.startswith("lines 1, 3, 5, ")
+    assert words.endswith(", 1999 and 1,500 more")
 
 
 def test_an_empty_file_holds_no_calls(tmp_path: Path) -> None:
@@ -128,18 +158,18 @@ def test_calls_out_of_order_are_refused_unless_sorting_was_asked_for(tmp_path: P
         read_trace(path)
     notes: list[str] = []
     assert columns(path, sort=True, warnings=notes) == EXPECTED
-    assert notes == ["1 rows stood before an earlier one, the first on line 3; the calls were sorted."]
+    assert notes == ["1 row stood before an earlier one, the first on line 3; the calls were sorted."]
 
 
 def test_copied_rows_are_refused_kept_or_dropped(tmp_path: Path) -> None:
     path = write(tmp_path, [GOOD[0], GOOD[1], "", GOOD[1], GOOD[2]])
 
-    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 4\).*--duplicates"):
+    with pytest.raises(InputError, match=r"1 row is there twice \(line 4\).*--duplicates"):
         read_trace(path)
     assert len(columns(path, duplicates="keep")) == 4
     notes: list[str] = []
     assert columns(path, duplicates="drop", warnings=notes) == EXPECTED
-    assert notes == ["1 rows were there before and were left out (lines 4)."]
+    assert notes == ["1 row was there before and was left out (line 4)."]
 
 
 def test_calls_with_names_repeat_by_their_name_alone(tmp_path: Path) -> None:
@@ -147,7 +177,7 @@ def test_calls_with_names_repeat_by_their_name_alone(tmp_path: Path) -> None:
     twice = [*same_numbers, {"id": "a", **GOOD[1]}]
 
     assert len(columns(write(tmp_path, same_numbers))) == 3
-    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 4\)"):
+    with pytest.raises(InputError, match=r"1 row is there twice \(line 4\)"):
         read_trace(write(tmp_path, twice))
     assert len(columns(write(tmp_path, twice), duplicates="drop")) == 3
 
@@ -159,8 +189,9 @@ def test_equal_rows_pass_where_chance_explains_them(tmp_path: Path) -> None:
     notes: list[str] = []
 
     assert len(columns(write(tmp_path, alike), warnings=notes)) == 2000
-    assert notes[0].startswith("1,900 rows equal another one (lines 2, 3, 4, 5, 6, ...), as few as chance explains")
-    with pytest.raises(InputError, match=r"1 rows are there twice \(lines 2001\)"):
+    assert notes[0].startswith("1,900 rows equal another one (lines 2–20, 22–40, ")
+    assert " and 900 more), as few as chance explains" in notes[0]
+    with pytest.raises(InputError, match=r"1 row is there twice \(line 2001\)"):
         read_trace(write(tmp_path, [*various, various[-1]]))
 
 
@@ -197,14 +228,30 @@ WINDOWS = [
 ]
 
 
-def test_volumes_are_read_in_any_order(tmp_path: Path) -> None:
-    found = read_volumes(write(tmp_path, WINDOWS))
+def test_volumes_that_go_back_in_time_are_refused_unless_sorting_was_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, WINDOWS)
+
+    with pytest.raises(
+        InputError, match=r"line 2: its window begins before the one above of the same client \(1 row in"
+    ):
+        read_volumes(path)
+    falling = [{"t_s": 600 * (9 - number), "requests": 1} for number in range(9)]
+    with pytest.raises(InputError, match=r"lines 2–9: their windows begin before .* \(8 rows in all\). .*--sort"):
+        read_volumes(write(tmp_path, falling, "falling.jsonl"))
+    one_after_the_other = [{"client": client, "t_s": t_s, "requests": 1} for client in "ab" for t_s in (0, 600)]
+    assert read_volumes(write(tmp_path, one_after_the_other, "clients.jsonl")).requests.tolist() == [1, 1, 1, 1]
+    with pytest.raises(InputError, match=r"has 1 faulty row. line 3: .* line 2: its window begins"):
+        read_volumes(write(tmp_path, [*WINDOWS[:2], "{"], "both.jsonl"))
+
+
+def test_volumes_are_read_in_any_order_if_they_may_be(tmp_path: Path) -> None:
+    found = read_volumes(write(tmp_path, WINDOWS), sort=True)
 
     assert found.requests.tolist() == [5, 0, 7]
     assert found.window_s == 600.0
     assert found.cv is not None
     assert found.cv.tolist() == [2.5, 1.0, 1.0]
-    one = read_volumes(write(tmp_path, WINDOWS), clients=["x"], window_s=900.0)
+    one = read_volumes(write(tmp_path, WINDOWS), clients=["x"], window_s=900.0, sort=True)
     assert (one.requests.tolist(), one.window_s, one.cv) == ([7], 900.0, None)
 
 
@@ -233,14 +280,14 @@ def test_unknown_clients_and_widths_that_cannot_be_are_refused(tmp_path: Path) -
     path = write(tmp_path, WINDOWS)
 
     with pytest.raises(InputError, match="no client '7'"):
-        read_volumes(path, clients=["7"])
+        read_volumes(path, clients=["7"], sort=True)
     with pytest.raises(InputError, match="600 s apart; they cannot be 601 s wide"):
-        read_volumes(path, window_s=601.0)
+        read_volumes(path, window_s=601.0, sort=True)
     with pytest.raises(InputError, match="--window-s"):
-        read_volumes(path, clients=["x"])
+        read_volumes(path, clients=["x"], sort=True)
     for width in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="positive"):
-            read_volumes(path, window_s=width)
+            read_volumes(path, window_s=width, sort=True)
     with pytest.raises(InputError, match="holds no volumes"):
         read_volumes(write(tmp_path, [], "empty.jsonl"))
 

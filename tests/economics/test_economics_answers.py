@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
-from freehold.economics.breakeven import compare
+from freehold.economics.breakeven import compare, curve
 from freehold.economics.costverdict import verdict_on_cost
 from freehold.economics.montecarlo import typical
 from freehold.economics.options import Lines, question
@@ -26,10 +27,15 @@ from freehold.economics.terms import CostLine
 from freehold.economics.waiting import hurdle, option_usd, waiting
 from freehold.economics.waterfall import NEUTRAL
 from freehold.economics.workload import Workload
+from freehold.report.breakeven_page import breakeven_page
+from freehold.report.cost_findings import cost_verdict_sentence
+from freehold.report.cost_tables import term_table
+from freehold.report.findings import cost_finding
+from freehold.report.text import breakeven_text
 
 if TYPE_CHECKING:
     from freehold.economics.options import OptionName
-    from freehold.economics.scenario import Scenario, Spread
+    from freehold.economics.scenario import OwnWay, Scenario, Spread
 
 JUNE = date(2026, 6, 15)
 BARE: dict[str, Spread] = {**NEUTRAL, "gpu_usd_per_hour": 2.0, "capacity_error": 1.0, "purchase_usd": 0.0}
@@ -65,7 +71,10 @@ def level(*usd: float) -> CostLine:
         ({"rent": (5.0,) * 10, "own": (4.0,) * 7 + (6.0,) * 3}, "undecided"),
         ({"rent": (5.0,) * 10, "own": (4.0,) * 2 + (6.0,) * 8}, "stay-renting"),
         ({"rent": (5.0,) * 10, "own": (9.0,) * 10, "own-bought": (4.0,) * 10}, "own"),
-        ({"rent": (5.0,) * 10, "own": (4.0,) * 10, "hybrid": (3.0,) * 6 + (5.0,) * 4}, "hybrid"),
+        ({"rent": (5.0,) * 10, "own": (4.0,) * 10, "hybrid": (3.0,) * 8 + (5.0,) * 2}, "hybrid"),
+        ({"rent": (5.0,) * 10, "own": (4.0,) * 10, "hybrid": (3.0,) * 7 + (5.0,) * 3}, "own"),
+        ({"rent": (5.0,) * 10, "own": (9.0,) * 10, "hybrid": (3.0,) * 8 + (5.0,) * 2}, "hybrid"),
+        ({"rent": (5.0,) * 10, "own": (9.0,) * 10, "own-bought": (4.0,) * 5 + (9.0,) * 5}, "undecided"),
         ({"rent": (5.0,) * 10, "own": (4.0,) * 10, "hybrid": (3.0,) * 5 + (5.0,) * 5}, "own"),
         ({"rent": (5.0,) * 10, "rent-open": (1.0,) * 8 + (6.0,) * 2, "own": (9.0,) * 10}, "rent-open"),
         ({"rent": (5.0,) * 10, "rent-open": (1.0,) * 7 + (6.0,) * 3, "own": (9.0,) * 10}, "stay-renting"),
@@ -258,3 +267,101 @@ def test_waiting_is_advised_between_paying_at_all_and_paying_enough() -> None:
     assert waiting(unpriced, typical(unpriced.assumptions), seed=0) is None
     assert option_usd(100.0, 0.0, 50.0, rate=0.1, drift=0.0, sigma=0.0, seed=0) == pytest.approx(50.0)
     assert option_usd(100.0, 200.0, 50.0, rate=0.1, drift=0.0, sigma=0.0, seed=0) == 0.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    people=st.floats(0.05, 0.8),
+    hourly=st.floats(1.0, 4.0),
+    way=st.sampled_from(["own", "own-bought"]),
+    premium=st.sampled_from([0.0, 2000.0]),
+)
+def test_at_the_median_break_even_owning_beats_the_one_rented_option_in_half_of_the_draws(
+    people: float, hourly: float, way: OwnWay, premium: float
+) -> None:
+    values: dict[str, Spread] = {
+        "fte": (people / 2, people, people * 2),
+        "gpu_usd_per_hour": (hourly / 1.3, hourly, hourly * 1.3),
+        "sovereignty_usd_per_month": premium,
+    }
+    asked = replace(scenario(values), way=way)
+    breakeven = compare(work(), GPT, asked, seed=1, draws=2000).breakeven.distribution
+    assert breakeven is not None
+    assert breakeven.p50 is not None
+    there = compare(work(max(1.0, breakeven.p50)), GPT, asked, seed=1, draws=2000)
+    assert there.probability_own_is_cheapest is not None
+    if breakeven.p50 > 1.0:
+        assert 0.45 <= there.probability_own_is_cheapest <= 0.55
+
+
+def test_headline_figures_are_about_the_way_to_own_that_was_asked_for() -> None:
+    rented = compare(work(1.6e6), GPT, scenario(), seed=0, draws=2000)
+    bought = compare(work(1.6e6), GPT, replace(scenario(), way="own-bought"), seed=0, draws=2000)
+    by_name = {each.name: each for each in rented.options}
+    assert rented.breakeven.distribution == by_name["own"].breakeven
+    assert bought.breakeven.distribution == by_name["own-bought"].breakeven
+    assert rented.probability_own_is_cheapest == by_name["own"].probability_beats_renting
+    assert bought.probability_own_is_cheapest == by_name["own-bought"].probability_beats_renting
+    # Rented devices do not reach the 80 % here, bought ones do: they carry the verdict, and it says so.
+    assert (rented.probability_own_is_cheapest or 0) < 0.8 < (bought.probability_own_is_cheapest or 0)
+    assert (rented.verdict.verdict, rented.verdict.option) == ("own", "own-bought")
+    assert "Owning on bought devices" in rented.verdict.rule
+    assert (bought.npv_closed_form_usd or 0) > (rented.npv_closed_form_usd or 0)
+    said = cost_verdict_sentence(rented.as_record())
+    assert said.startswith("Own, on bought devices: at 1,600,000 queries a month renting costs")
+    assert "on bought devices owning pays from about" in said
+    assert bought.steps[-1].breakeven == pytest.approx(bought.breakeven.first)
+    points = curve(work(), GPT, replace(scenario(), way="own-bought"), volumes=[1e5], seed=0, draws=200)
+    assert points[0].bought_usd_p50 is None
+    with pytest.raises(InputError, match="No purchase price of h100"):
+        compare(work(), GPT, replace(scenario({"purchase_usd": 0.0}), way="own-bought"), seed=0, draws=100)
+
+
+def test_a_premium_for_sovereignty_is_named_wherever_it_counts() -> None:
+    record = compare(work(8e5), GPT, scenario({"sovereignty_usd_per_month": 5000.0}), seed=0, draws=500).as_record()
+    own = next(each for each in record["options"] if each["name"] == "own")
+    assert own["premium_usd_per_month"] == 5000
+    assert own["compared_usd_per_month"]["p50"] == pytest.approx(own["usd_per_month"]["p50"] - 5000)
+    assert record["options"][0]["premium_usd_per_month"] == 0
+    shown = " ".join(breakeven_text(record).split())
+    assert "On cost alone" not in shown
+    assert "less premium" in shown
+    assert "with your $5,000 a month for sovereignty: at 800,000 queries" in cost_verdict_sentence(record)
+    assert cost_finding(record).startswith("With your $5,000 a month for sovereignty, owning costs less from")
+    terms = {row[0]: row[1:] for row in term_table(record).rows}
+    assert terms["premium for sovereignty, on no bill"] == ("–", "−$5,000", "−$5,000")
+    assert "compared at" in terms
+    plain = compare(work(8e5), GPT, scenario(), seed=0, draws=500).as_record()
+    assert "On cost alone" in breakeven_text(plain)
+    assert "sovereignty" not in cost_verdict_sentence(plain)
+    curve_ = [{"queries_per_month": each, "rent": each / 100, "own_p50": 13_000.0} for each in (1e5, 1e6, 1e7)]
+    page = breakeven_page({**record, "curve": curve_})
+    assert "On cost alone" not in page
+    assert "Curves are bills, without your" in page
+
+
+@pytest.mark.parametrize(
+    ("volume", "values", "reason"),
+    [
+        (1e4, {}, "Owning does not pay at this volume"),
+        # Without any cost of owning but errors that a rented answer would not make.
+        (1e6, {"usd_per_error": 0.5, "error_difference": 0.1}, "costs no more than the errors that it spares"),
+        # Renters test again and again: owning costs less even if all cases are sent away on top of it.
+        (1e5, {"revalidations_per_year": 50.0, "days_per_revalidation": 50.0}, "even if every case is sent away"),
+    ],
+)
+def test_a_share_of_escalated_cases_that_cannot_be_is_null_with_its_reason(
+    volume: float, values: dict[str, Spread], reason: str
+) -> None:
+    record = compare(work(volume), GPT, scenario({**BARE, **values}), seed=0, draws=500).as_record()
+    assert record["breakeven_escalated_share"] is None
+    assert reason in record["breakeven_escalated_share_reason"]
+
+
+@pytest.mark.parametrize("volume", [8e5, 1.4e6, 3e6])
+def test_a_share_of_escalated_cases_lies_from_0_to_1(volume: float) -> None:
+    record = compare(work(volume), GPT, scenario(), seed=0, draws=500).as_record()
+    found = record["breakeven_escalated_share"]
+    assert (found is None) == (record["breakeven_escalated_share_reason"] is not None)
+    if found is not None:
+        assert 0.0 <= found["p5"] <= found["p50"] <= found["p95"] <= 1.0

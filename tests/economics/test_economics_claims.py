@@ -78,10 +78,16 @@ SOLVED: list[tuple[str, str, float | None]] = [
     ("C04", "queries_per_month", 200_000),
     ("C05", "tokens_per_query", 15_000),  # 10,000 + 5,000
     ("C06", "gpu_usd_per_hour", 0.356164),  # 260 / 730
-    ("C07", "labour_hours", 3.456035),  # (500 − 4) / (194,300 × 1.3 / 1,760 = 143.517)
+    ("C07", "labour_hours", None),  # 496 / (194,300 × 1.3 / 1,760) = 3.456 h: $500 to $524, not to $2,000
     ("C08", "queries_per_month", 92_946.67),  # (2,000 / 3 + 262.8) / 0.01
     ("C08", "other_usd_per_month", 70.5333),  # 737.2 − 2,000 / 3: no room for an engineer
-    ("C10", "gpu_usd_per_hour", 3.50),  # 28 / 8
+    ("C05", "queries_per_month.low", None),  # 10,000 / 0.01 = 1,000,000, and 500,000 × 0.01 = 5,000, not 50,000
+    ("C05", "queries_per_month.high", None),
+    ("C05", "queries_per_month.both", 10.0),
+    ("C07", "compute_usd.low", None),
+    ("C07", "compute_usd.both", None),  # 500 / 4 = 125, 2,000 / 28 = 71.4
+    ("C10", "gpu_usd_per_hour", None),  # 28 / 8 = 3.5, and 2 × 3.5 = 7, not 4
+    ("C10", "gpu_hours.low", None),  # right as it is
     ("C10", "gpu_hours.high", 14.0),  # 28 / 2
     ("C12", "gpu_usd_per_hour", 1.027397),  # 75,000 × 0.01 / 730
     ("C12", "output_tokens_of_total", 1_257.33),  # (750 / 75,000 → 1,460 / 75,000 = 0.0194667 − 0.00375) / 12.5e-6

@@ -104,7 +104,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"text": "x" * 2_001}, "claim A, text: string should have at most 2000 characters"),
     ({"id": "a b"}, "claim a b, id: string should match pattern"),
     ({"id": 7}, "claim number 1, id: input should be a valid string"),
-    ({"against": "Z"}, "claim A: there is no claim 'Z'; nearest: A"),
+    ({"against": "Z"}, "claim A: there is no claim 'Z'; no known name resembles it; there are A"),
     (
         {"inputs": given_input("gpu_hours", value="1e6")},
         "claim A, inputs.gpu_hours.value: '1e6' is not a number; YAML reads",
@@ -225,12 +225,12 @@ def test_a_machine_that_cannot_serve_is_an_error_of_its_claim(change: dict[str, 
 
 
 HOSTILE: list[tuple[str, str]] = [
-    ("", "the file: input should be a valid dictionary"),
-    ("[1, 2]", "the file: input should be a valid dictionary"),
+    ("", "pitch.yaml is empty; its top level must be the lines source:, as_of: and claims:"),
+    ("[1, 2]", "pitch.yaml holds no claims; its top level must be"),
     ("source: x", "as_of: field required; claims: field required"),
     ("source: x\nas_of: 2026-06-15\nclaims: []", "claims: list should have at least 1 item"),
     ("source: x\nas_of: 2026-06-15\nclaims: {a: 1}", "claims: input should be a valid list"),
-    ("source: x\nas_of: 2026-06-15\nclaims: [1]", "claim number 1: input should be a valid dictionary"),
+    ("source: x\nas_of: 2026-06-15\nclaims: [1]", "claim number 1: input should be a mapping of names to values"),
     ("source: x\nas_of: 2026-13-45\nclaims: [1]", "not YAML that can be read: month must be in 1..12"),
     ("a: &x [1]\nb: *x", "line 2: aliases (*name) are refused"),
     ("a: &a [1,1]\nb: &b [*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b]", "line 2: aliases"),
@@ -284,3 +284,31 @@ def test_comments_anchors_without_use_and_long_files_are_no_reason_to_refuse() -
 
     assert len(claims_book("# a comment\n" + text, name="pitch.yaml").claims) == 300
     assert claims_book(textwrap.dedent(text), name="x").as_of.year == 2026
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"value": -1, "unit": "USD"}, "claim A, stated.value: −1 USD cannot be; it must be 0 or more"),
+        ({"value": [-3, 2], "unit": "USD"}, "claim A, stated.value: −3 USD cannot be"),
+        ({"at_most": -1, "unit": "USD"}, "claim A, stated.at_most: −1 USD cannot be"),
+        ({"value": 0, "unit": "queries/month"}, "claim A, stated.value: 0 queries/month cannot be; it must be above 0"),
+    ],
+)
+def test_a_stated_number_that_cannot_be_is_refused(stated: dict[str, Any], message: str) -> None:
+    assert message in refused(book(claim(stated=stated)))
+
+
+def test_a_cost_of_nothing_and_a_fall_below_zero_can_be_stated() -> None:
+    scores = {name: {"value": value, "source": "x"} for name, value in (("leader", 3), ("follower", 5))}
+    behind = claim(formula="difference", unit="USD", stated={"value": -2, "unit": "USD"}, inputs=scores)
+
+    free, lower = findings(claim(stated={"value": 0, "unit": "USD"}), {**behind, "id": "B"})
+
+    assert (free.verdict, lower.verdict) == ("inconsistent", "consistent")
+
+
+def test_a_name_that_resembles_none_is_told_where_the_names_are() -> None:
+    message = refused(book(claim(formula="zzzzzzzz")))
+
+    assert "'zzzzzzzz' is unknown; no known name resembles it; freehold claims --formulas lists all names" in message

@@ -63,6 +63,13 @@ def test_a_bound_is_kept_or_broken(bound: str, value: float, verdict: str) -> No
     assert found.solution("gpu_usd_per_hour") == pytest.approx(value / 3)
 
 
+def test_a_claim_that_comes_out_exactly_lists_no_input_as_it_is() -> None:
+    found = one(**HOURS, stated=stated(6), inputs=inputs(gpu_hours=3, gpu_usd_per_hour=2))
+
+    assert (found.verdict, found.ratio, found.solved) == ("consistent", 1.0, ())
+    assert (found.solution("gpu_hours"), found.solution("nothing")) == (3.0, None)
+
+
 def test_a_lower_bound_on_a_range_is_solved_for_its_lower_end() -> None:
     found = one(**HOURS, stated=stated(9, bound="at_least"), inputs=inputs(gpu_hours=[3, 5], gpu_usd_per_hour=2))
 
@@ -122,6 +129,10 @@ def test_an_estimate_meets_lies_above_or_lies_below_its_range(value: float, verd
 
     assert found.verdict == verdict
     assert found.recomputed == (4.0, 10.0)
+    # the nearer end is solved for: 11 / 5 = 2.2, 3 / 2 = 1.5; what is plausible needs nothing
+    wanted = {11: 2.2, 3: 1.5}.get(int(value))
+    assert found.solution("gpu_usd_per_hour") == (2.0 if wanted is None else pytest.approx(wanted))
+    assert (found.solved == ()) == (verdict == "plausible")
 
 
 @pytest.mark.parametrize(("hours", "verdict"), [(5, "plausible"), (50, "overstated"), (1, "inconsistent")])

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from freehold.economics.claims.alone import solutions
 from freehold.economics.claims.comparing import agrees, ratio_of, targets_of, worst_end
-from freehold.economics.claims.computation import compute, solutions
+from freehold.economics.claims.computation import compute
 from freehold.economics.claims.expression import expression
 from freehold.economics.claims.finding import Input, Solved
 from freehold.economics.claims.formulas import FORMULAS, NAME, QUANTITIES, formulas_record, label_of
@@ -165,14 +166,108 @@ def test_tokens_are_moved_together_only_where_there_are_some_and_both_are_single
     assert only_output["tokens_per_query"].value == pytest.approx(1000)  # 1,000 × 15/M
 
 
-def test_a_range_is_solved_end_by_end_and_a_single_input_for_the_worse_end() -> None:
+def test_an_end_alone_solves_a_claim_only_if_the_other_end_is_right() -> None:
     hours = {"gpu_hours": (2.0, 8.0), "gpu_usd_per_hour": 2.0}
 
-    solved = solved_for("gpu_hours_usd", hours, (4.0, 28.0))
+    solved = solved_for("gpu_hours_usd", hours, (4.0, 28.0))  # 4 to 16
 
-    assert (solved["gpu_hours.low"].value, solved["gpu_hours.high"].value) == (2.0, 14.0)
-    assert solved["gpu_usd_per_hour"].value == 3.5  # 28 / 8
-    assert solved["gpu_usd_per_hour"].reason == "instead of $2; the lower end is then 7, not $4"  # 2 × 3.5
+    assert (solved["gpu_hours.low"].value, solved["gpu_hours.high"].value) == (None, 14.0)
+    assert solved["gpu_hours.low"].reason == (
+        "unreachable: as it is the lower end is right, but the upper end is then $16, not $28"
+    )
+    assert solved["gpu_usd_per_hour"].value is None
+    assert solved["gpu_usd_per_hour"].reason == (  # 28 / 8; 2 × 3.5
+        "unreachable: at $3.5/GPU-h the upper end is right, but the lower end is then $7, not $4"
+    )
+    assert solved["gpu_hours.both"].value is None
+
+
+def test_both_ends_are_moved_by_one_factor() -> None:
+    solved = solved_for("gpu_hours_usd", {"gpu_hours": (2.0, 8.0), "gpu_usd_per_hour": 2.0}, (40.0, 160.0))
+
+    assert (solved["gpu_hours.low"].value, solved["gpu_hours.high"].value) == (None, None)
+    both = solved["gpu_hours.both"]
+    assert (both.value, both.unit, both.changes) == (10.0, "times", {"gpu_hours.low": 20.0, "gpu_hours.high": 80.0})
+    assert both.reason == "20 to 80 GPU-h, instead of 2 to 8 GPU-h"
+    assert solved["gpu_usd_per_hour"].value == 20.0
+
+
+def test_only_whole_gpus_are_multiplied() -> None:
+    rent = {"gpus": (1.0, 4.0), "gpu_usd_per_hour": 2.0, "hours_per_month": 730.0}  # 1,460 to 5,840
+
+    assert solved_for("machine_usd_per_month", rent, (2920.0, 11680.0))["gpus.both"].value == 2.0
+    half = solved_for("machine_usd_per_month", rent, (2190.0, 8760.0))["gpus.both"]
+    assert (half.value, half.reason) == (
+        None, "unreachable: 1.5 to 6 GPUs, instead of 1 to 4 GPUs would be needed, and there are only whole ones"
+    )  # fmt: skip
+
+
+def test_a_value_between_two_exact_ones_counts_where_the_tolerance_allows_it() -> None:
+    # 2 to 10.6, stated 20 to 100: × 10 makes the upper end 106 (100 is 5.7 % less), × 9.434 the lower one 18.9
+    solved = solved_for("gpu_hours_usd", {"gpu_hours": (1.0, 5.3), "gpu_usd_per_hour": 2.0}, (20.0, 100.0))
+    rent = solved["gpu_usd_per_hour"]
+    assert rent.value is not None
+    for hours, target in ((1.0, 20.0), (5.3, 100.0)):
+        assert abs(target - hours * rent.value) <= 0.05 * hours * rent.value * (1 + 1e-9)
+    assert rent.reason.endswith("; within the tolerance at both ends")
+    # of 3.3 times and 2 times as much no factor is within 5 % of both
+    apart = solved_for("gpu_hours_usd", {"gpu_hours": (1.0, 5.0), "gpu_usd_per_hour": 2.0}, (6.6, 20.0))
+    assert apart["gpu_usd_per_hour"].value is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(1, 50), st.floats(1, 50), st.floats(0.5, 20), st.floats(1, 500), st.floats(1, 500))
+def test_every_solution_makes_both_ends_right(a: float, b: float, rent: float, c: float, d: float) -> None:
+    hours = (min(a, b), max(a, b))
+    values = {"gpu_hours": hours, "gpu_usd_per_hour": rent}
+    stated = (min(c, d), max(c, d))
+    assume(c != d)
+    for each in solved_for("gpu_hours_usd", values, stated).values():
+        if each.value is None:
+            continue
+        low = each.changes.get("gpu_hours.low", hours[0])
+        high = each.changes.get("gpu_hours.high", hours[1])
+        if each.input == "gpu_hours.low":
+            low = each.value
+        if each.input == "gpu_hours.high":
+            high = each.value
+        price = each.changes.get("gpu_usd_per_hour", rent)
+        results = sorted((low * price, high * price))
+        assert all(agrees(want, got, tolerance=0.0501, paired=True) for want, got in zip(stated, results, strict=True))
+
+
+def test_a_solution_must_make_the_claim_true_by_its_own_rule() -> None:
+    # at most $30 is stated, $35 to $40 comes out: the upper end alone at $30 would leave $35 above it
+    found = compute(FORMULAS["gpu_hours_usd"].expression, "USD", inputs_of(
+        {"gpu_hours": (17.5, 20.0), "gpu_usd_per_hour": 2.0}))  # fmt: skip
+    solved = {
+        each.input: each
+        for each in solutions(
+            found, (None, 30.0), given={}, tolerance=0.0, is_true=lambda moved: moved.results[-1] <= 30.0 + 1e-9
+        )
+    }
+
+    assert solved["gpu_hours.high"].value is None
+    assert solved["gpu_hours.high"].reason.endswith("but the lower end still is not")
+    assert solved["gpu_usd_per_hour"].value == pytest.approx(1.5)
+
+
+def test_a_move_that_leaves_an_end_without_a_result_is_no_solution() -> None:
+    payback = {**BREAKEVEN, "adaptation_usd": 500.0, "queries_per_month": (200_000.0, 400_000.0)}
+    payback |= {"other_usd_per_month": 0.0}  # 500 / 540 months and 500 / 2,540
+
+    solved = solved_for("payback_months", payback, (0.5, 1.0))["gpu_usd_per_hour"]
+
+    # half a month: 4,000 − 1,000 a month are left for rent, more than the 2,000 that the lower volume has
+    assert solved.value is None
+    assert solved.reason == "unreachable: at $4.11/GPU-h the lower end is right, but the upper end still is not"
+
+
+def test_a_range_whose_upper_end_is_zero_has_no_factor() -> None:
+    values = {"part": (0.0, 0.0), "whole": (20.0, 50.0)}
+    found = compute(FORMULAS["share"].expression, "%", inputs_of(values))
+
+    assert "part.both" not in {each.input for each in solutions(found, (1.0, 2.0), given={}, tolerance=0.05)}
 
 
 def test_an_input_in_the_denominator_turns_the_ends_around() -> None:
@@ -180,9 +275,12 @@ def test_an_input_in_the_denominator_turns_the_ends_around() -> None:
 
     assert found.results == (20.0, 50.0)
     assert found.ends == (1, 0)  # the upper end of the input gives the lower result
-    solved = {each.input: each.value for each in solutions(found, (10.0, 100.0), given={}, tolerance=0.05)}
+    solved = {each.input: each.value for each in solutions(found, (10.0, 50.0), given={}, tolerance=0.05)}
     assert solved["whole.high"] == pytest.approx(100.0)  # 10 / 100 = 10 %
+    solved = {each.input: each.value for each in solutions(found, (20.0, 100.0), given={}, tolerance=0.05)}
     assert solved["whole.low"] == pytest.approx(10.0)
+    solved = {each.input: each.value for each in solutions(found, (10.0, 25.0), given={}, tolerance=0.05)}
+    assert (solved["part"], solved["whole.both"]) == (5.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -293,8 +293,12 @@ def test_names_are_forgiving_and_unknown_ones_get_the_nearest() -> None:
     assert model_facts("nvidia/DeepSeek-R1-0528-NVFP4").name == "deepseek-r1"
     with pytest.raises(InputError, match=r"Unknown hardware 'h1000'; nearest: h100"):
         hardware("h1000")
-    with pytest.raises(InputError, match=r"Unknown model '\?'; nearest: (\S+, ){4}\S+\.$"):
+    with pytest.raises(InputError, match=r"Unknown model '\?'; no known name resembles it; freehold capacity --list"):
         model_facts("?")
+    with pytest.raises(InputError, match=r"Unknown model 'lama-3'; nearest: (\S+, ){0,2}\S+\.$"):
+        model_facts("lama-3")
+    with pytest.raises(InputError, match=r"The name of the hardware is empty"):
+        hardware(" ")
 
 
 def test_every_shipped_row_has_a_source_and_no_name_stands_for_two() -> None:

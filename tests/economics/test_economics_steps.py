@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
+from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware, model_facts
 from freehold.economics.machine import CPU_ENGINE, GPU_ENGINE
-from freehold.economics.steps import free_bytes, step_costs, weight_bytes
+from freehold.economics.steps import free_bytes, kv_shards, step_costs, weight_bytes
 
 if TYPE_CHECKING:
     from freehold.economics.precision import Precision
@@ -161,3 +162,24 @@ def test_a_job_that_streams_to_nobody_saves_the_server_s_time() -> None:
     served, job = step_costs(LLAMA, H100), step_costs(LLAMA, H100, is_streamed=False)
     assert served.decode_s_per_request - job.decode_s_per_request == pytest.approx(18e-6)
     assert math.isclose(served.decode_fixed_s, job.decode_fixed_s)
+
+
+@pytest.mark.parametrize(("gpus", "nearest"), [(3, "2 or 4"), (7, "4 or 8"), (12, "8 or 16"), (64, "32")])
+def test_devices_that_do_not_divide_the_heads_are_refused_with_the_nearest_that_do(gpus: int, nearest: str) -> None:
+    wanted = f"32 attention heads, which {gpus} devices cannot share evenly.*Use {nearest} devices"
+    with pytest.raises(InputError, match=wanted):
+        step_costs(LLAMA, H100, gpus=gpus)
+    with pytest.raises(InputError, match=wanted):
+        capacity(LLAMA, H100, input_tokens=100, output_tokens=100, gpus=gpus)
+
+
+def test_heads_of_keys_are_copied_where_there_are_fewer_than_devices_or_they_do_not_divide() -> None:
+    assert [kv_shards(LLAMA, gpus) for gpus in (1, 2, 4, 8, 16, 32)] == [1, 2, 4, 8, 8, 8]
+    # 10 heads of keys on 4 devices: the fullest holds 3, so that memory is for 12.
+    assert kv_shards(replace(LLAMA, heads=40, kv_heads=10), 4) == pytest.approx(10 / 3)
+    # Room for tokens: twice the devices with every head copied once more leaves each device as much for its head.
+    eight, sixteen = (step_costs(LLAMA, H100, gpus=gpus, precision="fp8") for gpus in (8, 16))
+    assert sixteen.kv_tokens < 1.1 * eight.kv_tokens
+    # Latent attention has no heads to divide in its cache; engines divide requests.
+    assert kv_shards(DEEPSEEK, 72) == 72
+    assert step_costs(DEEPSEEK, H100, gpus=72).kv_tokens > 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freehold.report._bars import BarChart, BarRow, Segment, bar_chart
 from freehold.report._svg import Scale, element, even_ticks, fitted, log_ticks, text_width
 from freehold.report.figures import contenders_figure, cost_figure, differences_figure
 
@@ -234,3 +235,16 @@ def test_fitted_text_takes_no_more_room_than_there_is(text: str, width: int) -> 
 
 def test_fitted_text_is_shortened_no_further_than_to_four_characters() -> None:
     assert fitted("W" * 100, 1, 14) == "WW…W"
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_number_at_a_bar_that_falls_from_the_right_end_keeps_inside_the_figure(narrow: bool) -> None:
+    rows = [
+        BarRow(name="people", segments=(Segment(0.0, 1_340_000.0, "bar rented"),), right_text="+1,340,000"),
+        BarRow(name="premium", segments=(Segment(1_340_000.0, 0.0, "bar own"),), right_text="−1,340,000"),
+    ]
+    drawn = bar_chart(rows, BarChart(label="waterfall", tick_text=str), narrow=narrow)
+    width = float(re.search(r'viewBox="0 0 (\d+)', drawn)[1])  # type: ignore[index]
+    starts = [float(x) for x in re.findall(r'<text x="([\d.]+)"[^>]*>[+−]1,340,000<', drawn)]
+    assert len(starts) == 2
+    assert all(start + text_width("−1,340,000", 12.0) <= width for start in starts)

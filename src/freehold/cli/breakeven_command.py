@@ -25,6 +25,7 @@ from freehold.cli.show import json_option, show
 
 if TYPE_CHECKING:
     from freehold.cli.scenario_file import ScenarioFile
+    from freehold.cli.trace_file import Duplicates
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DEFAULT = click.core.ParameterSource.DEFAULT
@@ -33,11 +34,18 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 @click.command("breakeven")
 @click.argument("task", required=False)
 @volume_option
-@click.option("--input-tokens", type=float, help="Of a call, without a TASK or a trace.")
-@click.option("--output-tokens", type=float, help="Of a call, without a TASK or a trace.")
-@click.option("--trace", type=_FILE, help="Recorded calls (JSON Lines) in place of typed-in volumes.")
+@click.option("--input-tokens", type=float, help="Of a call, without a TASK or where a trace counts calls only.")
+@click.option("--output-tokens", type=float, help="Of a call, likewise.")
+@click.option("--trace", type=_FILE, help="Recorded or counted calls (JSON Lines) in place of typed-in volumes.")
+@click.option("--sort", is_flag=True, help="Put the calls of a trace into the order of their arrival.")
+@click.option(
+    "--duplicates",
+    type=click.Choice(["refuse", "keep", "drop"]),
+    help="Rows of a trace that are there twice.  [default: refuse]",
+)
 @rent_option
 @own_option
+@click.option("--own-bought", is_flag=True, default=None, help="Owning means bought devices, not rented ones.")
 @click.option("--gpus", type=click.IntRange(min=1), help="Devices of one replica.  [default: as in --own, or 1]")
 @click.option("--precision", help="Of the own model's weights.  [default: usual for the machine]")
 @hosted_option
@@ -59,6 +67,8 @@ def command(
     input_tokens: float | None,
     output_tokens: float | None,
     trace: Path | None,
+    sort: bool,
+    duplicates: Duplicates | None,
     scenario: Path | None,
     settings: tuple[str, ...],
     prices: Path | None,
@@ -80,11 +90,11 @@ def command(
           --set fte=0.1,0.2,0.5 --html report.html
     """
     from freehold.cli.scenario_file import ScenarioFile, parse_settings, read_scenario
-    from freehold.report.text import breakeven_text
+    from freehold.report.text import breakeven_text, simple_text
 
     file = ScenarioFile() if scenario is None else read_scenario(scenario)
     lengths = {"input_tokens": input_tokens, "output_tokens": output_tokens}
-    _check_sources(task, trace, lengths)
+    _check_sources(task, trace, lengths, is_for_traces=sort or duplicates is not None)
     question = _question(options, file, is_seed_given=ctx.get_parameter_source("seed") is not _DEFAULT)
     question = replace(
         question,
@@ -92,13 +102,18 @@ def command(
         overrides=_overrides(prices),
         only_simple=simple,
     )
+    if simple and question.own_bought:
+        raise click.UsageError("--simple knows rented devices alone; leave out --own-bought.")
     if task is not None:
         from freehold.cli.session import open_session
 
         record, _ = task_costs(open_session(), task, question)
         next_step = f"freehold dataset build {task}"
     elif trace is not None:
-        record = traced_cost(trace, question, aliases={})
+        from freehold.cli.traced_calls import TraceReading
+
+        read = TraceReading(sort=sort, duplicates=duplicates or "refuse", **lengths)
+        record = traced_cost(trace, question, aliases={}, reading=read)
         next_step = "freehold simulate --trace FILE, for the replicas that hold a latency"
     else:
         record = _typed(
@@ -110,7 +125,7 @@ def command(
 
         _write(html, breakeven_page(record))
         next_step = f"open {html}"
-    show(record, breakeven_text(record), as_json=as_json, next_step=next_step)
+    show(record, (simple_text if simple else breakeven_text)(record), as_json=as_json, next_step=next_step)
 
 
 def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: bool) -> CostQuestion:
@@ -125,13 +140,15 @@ def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: boo
     return CostQuestion(**{**from_file, **given})
 
 
-def _check_sources(task: str | None, trace: Path | None, lengths: dict[str, float | None]) -> None:
+def _check_sources(
+    task: str | None, trace: Path | None, lengths: dict[str, float | None], *, is_for_traces: bool
+) -> None:
     if task is not None and trace is not None:
         raise click.UsageError("TASK and --trace are two sources of the same traffic; leave one out.")
-    if (task is not None or trace is not None) and any(value is not None for value in lengths.values()):
-        raise click.UsageError(
-            "--input-tokens and --output-tokens describe calls without a TASK or a trace; leave one out."
-        )
+    if is_for_traces and trace is None:
+        raise click.UsageError("--sort and --duplicates say how a --trace is read; name one.")
+    if task is not None and any(value is not None for value in lengths.values()):
+        raise click.UsageError("--input-tokens and --output-tokens describe calls without a TASK; leave one out.")
 
 
 def _typed(question: CostQuestion, given: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ _SHAPE = ("sequence_tokens", "micro_batch", "rank", "trainer", "recompute", "pre
 @click.option("--output-tokens", type=float, help="Of one call.")
 @click.option("--concurrency", type=float, help="Clients that wait and ask again.  [default: a batch job's most]")
 @click.option("--points", type=_FILE, help="CSV with many rows: model, gpu, gpus, precision, isl, osl, concurrency.")
+@click.option("--list", "names", is_flag=True, help="List the shipped models and machines, and stop.")
 @click.option("--finetune", is_flag=True, help="What tuning the model takes, in place of serving it.")
 @click.option("--method", help="Of tuning: qlora, lora or full.")
 @click.option("--trained-tokens", type=float, help="Examples times their tokens times epochs.")
@@ -52,6 +54,7 @@ def command(
     gpu: str | None,
     gpus: int,
     points: Path | None,
+    names: bool,
     finetune: bool,
     as_json: bool,
     **options: Any,  # Any: numbers and words as click parsed them
@@ -67,6 +70,9 @@ def command(
       freehold capacity --points points.csv --json
       freehold capacity --finetune --method qlora --model llama-3.1-8b --gpu h100 --trained-tokens 10000000
     """
+    if names:
+        _show_names(as_json=as_json)
+        return
     given = {name: value for name, value in options.items() if value is not None}
     if points is not None:
         _refuse(given | ({"model": model} if model else {}) | ({"gpu": gpu} if gpu else {}), "--points")
@@ -98,7 +104,7 @@ def _need(given: dict[str, Any], *names: str) -> None:
 
 
 def _show_capacity(model: str, gpu: str, gpus: int, given: dict[str, Any], *, as_json: bool) -> None:
-    from freehold.cli.capacity_files import model_named, precision_for
+    from freehold.cli.capacity_files import model_named, named_again, precision_for, whole_clients
     from freehold.economics.capacity import capacity
     from freehold.economics.facts import hardware
     from freehold.report.capacity_text import capacity_text
@@ -107,6 +113,7 @@ def _show_capacity(model: str, gpu: str, gpus: int, given: dict[str, Any], *, as
     facts, machine = model_named(model), hardware(gpu)
     precision = precision_for(given.get("precision"), model, facts, machine)
     asked: dict[str, Any] = {name: given.get(name) for name in ("input_tokens", "output_tokens", "concurrency")}
+    whole_clients("--concurrency", asked["concurrency"])
     found = capacity(facts, machine, gpus=gpus, precision=precision, **asked)
     record = {
         "schema": "freehold.capacity/1",
@@ -118,8 +125,19 @@ def _show_capacity(model: str, gpu: str, gpus: int, given: dict[str, Any], *, as
         **found.as_record(),
         "sources": [facts.source, machine.source],
     }
-    next_step = f"freehold breakeven --own {facts.name}@{machine.name} --rent MODEL --queries-per-month N"
+    devices = "" if gpus == 1 else f"{gpus}x"
+    plan = quote(f"{named_again(model, facts)}@{devices}{machine.name}")
+    lengths = f"--input-tokens {asked['input_tokens']:.15g} --output-tokens {asked['output_tokens']:.15g}"
+    next_step = f"freehold breakeven --own {plan} --precision {precision} --rent MODEL --queries-per-month N {lengths}"
     show(record, capacity_text(record), as_json=as_json, next_step=next_step)
+
+
+def _show_names(*, as_json: bool) -> None:
+    from freehold.economics.facts import known_hardware, known_models
+
+    record = {"schema": "freehold.capacity/1", "models": list(known_models()), "gpus": list(known_hardware())}
+    text = "Models:\n  " + "\n  ".join(known_models()) + "\n\nMachines:\n  " + "\n  ".join(known_hardware())
+    show(record, text, as_json=as_json, next_step="freehold capacity --model MODEL --gpu GPU, for one")
 
 
 def _show_points(path: Path, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,22 @@ def model_named(name: str) -> ModelFacts:
     return model_from_config(record, name=file.resolve().parent.name or file.stem, source=str(file))
 
 
+def named_again(name: str, model: ModelFacts) -> str:
+    """What to call the model in another command: the path as it was given, or the short name of a shipped one."""
+    path = Path(name)
+    return name if path.suffix.lower() == ".json" or path.is_dir() else model.name
+
+
+def whole_clients(what: str, value: float | None) -> None:
+    """Refuse a part of a client.
+
+    Raises:
+        InputError: the number of clients is a fraction.
+    """
+    if value is not None and math.isfinite(value) and value != math.floor(value):
+        raise InputError(f"{what} is {value!r}; clients are counted whole.")
+
+
 def precision_for(given: str | None, name: str, model: ModelFacts, machine: Hardware) -> Precision:
     """The precision that was asked for; else the one in the model's name; else as the weights were published.
 
@@ -59,14 +76,19 @@ class _Point:
 
     line: int
     cells: dict[str, str]
+    fault: str = ""
+    """What is wrong with the row as a whole."""
 
     def answer(self) -> dict[str, Any]:  # Any: JSON
         """The row as it was asked, and what a replica delivers, or why that cannot be said."""
         asked: dict[str, Any] = {"line": self.line, **{name: self.cells[name] for name in COLUMNS}}
         try:
-            model, machine = model_facts(self.cells["model"]), hardware(self.cells["gpu"])
+            if self.fault:
+                raise InputError(self.fault)
+            model, machine = model_named(self.cells["model"]), hardware(self.cells["gpu"])
             numbers = {name: self._number(name) for name in ("gpus", "isl", "osl")}
             together = self._number("concurrency") if self.cells["concurrency"] else None
+            whole_clients("concurrency", together)
             precision = precision_for(self.cells["precision"], self.cells["model"], model, machine)
             gpus = numbers["gpus"]
             if gpus != gpus // 1:  # infinities and fractions
@@ -115,6 +137,9 @@ def answered_points(path: Path) -> list[dict[str, Any]]:  # Any: JSON
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise InputError(f"{path}, line {filled[0][0]}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}, line {filled[0][0]}: column {', '.join(twice)} is there twice. Leave one out.")
     if len(filled) == 1:
         raise InputError(f"{path} has a header and no rows.")
     if len(filled) > MOST_ROWS:
@@ -124,7 +149,8 @@ def answered_points(path: Path) -> list[dict[str, Any]]:  # Any: JSON
 
 def _point(line: int, header: list[str], row: list[str]) -> _Point:
     cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-    return _Point(line, {name: cells.get(name, "") for name in COLUMNS})
+    fault = "" if len(row) == len(header) else f"the row has {len(row)} cells and the header has {len(header)}."
+    return _Point(line, {name: cells.get(name, "") for name in COLUMNS}, fault)
 
 
 def _text(path: Path) -> str:

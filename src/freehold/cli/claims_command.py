@@ -36,10 +36,13 @@ def command(file: Path | None, as_of: datetime | None, page: Path | None, formul
       freehold claims vendor-pitch.yaml --as-of 2026-06-15 --json
       freehold claims --formulas
     """
+    from freehold.cli.page_file import check_page
     from freehold.economics.claims.audit import audit
     from freehold.economics.claims.reading import shipped_claims
     from freehold.report.claims_text import claims_text
 
+    if page is not None:
+        check_page(page)
     if formulas:
         _show_formulas(as_json=as_json)
         return
@@ -73,11 +76,10 @@ def _book(file: Path) -> ClaimsBook:
 
 
 def _write(page: Path, record: dict[str, Any]) -> None:  # Any: JSON
+    from freehold.cli.page_file import write_page
     from freehold.report.claims_page import claims_page
 
-    unfinished = page.with_name(f"{page.name}.writing")
-    unfinished.write_text(claims_page(record), encoding="utf-8")
-    unfinished.replace(page)
+    write_page(page, claims_page(record))
 
 
 def _show_formulas(*, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
+from freehold.cli.capacity_files import model_named
 from freehold.core.errors import InputError
 from freehold.core.spoken import answered
 from freehold.corrections.store import corrected_calls, human_outputs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from freehold.audit.audit import Audit
     from freehold.cli.scenario_file import Given
     from freehold.cli.session import Session
+    from freehold.cli.traced_calls import TraceReading
     from freehold.economics.overrides import Override
     from freehold.economics.precision import Precision
     from freehold.economics.scenario import OwnPlan, Scenario, Spread
@@ -58,6 +60,8 @@ class CostQuestion:
     seed: int = 0
     tuned: str | None = None
     """A model whose price the provider asks for a tuned one."""
+    own_bought: bool = False
+    """Owning means bought devices: break-even and present values are about them."""
     gpus: int | None = None
     """Devices of one replica; None: as the plan says, or one."""
     precision: Precision | None = None
@@ -95,15 +99,21 @@ def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str,
     return _record(workload, prices, scenario, question)
 
 
-def traced_cost(path: Path, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """The cost record of recorded calls; tiers of prices are paid call by call."""
-    from freehold.cli.trace_file import read_trace
+def traced_cost(
+    path: Path, question: CostQuestion, aliases: Mapping[str, str], reading: TraceReading | None = None
+) -> dict[str, Any]:
+    """The cost record of recorded calls; tiers of prices are paid call by call.
+
+    Raises:
+        InputError: the file cannot be read, or neither it nor `reading` tells how long calls are.
+    """
+    from freehold.cli.traced_calls import TraceReading, traced_calls
     from freehold.economics.traffic import traffic
 
     as_of = question.as_of or datetime.now(UTC).date()
     warnings: list[str] = []
     prices = _prices(question, question.rent, as_of, aliases)
-    trace = read_trace(path, warnings=warnings)
+    trace = traced_calls(path, reading or TraceReading(), warnings, seed=question.seed)
     priced = [price for price in (prices.rent, prices.hosted, prices.tuned) if price is not None]
     if not priced:
         raise InputError("Name the model that is rented with --rent, or another one with --hosted or --tuned.")
@@ -221,6 +231,7 @@ def _plan(question: CostQuestion, usual: str, as_of: date) -> OwnPlan:
         precision=question.precision,
         as_of=as_of,
         usd_per_hour=None if given is None else given.value,
+        facts_of=model_named,
     )
 
 
@@ -233,7 +244,11 @@ def _scenario(
         raise InputError(f"{', '.join(shares)}: a share of the workload is one number, without low and high.")
     workload = replace(workload, **shares)  # type: ignore[arg-type]  # each is one number
     numbers = {name: given for name, given in question.values.items() if name not in SHARES}
-    scenario = default_scenario(plan, values={name: given.value for name, given in numbers.items()})
+    scenario = default_scenario(
+        plan,
+        values={name: given.value for name, given in numbers.items()},
+        way="own-bought" if question.own_bought else "own",
+    )
     for name, given in numbers.items():
         scenario = scenario.with_values({name: given.value}, source=given.source)
     if "peak_to_mean" in question.values:
@@ -337,7 +352,8 @@ def day(value: datetime | None) -> date | None:
 
 own_option = click.option(
     "--own",
-    help="Plan to own, as MODEL@HARDWARE. Default: the task's own model on the least machine usual for its size.",
+    help="Plan to own, as MODEL@HARDWARE; MODEL may be a config.json or its folder. "
+    "Default: the task's own model on the least machine usual for its size.",
 )
 rent_option = click.option("--rent", help="Rented model in the price catalogue, e.g. openai/gpt-5.4.")
 hosted_option = click.option("--hosted", help="An open model that somebody hosts, as provider/model.")

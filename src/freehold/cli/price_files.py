@@ -16,6 +16,7 @@ from freehold.core.errors import InputError
 from freehold.economics.bodies import GivenBody
 from freehold.economics.catalogue import Tariff
 from freehold.economics.overrides import override_text, parse_overrides
+from freehold.economics.recorded_results import only_seller
 from freehold.state.settings import load_settings
 from freehold.state.workspace import find_workspace
 
@@ -111,6 +112,7 @@ def read_bodies(file: Path) -> tuple[list[GivenBody], list[object]]:
 
     The file is a JSON list, or JSON Lines. A row is {body, provider?, model?, tariff?, started_at?} or has the
     counts themselves (`usage`, `usageMetadata`) in the place of a body; `extracted` holds recorded prices.
+    What is no such row is a body with a fault, and has no price; one that says something impossible fails the file.
 
     Raises:
         InputError: rows that cannot be used; the first twenty, each by its line (in a list: its row, from 0).
@@ -128,7 +130,7 @@ def read_bodies(file: Path) -> tuple[list[GivenBody], list[object]]:
     if faults:
         more = "" if len(faults) <= MOST_FAULTS else f"; and {len(faults) - MOST_FAULTS} more"
         raise InputError(f"{file}: " + "; ".join(faults[:MOST_FAULTS]) + more + ".")
-    return bodies, [row.get("extracted") for _, row in rows]
+    return bodies, [row.get("extracted") if isinstance(row, dict) else None for _, row in rows]
 
 
 def _rows(text: str, file: Path) -> list[tuple[str, Any]]:
@@ -153,12 +155,13 @@ def _why(error: Exception) -> str:
 
 def _given(index: int, row: object) -> GivenBody:
     if not isinstance(row, dict):
-        raise ValueError("it is no JSON object")
+        return GivenBody(index=index, body={}, fault="the row is no JSON object")
     body = row.get("body", row)
+    fault = None
     if not isinstance(body, dict):
-        raise ValueError("'body' is no JSON object")
-    if body is row and not row.keys() & {"usage", "usageMetadata", "meta", "response", "message", "eval_count"}:
-        raise ValueError("it has neither 'body' nor 'usage'")
+        body, fault = {}, "'body' is no JSON object"
+    elif body is row and not row.keys() & {"usage", "usageMetadata", "meta", "response", "message", "eval_count"}:
+        fault = "the row has neither 'body' nor 'usage'"
     tariff = row.get("tariff")
     if tariff is not None and tariff not in get_args(Tariff):
         raise ValueError(f"'tariff' is {str(tariff)[:40]!r}; it is one of {', '.join(get_args(Tariff))}")
@@ -168,6 +171,8 @@ def _given(index: int, row: object) -> GivenBody:
         provider=_word(row, "provider"),
         model=_word(row, "model"),
         tariff=tariff,
+        priced_by=only_seller(row.get("extracted")),
+        fault=fault,
         day=next((_day(row[key], key) for key in DAY_FIELDS if row.get(key) is not None), None),
     )
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 NUMBERS = ("queries_per_month", "input_tokens", "output_tokens")
 WHOLE_NUMBERS = ("gpus", "seed", "draws")
+SWITCHES = ("own_bought",)
 WORDS = ("rent", "own", "hosted", "tuned", "precision")
-KEYS = (*NUMBERS, *WHOLE_NUMBERS, *WORDS, "as_of", "set")
+KEYS = (*NUMBERS, *WHOLE_NUMBERS, *SWITCHES, *WORDS, "as_of", "set")
 _MOST_BYTES = 1_000_000
 
 
@@ -130,6 +131,10 @@ def _option(key: str, node: yaml.Node, where: str) -> float | int | str | date:
     text = _word(node, where)
     if key in WORDS:
         return text
+    if key in SWITCHES:
+        if text.lower() not in {"true", "false"}:
+            raise InputError(f"{where}: {key} is {text!r}; it must be true or false.")
+        return text.lower() == "true"
     if key == "as_of":
         try:
             return datetime.strptime(text, "%Y-%m-%d").date()

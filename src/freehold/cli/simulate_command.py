@@ -78,15 +78,18 @@ def command(
           --output-tokens 300 --model llama-3.1-8b --gpu l4 --html load.html
     """
     started = time.perf_counter()
+    from freehold.cli.page_file import check_page, write_page
     from freehold.cli.simulation_record import Question, simulation_record
     from freehold.report.simulation_tables import simulation_text
 
+    if html is not None:
+        check_page(html)
     record = simulation_record(Question(seed=seed, as_of=day(as_of), **given))
     record["wall_s"] = round(time.perf_counter() - started, 3)
     if html is not None:
         from freehold.report.simulation_page import simulation_page
 
-        html.write_text(simulation_page(record), encoding="utf-8")
+        write_page(html, simulation_page(record))
         click.echo(f"Wrote {html}.", err=True)
     next_step = f"freehold breakeven --trace {given['trace']} --own {given['model']}@{given['gpu']} --rent MODEL"
     show(record, simulation_text(record), as_json=as_json, next_step=next_step)

@@ -164,7 +164,7 @@ def _trace(question: Question, known: list[dict[str, Any]], warnings: list[str])
     share = 1.0 if question.share is None else question.share
     if not 0.0 < share <= 1.0:
         raise InputError(f"--share must be above 0 and up to 1, not {share!r}.")
-    volumes = read_volumes(question.trace, clients=question.clients, window_s=question.window_s)
+    volumes = read_volumes(question.trace, clients=question.clients, window_s=question.window_s, sort=question.sort)
     how = "independent of each other" if volumes.cv is None else f"gamma gaps of the file's cv, {LARGEST_CV:g} at most"
     known.append(_fact("arrivals inside a window", how, "", "assumption: the file counts calls", is_assumption=True))
     known.append(_fact("width of a window", volumes.window_s, "s", "the file" if not question.window_s else "given"))

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from freehold.cli.row_faults import broken, counted, lines_named
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS, Lengths, Trace
 from freehold.ledger.log_files import RawRow, Rejected, find_logs, read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from freehold.cli.row_faults import Fault
     from freehold.economics.montecarlo import FloatArray
 
 Duplicates = Literal["refuse", "keep", "drop"]
@@ -33,7 +35,6 @@ INPUTS = ("input_tokens", "prompt_tokens", "ContextTokens", "Request tokens")
 OUTPUTS = ("output_tokens", "completion_tokens", "GeneratedTokens", "Response tokens")
 NAMES = ("id", "call_id", "request_id")
 _PLAIN = (TIMES[0], INPUTS[0], OUTPUTS[0])
-_SHOWN = 5
 _CHANCE = 3.0
 """Equal rows are taken for chance up to so many times as many as chance would give."""
 _SMALL = 1_000
@@ -81,9 +82,13 @@ def read_trace(
         raise InputError(f"{path} counts calls by window of time; freehold simulate reads such files.")
     rows = _read_at_once(path, first, has_lengths=lengths is None)
     if rows is None or not _is_clean(rows):
-        rows = _read_by_row(path, has_lengths=lengths is None)
-    rows = _in_order(path, rows, sort=sort, notes=notes)
-    rows = _once(path, rows, duplicates, notes)
+        rows = _read_by_row(
+            path, has_lengths=lengths is None, others=lambda rest: _complaints(rest, sort=sort, duplicates=duplicates)
+        )
+    complaints = _complaints(rows, sort=sort, duplicates=duplicates)
+    if complaints:
+        raise InputError(f"{path}: {' '.join(complaints)}")
+    rows = _once(_in_order(rows, notes), duplicates, notes)
     if lengths is None:
         inputs, outputs = rows.input_tokens.astype(np.int64), rows.output_tokens.astype(np.int64)
     else:
@@ -112,24 +117,18 @@ def first_row(path: Path) -> Mapping[str, Any]:  # Any: nothing has been checked
         InputError: the file cannot be read or holds none.
     """
     find_logs([path])
-    faults = []
+    faults: list[Fault] = []
     for row in read_log(path):
         if isinstance(row, RawRow):
             return row.values
         if isinstance(row, Rejected):
-            faults.append(f"line {row.line}: {row.reason}")
+            faults.append((row.line, row.reason))
     raise InputError(broken(path, faults) if faults else f"{path} holds no calls.")
 
 
 def is_windowed(row: Mapping[str, Any]) -> bool:  # Any: not checked yet
     """Whether a row counts calls instead of being one."""
     return "requests" in row
-
-
-def broken(path: Path, faults: list[str]) -> str:
-    """The message about faulty rows: the first of them, and how many more there are."""
-    more = f"; and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
-    return f"{path} has {len(faults):,} faulty rows. " + "; ".join(faults[:_SHOWN]) + f"{more}. Correct or remove them."
 
 
 def token_count(values: Mapping[str, Any], names: Iterable[str], least: int = 1) -> float:  # Any: not checked yet
@@ -231,14 +230,21 @@ def _is_clean(rows: _Rows) -> bool:
     )
 
 
-def _read_by_row(path: Path, *, has_lengths: bool, has_times: bool = True) -> _Rows:
+def _read_by_row(
+    path: Path,
+    *,
+    has_lengths: bool,
+    has_times: bool = True,
+    others: Callable[[_Rows], list[str]] = lambda _: [],
+) -> _Rows:
+    """The columns, row by row. `others` says what else is wrong, for a message about rows that cannot be read."""
     find_logs([path])
-    faults: list[str] = []
+    faults: list[Fault] = []
     found: list[tuple[int, float, float, float]] = []
     names: list[str] = []
     for row in read_log(path):
         if isinstance(row, Rejected):
-            faults.append(f"line {row.line}: {row.reason}")
+            faults.append((row.line, row.reason))
         if not isinstance(row, RawRow):
             continue
         try:
@@ -246,30 +252,56 @@ def _read_by_row(path: Path, *, has_lengths: bool, has_times: bool = True) -> _R
             inputs = token_count(row.values, INPUTS) if has_lengths else math.nan
             outputs = token_count(row.values, OUTPUTS) if has_lengths else math.nan
         except ValueError as error:
-            faults.append(f"line {row.line}: {error}")
+            faults.append((row.line, str(error)))
             continue
         found.append((row.line, t_s, inputs, outputs))
         names += [str(row.values[name]) for name in NAMES if row.values.get(name) is not None][:1]
+    rows = _columns(found, names) if found else None
     if faults:
-        raise InputError(broken(path, faults))
-    if not found:
+        raise InputError(" ".join([broken(path, faults), *([] if rows is None else others(rows))]))
+    if rows is None:
         raise InputError(f"{path} holds no calls.")
-    line, t_s_, inputs_, outputs_ = (np.array(column) for column in zip(*found, strict=True))
-    return _Rows(line.astype(np.int64), t_s_, inputs_, outputs_, tuple(names) if len(names) == len(found) else ())
+    return rows
 
 
-def _in_order(path: Path, rows: _Rows, *, sort: bool, notes: list[str]) -> _Rows:
+def _columns(found: list[tuple[int, float, float, float]], names: list[str]) -> _Rows:
+    line, t_s, inputs, outputs = (np.array(column) for column in zip(*found, strict=True))
+    return _Rows(line.astype(np.int64), t_s, inputs, outputs, tuple(names) if len(names) == len(found) else ())
+
+
+def _complaints(rows: _Rows, *, sort: bool, duplicates: Duplicates) -> list[str]:
+    """What is wrong with the order and the uniqueness of rows, a sentence each, with all of their lines."""
+    said = []
+    back = np.flatnonzero(np.diff(rows.t_s) < 0)
+    if len(back) and not sort:
+        line, above = int(rows.line[back[0] + 1]), int(rows.line[back[0]])
+        others = f"; so did those on {lines_named(rows.line[back[1:] + 1].tolist())}" if len(back) > 1 else ""
+        said.append(
+            f"line {line}: the call arrived before the one on line {above}{others} "
+            f"({counted(len(back), 'row')} in all). Sort the file by time, or let --sort do it."
+        )
+    repeated = rows.line[_repeated(rows)]
+    if len(repeated) and duplicates == "refuse" and (rows.name or len(repeated) > _by_chance(rows)):
+        said.append(
+            f"{_are_there(len(repeated), 'twice')} ({lines_named(repeated.tolist())}). Keep them with --duplicates "
+            "keep, or leave the second ones out with --duplicates drop."
+        )
+    return said
+
+
+def _in_order(rows: _Rows, notes: list[str]) -> _Rows:
     back = np.flatnonzero(np.diff(rows.t_s) < 0)
     if not len(back):
         return rows
-    line, above = int(rows.line[back[0] + 1]), int(rows.line[back[0]])
-    if not sort:
-        raise InputError(
-            f"{path}, line {line}: the call arrived before the one on line {above}, and so do {len(back):,} rows in "
-            "all. Sort the file by time, or let --sort do it."
-        )
-    notes.append(f"{len(back):,} rows stood before an earlier one, the first on line {line}; the calls were sorted.")
+    stood = counted(len(back), "row")
+    notes.append(
+        f"{stood} stood before an earlier one, the first on line {rows.line[back[0] + 1]}; the calls were sorted."
+    )
     return _chosen(rows, np.argsort(rows.t_s, kind="stable"))
+
+
+def _are_there(count: int, how: str) -> str:
+    return f"{counted(count, 'row')} {'is' if count == 1 else 'are'} there {how}"
 
 
 def _chosen(rows: _Rows, index: NDArray[np.int64]) -> _Rows:
@@ -294,21 +326,19 @@ def _repeated(rows: _Rows) -> NDArray[np.bool_]:
     return repeated
 
 
-def _once(path: Path, rows: _Rows, duplicates: Duplicates, notes: list[str]) -> _Rows:
+def _once(rows: _Rows, duplicates: Duplicates, notes: list[str]) -> _Rows:
     repeated = _repeated(rows)
     count = int(repeated.sum())
     if not count or duplicates == "keep":
         return rows
-    lines = ", ".join(f"{line}" for line in rows.line[repeated][:_SHOWN]) + (", ..." if count > _SHOWN else "")
+    rows_, lines = counted(count, "row"), lines_named(rows.line[repeated].tolist())
+    were = "was" if count == 1 else "were"
     if duplicates == "drop":
-        notes.append(f"{count:,} rows were there before and were left out (lines {lines}).")
+        notes.append(f"{rows_} {were} there before and {were} left out ({lines}).")
         return _chosen(rows, np.flatnonzero(~repeated))
-    if rows.name or count > _by_chance(rows):
-        raise InputError(
-            f"{path}: {count:,} rows are there twice (lines {lines}). Keep them with --duplicates keep, or leave the "
-            "second ones out with --duplicates drop."
-        )
-    notes.append(f"{count:,} rows equal another one (lines {lines}), as few as chance explains; they were kept.")
+    equal = "equals" if count == 1 else "equal"
+    kept = "it was" if count == 1 else "they were"
+    notes.append(f"{rows_} {equal} another one ({lines}), as few as chance explains; {kept} kept.")
     return rows
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from freehold.cli.trace_file import broken, moment_s
+from freehold.cli.row_faults import broken, counted, lines_named
+from freehold.cli.trace_file import moment_s
 from freehold.core.errors import InputError
 from freehold.economics.scenario import nearest_names
 from freehold.economics.trace import Volumes
@@ -17,47 +18,57 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from freehold.cli.row_faults import Fault
     from freehold.economics.montecarlo import FloatArray
 
 _MOST_REQUESTS = 1e12
 
 
-def read_volumes(path: Path, *, clients: Collection[str] = (), window_s: float | None = None) -> Volumes:
-    """Volumes of a file, in any order of its rows.
+def read_volumes(
+    path: Path, *, clients: Collection[str] = (), window_s: float | None = None, sort: bool = False
+) -> Volumes:
+    """Volumes of a file.
 
     Args:
         path: JSON Lines, JSON or CSV, plain or gzipped.
         clients: Only these; none means all of them.
         window_s: Width of a window; None: the smallest distance between two.
+        sort: Take the windows of a client in any order instead of refusing those that go back in time.
 
     Raises:
         InputError: the file cannot be read, lacks a client, or has faulty rows; each is named by its line.
     """
-    faults: list[str] = []
+    faults: list[Fault] = []
     found: list[tuple[float, float, float]] = []
     seen: dict[tuple[str, float], int] = {}
-    names: set[str] = set()
+    last: dict[str, float] = {}
+    back: list[int] = []
     for row in read_log(path):
         if isinstance(row, Rejected):
-            faults.append(f"line {row.line}: {row.reason}")
+            faults.append((row.line, row.reason))
         if not isinstance(row, RawRow):
             continue
         try:
             client, t_s, requests, cv = _values(row.values)
         except ValueError as error:
-            faults.append(f"line {row.line}: {error}")
+            faults.append((row.line, str(error)))
             continue
         first = seen.setdefault((client, t_s), row.line)
         if first != row.line:
-            faults.append(f"line {row.line}: the same client and window as line {first}")
-        names.add(client)
+            faults.append((row.line, f"the same client and window as line {first}"))
+        elif t_s < last.get(client, t_s):
+            back.append(row.line)
+        last[client] = t_s
         if not clients or client in clients:
             found.append((t_s, requests, cv))
-    if faults:
-        raise InputError(broken(path, faults))
+    said = [broken(path, faults)] if faults else []
+    if back and not sort:
+        said.append(_late(path, back))
+    if said:
+        raise InputError(" ".join(said))
     for wanted in clients:
-        if wanted not in names:
-            raise InputError(f"{path} has no client {wanted!r}; nearest: {nearest_names(wanted, names)}.")
+        if wanted not in last:
+            raise InputError(f"{path} has no client {wanted!r}; nearest: {nearest_names(wanted, last)}.")
     if not found:
         raise InputError(f"{path} holds no volumes.")
     t_s_, requests_, cv_ = (np.array(column, dtype=np.float64) for column in zip(*found, strict=True))
@@ -66,6 +77,14 @@ def read_volumes(path: Path, *, clients: Collection[str] = (), window_s: float |
         requests=requests_.astype(np.int64),
         window_s=_width(path, t_s_, window_s),
         cv=None if np.isnan(cv_).all() else np.where(np.isnan(cv_), 1.0, cv_),
+    )
+
+
+def _late(path: Path, lines: list[int]) -> str:
+    begin = "its window begins" if len(lines) == 1 else "their windows begin"
+    return (
+        f"{path}, {lines_named(lines)}: {begin} before the one above of the same client "
+        f"({counted(len(lines), 'row')} in all). Sort the file by time, or let --sort do it."
     )
 
 

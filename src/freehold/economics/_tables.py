@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from freehold.core.errors import InputError
-from freehold.economics.scenario import nearest_names
+from freehold.economics.resembling import resembling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +17,11 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-_MOST_NAMES = 8
+_OTHERWISE = {
+    "hardware": "freehold capacity --list names all machines",
+    "model": "freehold capacity --list names all shipped ones, and the path of a config.json is a model too",
+}
+"""Kind of thing -> what to do where no known name resembles the one given."""
 
 
 def table(file: str, door: TypeAdapter[dict[str, T]], *, defaults: Mapping[str, float] | None = None) -> dict[str, T]:
@@ -52,19 +55,14 @@ def pick(
         InputError: no such row; the nearest names are offered.
     """
     known = {_bare(other): row for other, row in (aliases or {}).items()} | {_bare(key): key for key in table}
+    if not name.strip():
+        raise InputError(f"The name of the {what} is empty. Give one.")
     tried = spellings or (name,)
     for spelling in tried:
         if _bare(spelling) in known:
             return table[known[_bare(spelling)]]
-    raise InputError(f"Unknown {what} {name!r}; nearest: {_nearest(tried[-1], table)}.")
-
-
-def _nearest(name: str, table: Mapping[str, object]) -> str:
-    """Names like this one; where none is, the five least unlike."""
-    names = nearest_names(name, table)
-    return (
-        names if names.count(",") < _MOST_NAMES else ", ".join(get_close_matches(name.lower(), table, n=5, cutoff=0.0))
-    )
+    otherwise = _OTHERWISE.get(what) or f"there are {', '.join(sorted(table))}"
+    raise InputError(f"Unknown {what} {name!r}; {resembling(tried[-1], table, otherwise=otherwise)}.")
 
 
 def _bare(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -23,19 +23,24 @@ if TYPE_CHECKING:
 
 Reason = Literal[
     "no-usage", "bad-counts", "no-count", "no-model", "unknown-model", "unknown-provider", "not-dated", "no-tariff",
-    "other-unit", "no-rate",
+    "other-unit", "no-rate", "bad-row",
 ]  # fmt: skip
 """Why a body has no price: it holds no counts, impossible ones, or lacks one; it names no model, or one that the
 catalogue does not know, or that several providers sell; there is no rate for that day, or for that tariff; the
-model is not priced by tokens; a part of the call (searches, output, a step apart) has no rate."""
+model is not priced by tokens; a part of the call (searches, output, a step apart) has no rate; the row is no
+recorded body at all."""
 
 WITNESSES = {
     "queue_time": "groq",
     "is_byok": "openrouter",
+    "cost_details": "openrouter",
     "num_cached_tokens": "mistral",
     "prompt_cache_hit_tokens": "deepseek",
 }
 """A field of the counts that one provider alone writes."""
+
+REPORTED_TOLERANCE = 0.01
+"""Relative distance up to which a sum that a body reports is taken for ours."""
 
 SPEAKERS = {"gemini": "google", "bedrock": "aws", "cohere": "cohere"}
 """A kind of API that one provider alone offers."""
@@ -52,6 +57,10 @@ class GivenBody:
     tariff: Tariff | None = None
     day: date | None = None
     """Day of the call; None: taken from the body, or assumed."""
+    priced_by: str | None = None
+    """The one provider at whom somebody else has priced the body; None: nobody has, or several were tried."""
+    fault: str | None = None
+    """Why there is nothing to price; the body is empty then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,9 @@ class PricedBody:
     other_usd: Decimal | None = None
     """Searches, and steps that are billed beside the call."""
     reported_usd: float | None = None
-    """What the body itself says that it cost (OpenRouter does); shown, never used."""
+    """What the body itself says that it cost (OpenRouter does); compared with ours, never used."""
+    reported_reason: str | None = None
+    """Why that is another sum than ours; None: it is within a hundredth, or one of the two is not known."""
     total_usd: Decimal | None = None
     reason: Reason | None = None
     detail: str | None = None
@@ -110,6 +121,10 @@ class PricedBody:
             "other_usd": _number(self.other_usd),
             "total_usd": _number(self.total_usd),
             "reported_usd": self.reported_usd,
+            "reported_agrees": None
+            if self.reported_usd is None or self.total_usd is None
+            else self.reported_reason is None,
+            "reported_reason": self.reported_reason,
             "reason": self.reason,
             "detail": self.detail,
             "assumptions": list(self.assumptions),
@@ -125,6 +140,8 @@ def price_body(given: GivenBody, terms: Terms) -> PricedBody:
         "provider": given.provider,
         "reported_usd": _reported(given.body),
     }
+    if given.fault is not None:
+        return PricedBody(**row, reason="bad-row", detail=given.fault)
     try:
         found = recorded(given.body)
     except InputError as error:
@@ -137,7 +154,8 @@ def price_body(given: GivenBody, terms: Terms) -> PricedBody:
     provider, provider_is = _provider(given, found, terms.aliases.get(row["model"], row["model"]))
     tariff = given.tariff or (found.tariff if found.tariff != "list" else terms.tariff or "list")
     row |= {"provider": provider, "provider_is": provider_is, "tariff": tariff}
-    return _looked_up(row, found, terms)
+    priced = _looked_up(row, found, terms)
+    return replace(priced, reported_reason=_reported_reason(given.body, priced))
 
 
 def _looked_up(row: dict[str, Any], found: Recorded, terms: Terms) -> PricedBody:
@@ -216,9 +234,11 @@ def _apart(found: Recorded, model: str, asked: _Asked) -> Decimal | str:
 
 
 def _provider(given: GivenBody, found: Recorded, billed_as: str) -> tuple[str | None, Literal["stated", "assumed"]]:
-    """Whose price it is: stated, told by the body's own words, the only seller, or left to the name (None)."""
+    """Whose price: stated, priced there before, told by the body, the only seller, or left to the name (None)."""
     if given.provider is not None:
         return catalogue.provider_named(given.provider) or given.provider, "stated"
+    if given.priced_by is not None:
+        return given.priced_by, "assumed"
     counts = given.body.get("usage")
     told = next((name for field, name in WITNESSES.items() if isinstance(counts, dict) and field in counts), None)
     told = told or SPEAKERS.get(found.dialect)
@@ -239,6 +259,22 @@ def _reported(body: Body) -> float | None:
     cost = usage.get("cost") if isinstance(usage, dict) else None
     is_money = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e9
     return float(cost) if is_money and cost is not None else None
+
+
+def _reported_reason(body: Body, priced: PricedBody) -> str | None:
+    """Why the sum that a body reports is not ours."""
+    ours, said = priced.total_usd, priced.reported_usd
+    if ours is None or said is None or abs(float(ours) - said) <= REPORTED_TOLERANCE * max(said, float(ours)):
+        return None
+    usage = body["usage"]
+    sums = f"the body reports ${said:.6g}, its tokens cost ${float(ours):.6g} at {priced.provider}"
+    if usage.get("is_byok"):
+        return f"{sums}: it was called with the customer's own key, and the report holds the seller's fee alone"
+    if said > ours and usage.keys() & {"server_tool_use_details", "server_tool_use"}:
+        return f"{sums}: the call used tools of the seller, which are billed beside the tokens"
+    if said > ours:
+        return f"{sums}: more was billed than its tokens, such as files, images or searches, or the rate was higher"
+    return f"{sums}: a discount, a free route or a lower rate"
 
 
 def _number(value: Decimal | None) -> float | None:

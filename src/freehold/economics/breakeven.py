@@ -47,9 +47,11 @@ def compare(
 ) -> Comparison:
     """Cost of every option at the workload's volume, and the volumes at which owning begins to pay.
 
-    Break-even, net present value and payback compare owning on rented devices with `rent`, or with the next rented
-    option where the price of `rent` is unknown. `probability_own_is_cheapest` and the verdict compare all ways to
-    own with all ways to rent. `only_simple` leaves out whatever articles leave out.
+    Break-even, net present value and payback compare owning in the scenario's way (on rented devices unless bought
+    ones were asked for) with `rent`, or with the next rented option where the price of `rent` is unknown;
+    `probability_own_is_cheapest` compares it with all ways to rent. The verdict may rest on another way to own, and
+    then names it; each way has its own break-even and probability among the options. `only_simple` leaves out
+    whatever articles leave out.
 
     Raises:
         InputError: the plan cannot carry such calls, two given numbers contradict each other, or the number of draws
@@ -119,7 +121,7 @@ def staircase(
     most: int = 64,
     only_simple: bool = False,
 ) -> list[Stair]:
-    """The steps of owning on rented devices at typical values, from no volume up to one.
+    """The steps of owning at typical values, from no volume up to one.
 
     Where there are more than `most`, the later ones are too fine to be seen and are left out.
 
@@ -158,7 +160,7 @@ def _point(found: Lines, volume: float) -> CurvePoint:
         own_usd=None if own is None else percentiles(own.total(volume)),
         hosted_usd_p50=median("rent-open"),
         tuned_usd_p50=median("rent-tuned"),
-        bought_usd_p50=median("own-bought"),
+        bought_usd_p50=median("own-bought") if found.way == "own" else None,
     )
 
 
@@ -173,25 +175,32 @@ def _options(
         if line is None or drawn is None:
             found.append(_unknown(name, _label(asked, name)))
             continue
-        option = _option(asked, name, line, drawn)
         today = simulated.by_name.get("rent")
         volume = asked.workload.queries_per_month
         npv = None
         if today is not None and name != "rent":
             npv = percentiles((today.compared(volume) - drawn.compared(volume)) * annuity)
-        volumes = None
-        if name in RENTED and simulated.own is not None:
-            volumes = percentiles(crossings(simulated.own, drawn).first)
+        is_owned = name in OWNED
         found.append(
             replace(
-                option,
+                _option(asked, name, line, drawn),
                 npv=npv,
-                own_breakeven=None if volumes is None or volumes.p50 is None else volumes,
+                own_breakeven=None if is_owned else _first(simulated.own, drawn),
+                breakeven=_first(drawn, next(iter(simulated.rented), None)) if is_owned else None,
                 probability_cheapest=verdict.chances.get(name),
                 probability_cheaper_than_rent=verdict.chances_against_rent.get(name),
+                probability_beats_renting=verdict.beats_renting.get(name),
             )
         )
     return tuple(found)
+
+
+def _first(own: CostLine | None, rented: CostLine | None) -> Interval | None:
+    """Volume from which one costs less than the other; None: in half of the draws there is none."""
+    if own is None or rented is None:
+        return None
+    volumes = percentiles(crossings(own, rented).first)
+    return None if volumes.p50 is None else volumes
 
 
 def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine) -> Option:
@@ -211,6 +220,8 @@ def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine
         own_breakeven=None,
         replicas=replicas,
         load=load,
+        premium_usd=float(closed.credit[0]),
+        compared_usd_per_month=percentiles(drawn.compared(volume)),
     )
 
 
@@ -268,28 +279,39 @@ def _breakeven(asked: Question, closed: Lines, simulated: Lines) -> Breakeven:
         reason = (
             f"In {100 * never:.1f} % of the draws no volume pays: a full replica costs more than the tokens it carries."
         )
+    share, no_share = _escalated_share(asked, simulated.own, simulated.rented[0])
     return Breakeven(
         distribution=None if spread.p50 is None else spread,
         reason=reason,
         first=percentiles(at_typical.first).p50,
         always=percentiles(at_typical.always).p50,
         always_distribution=None if always.p50 is None else always,
-        escalated_share=_escalated_share(asked, simulated.own, simulated.rented[0]),
+        escalated_share=share,
+        escalated_share_reason=no_share,
     )
 
 
-def _escalated_share(asked: Question, own: CostLine, rented: CostLine) -> Interval | None:
-    """Share f of escalated queries at which the hybrid costs as much as renting, at today's volume.
+def _escalated_share(asked: Question, own: CostLine, rented: CostLine) -> tuple[Interval | None, str | None]:
+    """Share f of escalated queries at which the hybrid costs as much as renting, at today's volume, or why none does.
 
-    Own + f N p - f N e = G + N p, where e are the errors that an escalated query does not make. None where a rented
-    answer costs no more than the errors it spares, so that f does not matter.
+    Own + f N p - f N e = G + N p, where e are the errors that an escalated query does not make. Ends of the interval
+    are those of the shares that can be, from 0 to 1.
     """
     volume = asked.workload.queries_per_month
     tokens = volume * total_of(rented.per_query)
     spared = volume * own.per_query["errors"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(tokens > spared, (rented.compared(volume) - own.total(volume)) / (tokens - spared), np.nan)
-    return None if np.isnan(share).any() else percentiles(np.minimum(share, 1.0))
+    if (tokens <= spared).any():
+        return None, "A rented answer costs no more than the errors that it spares, so the share does not matter."
+    found = percentiles((rented.compared(volume) - own.total(volume)) / (tokens - spared))
+    assert found.p5 is not None
+    assert found.p50 is not None
+    assert found.p95 is not None
+    if found.p50 < 0.0:
+        return None, "Owning does not pay at this volume in most of the draws, even if no case is sent away."
+    if found.p50 > 1.0:
+        return None, "Owning pays at this volume in most of the draws, even if every case is sent away as well."
+    low, high = max(0.0, found.p5), min(1.0, found.p95)
+    return replace(found, p5=low, p95=high), None
 
 
 def _checked_volume(volume: float) -> float:

@@ -22,6 +22,7 @@ from freehold.economics.steps import (
     StepCosts,
     does_not_fit,
     free_bytes,
+    kv_shards,
     step_costs,
 )
 
@@ -113,7 +114,8 @@ def capacity(
         engine: shares of the data sheet; None takes the fitted ones.
 
     Raises:
-        InputError: the model does not fit, a call is longer than its context, or a number is none.
+        InputError: the model does not fit, the devices do not divide its attention heads, a call is longer than its
+            context, or a number is none.
     """
     chosen = precision or hardware.default_precision
     _check(model, input_tokens, output_tokens, gpus=gpus, precision=chosen, concurrency=concurrency)
@@ -199,8 +201,7 @@ def most_that_fit(
 ) -> float:
     """Requests of this length whose keys and values fit beside the weights; 0 where the weights do not fit."""
     free = free_bytes(model, hardware, gpus, precision, engine_of(hardware))
-    shards = gpus if model.is_latent else min(gpus, model.kv_heads)
-    return max(0.0, free) * shards / gpus / (model.cached_values(context_tokens) * kv_bytes(precision))
+    return max(0.0, free) * kv_shards(model, gpus) / gpus / (model.cached_values(context_tokens) * kv_bytes(precision))
 
 
 def _check(

@@ -25,7 +25,7 @@ DRAWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class CashFlow:
-    """What owning on rented devices saves against the first rented option, [draws]."""
+    """What owning in the way that was asked for saves against the first rented option, [draws]."""
 
     npv_usd: FloatArray
     """Present value over the horizon, set-up included, the premium for sovereignty counted as saved."""
@@ -87,7 +87,7 @@ def _flow(asked: Question, values: Mapping[str, FloatArray], *, rows: int) -> Ca
     own = found.own.terms(volume)
     setup_usd = own_setup_usd(asked.own.devices, values)
     del own["set-up"]
-    machines = total_of({name: own.pop(name) for name in MACHINE_TERMS})
+    machines = total_of({name: own.pop(name) for name in MACHINE_TERMS if name in own})
     tokens = volume * total_of(rented.per_query) - total_of(
         {name: own.pop(name) for name in TOKEN_TERMS if name in own}
     )

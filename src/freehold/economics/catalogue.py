@@ -91,7 +91,13 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 
     What stands before a slash is the provider if the catalogue has one of that id. Otherwise the name is tried
     as it is, and then with the prefix as something like a provider (`bedrock/...`), which the entry tells.
+    Whether letters are large or small makes no difference.
     """
+    found = _find(name, provider)
+    return found if found is not None or name == name.lower() else _find(name.lower(), provider)
+
+
+def _find(name: str, provider: str | None) -> Entry | None:
     if provider is not None:
         sold = _entry(name, provider)
         if sold is None or sold.provider.id == provider.strip().lower():
@@ -112,7 +118,7 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 @cache
 def sellers(name: str) -> tuple[str, ...]:
     """Ids of the providers that have a rate of their own for exactly this name, in the catalogue's order."""
-    return tuple(seller.id for seller in providers if seller.find_model(name) is not None)
+    return tuple(seller.id for seller in providers if seller.find_model(name) or seller.find_model(name.lower()))
 
 
 @cache

@@ -49,6 +49,15 @@ class Option:
     """Of the own model at this volume, typical values; None: it takes no part."""
     load: float | None = None
     """Share of what these replicas can answer that the busiest hour asks of them, typical values."""
+    breakeven: Interval | None = None
+    """Queries per month from which this way to own costs less than what is rented today; None: it is rented, no
+    volume pays in half of the draws, or nothing can be compared."""
+    probability_beats_renting: float | None = None
+    """Share of the draws in which this way to own costs less than all that is rented; None for what is rented."""
+    premium_usd: float = 0.0
+    """Of `usd_per_month` what the customer values it at beside its cost, typical value: no bill contains it."""
+    compared_usd_per_month: Interval | None = None
+    """The month less that premium: what verdict and break-even rest on."""
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The option as the record lists it."""
@@ -65,6 +74,10 @@ class Option:
             "probability_cheaper_than_rent": number(self.probability_cheaper_than_rent),
             "replicas": self.replicas,
             "load": number(self.load),
+            "breakeven_queries_per_month": _interval(self.breakeven),
+            "probability_beats_renting": number(self.probability_beats_renting),
+            "premium_usd_per_month": number(self.premium_usd),
+            "compared_usd_per_month": _interval(self.compared_usd_per_month),
         }
 
 
@@ -83,8 +96,10 @@ class Breakeven:
     always_distribution: Interval | None = None
     """The same over the draws."""
     escalated_share: Interval | None = None
-    """Share of today's queries that could be sent to the rented model before owning stops to pay; below 0 owning
-    does not pay even if it sends none. None: nothing to compare."""
+    """Share of today's queries that could be sent to the rented model before owning stops to pay, from 0 to 1. None:
+    there is no such share."""
+    escalated_share_reason: str | None = None
+    """Why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +110,7 @@ class Comparison:
     verdict: CostVerdict
     options: tuple[Option, ...]
     probability_own_is_cheapest: float | None
-    """Owning in any way, against every rented option of known price."""
+    """Owning in the way that was asked for, against every rented option of known price."""
     breakeven: Breakeven
     steps: tuple[Step, ...]
     bars: tuple[Bar, ...]
@@ -119,6 +134,8 @@ class Comparison:
             "schema": SCHEMA,
             "verdict": self.verdict.verdict,
             "verdict_rule": self.verdict.rule,
+            "verdict_option": self.verdict.option,
+            "own_option": self.asked.way,
             "queries_per_month": number(self.asked.workload.queries_per_month),
             "options": [option.as_record() for option in self.options],
             "not_considered": [{"name": name, "reason": reason} for name, reason in self.not_considered],
@@ -129,6 +146,7 @@ class Comparison:
             "breakeven_always_queries_per_month": _interval(found.always_distribution),
             "breakeven_closed_form": {"first": number(found.first), "always": number(found.always)},
             "breakeven_escalated_share": _interval(found.escalated_share),
+            "breakeven_escalated_share_reason": found.escalated_share_reason,
             "sovereignty_usd_per_month": number(premium.typical),
             "simple": None if self.simple is None else self.simple.as_record(),
             "waterfall": [step.as_record() for step in self.steps],

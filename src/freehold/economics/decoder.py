@@ -52,6 +52,8 @@ class ModelFacts:
     """Inner width of one expert; 0 for a dense model."""
     layers: int
     hidden_size: int
+    heads: int
+    """Query heads of one layer; tensor parallelism divides them evenly."""
     kv_heads: int
     head_dim: int
     kv_values: float
@@ -122,6 +124,7 @@ def model_from_config(record: Mapping[str, object], *, name: str, source: str) -
         expert_width=shape.expert_width,
         layers=shape.layers,
         hidden_size=shape.hidden,
+        heads=shape.heads,
         kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         kv_values=float(len(full) * shape.cached),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from freehold.economics.montecarlo import FloatArray
     from freehold.economics.prices import Price
-    from freehold.economics.scenario import OwnPlan, Scenario
+    from freehold.economics.scenario import OwnPlan, OwnWay, Scenario
     from freehold.economics.terms import CostLine
     from freehold.economics.workload import Workload
 
@@ -72,6 +72,8 @@ class Question:
     assumptions: Mapping[str, Assumption]
     tuned: Price | None = None
     """None: no rented tuned model is considered."""
+    way: OwnWay = "own"
+    """The way to own that was asked for."""
 
     @property
     def buys(self) -> bool:
@@ -100,21 +102,17 @@ class Lines:
     """Cost of each option as a function of the volume; what is unknown or not considered is not there."""
 
     by_name: Mapping[OptionName, CostLine]
+    way: OwnWay = "own"
 
     @property
     def own(self) -> CostLine | None:
-        """Owning on rented devices."""
-        return self.by_name.get("own")
+        """Owning in the way that was asked for: on rented devices unless somebody asked for bought ones."""
+        return self.by_name.get(self.way)
 
     @property
     def rented(self) -> list[CostLine]:
         """The rented options whose price is known, the one that is paid today first."""
         return [self.by_name[name] for name in RENTED if name in self.by_name]
-
-    @property
-    def owned(self) -> list[CostLine]:
-        """All ways to own."""
-        return [self.by_name[name] for name in OWNED if name in self.by_name]
 
 
 def question(
@@ -147,6 +145,7 @@ def question(
         own=scenario.own,
         capacity=delivered,
         assumptions=assumptions,
+        way=scenario.way,
     )
     _check(asked)
     return asked
@@ -177,16 +176,21 @@ def lines(asked: Question, values: Mapping[str, FloatArray]) -> Lines:
         replica = Replica(asked.capacity.requests_per_s, asked.own.devices)
         rented = next((found[name] for name in RENTED if name in found), None)
         fallback_usd = None if rented is None else total_of(rented.per_query)
-        own = found["own"] = own_line(replica, values, fallback_usd=fallback_usd)
+        found["own"] = own_line(replica, values, fallback_usd=fallback_usd)
         if asked.buys:
             found["own-bought"] = bought_line(replica, values)
         if "rent" in found and asked.assumptions["escalated_share"].high > 0.0:
-            found["hybrid"] = hybrid_line(own, total_of(found["rent"].per_query), values)
-    return Lines(by_name=found)
+            found["hybrid"] = hybrid_line(found[asked.way], total_of(found["rent"].per_query), values)
+    return Lines(by_name=found, way=asked.way)
 
 
 def _check(asked: Question) -> None:
     given = asked.assumptions
+    if asked.way == "own-bought" and asked.own is not None and not asked.buys:
+        raise InputError(
+            f"No purchase price of {asked.own.hardware.name} is known, so owning on bought devices has no cost. "
+            "Give purchase_usd and watts of one device, or leave out --own-bought."
+        )
     on, peak = given["hours_on_share"], given["peak_to_mean"]
     if on.high < 1.0 and not peak.is_assumption and peak.high * on.high < 1.0 - 1e-9:
         raise InputError(

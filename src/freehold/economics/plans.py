@@ -17,10 +17,12 @@ from freehold.economics.rentals import ON_DEMAND, rental, rentals
 from freehold.economics.scenario import GIVEN, Assumption, OwnPlan, Rental, Scenario, Shape, Spread, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
+    from freehold.economics.decoder import ModelFacts
     from freehold.economics.precision import Precision
+    from freehold.economics.scenario import OwnWay, Purchase
 
 
 MOST_DEVICES = 1024
@@ -48,16 +50,18 @@ def own_plan(
     precision: Precision | None = None,
     as_of: date | None = None,
     usd_per_hour: Spread | None = None,
+    facts_of: Callable[[str], ModelFacts] = model_facts,
 ) -> OwnPlan:
     """A plan written as MODEL@HARDWARE, such as `llama-3.1-8b@h100`, or `llama-3.3-70b@8xa100-80gb` for eight devices.
 
     Its rent is that of the day `as_of`; the first known one, marked as an assumption, where the day lies before it;
-    `usd_per_hour` where the customer knows better.
+    `usd_per_hour` where the customer knows better. `facts_of` reads the model's name, the shipped table unless the
+    caller knows models of its own.
 
     Raises:
         InputError: it is not of that form, names what is not shipped, or states two numbers of devices.
     """
-    model, at, machine = text.partition("@")
+    model, at, machine = text.rpartition("@")
     counted = _COUNTED.fullmatch(machine)
     named = None if counted is None else int(counted[1])
     count = devices if devices is not None else 1 if named is None else named
@@ -70,10 +74,10 @@ def own_plan(
         raise InputError(f"The plan {text!r} names {named} devices and --gpus names {count}. Leave one of them out.")
     chosen = hardware(machine if counted is None else counted[2])
     return OwnPlan(
-        model=model_facts(model),
+        model=facts_of(model),
         hardware=chosen,
         rental=_rental_on(chosen.name, as_of, usd_per_hour),
-        purchase=purchase(chosen.name),
+        purchase=_purchase_on(chosen.name, as_of),
         devices=count,
         precision=precision or chosen.default_precision,
     )
@@ -94,8 +98,20 @@ def _rental_on(machine: str, as_of: date | None, usd_per_hour: Spread | None) ->
         )
 
 
-def default_scenario(own: OwnPlan | None, *, values: Mapping[str, Spread] | None = None) -> Scenario:
+def _purchase_on(machine: str, as_of: date | None) -> Purchase | None:
+    found = purchase(machine)
+    if found is None or as_of is None or as_of >= found.as_of:
+        return found
+    said = f"assumption: no purchase price is known for {as_of}, that of {found.as_of} is taken; {found.source}"
+    return replace(found, source=said)
+
+
+def default_scenario(
+    own: OwnPlan | None, *, values: Mapping[str, Spread] | None = None, way: OwnWay = "own"
+) -> Scenario:
     """The shipped assumptions, the plan's rent among them, with `values` in place of some of them.
+
+    `way` is the way to own that break-even and present values are about.
 
     Raises:
         InputError: `values` holds unknown names or impossible numbers.
@@ -115,7 +131,7 @@ def default_scenario(own: OwnPlan | None, *, values: Mapping[str, Spread] | None
             ("watts", bought.watts, "as purchase_usd"),
         ):
             assumptions[name] = _published(name, spread, assumptions[name].unit, source)
-    return Scenario(own=own, assumptions=assumptions).with_values(values or {})
+    return Scenario(own=own, assumptions=assumptions, way=way).with_values(values or {})
 
 
 def _published(name: str, spread: tuple[float, float, float], unit: str, source: str) -> Assumption:

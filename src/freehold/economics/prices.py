@@ -118,8 +118,12 @@ class NoPrice:
 
     def advice(self, model: str) -> str:
         """The sentence, and for a name that nobody knows the names that look like it."""
-        near = catalogue.nearest(model) if self.lack == "unknown-model" else []
-        return f"{self.sentence}. Nearest: {', '.join(near)}." if near else self.sentence
+        if self.lack != "unknown-model" or not model.strip():
+            return self.sentence
+        near = catalogue.nearest(model)
+        if near:
+            return f"{self.sentence}. Nearest: {', '.join(near)}."
+        return f"{self.sentence}. No name resembles it; all of them: freehold prices list --json"
 
 
 def price_of(
@@ -151,7 +155,7 @@ def find_price(
     states it apart, and an alias decides over it. An override counts from its first day on, for the name in the
     log before the name that it is billed as; before that day the catalogue answers.
     """
-    billed_as = (aliases or {}).get(model, model)
+    billed_as = _billed_as(model, aliases or {})
     alias_of = billed_as if billed_as != model else None
     entry = catalogue.find(billed_as, provider if alias_of is None else None)
     seller = provider or (None if entry is None else entry.provider.id)
@@ -247,6 +251,8 @@ def _overridden(row: Override, model: str, as_of: date, alias_of: str | None, se
 
 
 def _unknown(model: str, billed_as: str, provider: str | None, as_of: date, own: Sequence[Override]) -> NoPrice:
+    if not model.strip():
+        return NoPrice(lack="unknown-model", sentence="The name of the model is empty. Give one.")
     if own:
         first = min(row.valid_from for row in own)
         why = f"{billed_as!r} has no price for {as_of}; your own first one is from {first}. Add a dated row."
@@ -281,6 +287,13 @@ def _older_than_its_name(model: str, as_of: date) -> NoPrice | None:
         return None
     why = f"{model!r} has no price for {as_of}: its name says that it is of {born}. Ask for that day or a later one."
     return NoPrice(lack="not-dated", sentence=why, first_day=born)
+
+
+def _billed_as(model: str, aliases: Mapping[str, str]) -> str:
+    """What a name in a log is billed as; an alias that is written exactly so comes before one in other letters."""
+    if model in aliases:
+        return aliases[model]
+    return next((other for name, other in aliases.items() if name.lower() == model.lower()), model)
 
 
 def _or_input(rate: Decimal | None, rates: Rates) -> Decimal:

@@ -66,6 +66,14 @@ def compare_recorded(given: GivenBody, extracted: object, terms: Terms) -> list[
     return results
 
 
+def only_seller(extracted: object) -> str | None:
+    """The one provider at whom a body was priced; None: nobody priced it, or several providers were tried."""
+    extractors = [each for group in _mappings(extracted) for each in _mappings(group.get("extractors"))]
+    named = {each.get("provider_id") for each in extractors if _prices(each) is not None}
+    only = named.pop() if len(named) == 1 else None
+    return only if isinstance(only, str) else None
+
+
 def verdict_on_row(row: PricedBody, results: Sequence[Compared]) -> Verdict | None:
     """What the recorded results say of a row: equal if any result of its provider is. None: nothing is recorded."""
     if not results:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Shape = Literal["fixed", "triangular", "lognormal", "whole", "posterior"]
 Spread = float | tuple[float, float, float]
+OwnWay = Literal["own", "own-bought"]
+"""On rented devices, or on bought ones."""
 
 GIVEN = "given by the user"
 
@@ -107,6 +109,8 @@ class Scenario:
 
     own: OwnPlan | None
     assumptions: Mapping[str, Assumption]
+    way: OwnWay = "own"
+    """The way to own that was asked for: break-even, present value and payback are about it."""
 
     def with_values(self, values: Mapping[str, Spread], *, source: str = GIVEN) -> Scenario:
         """The scenario with some numbers replaced; what is replaced is no assumption any more.

@@ -128,11 +128,11 @@ def tornado(asked: Question, typical: Mapping[str, FloatArray], drawn: Mapping[s
 def changes(asked: Question, typical: Mapping[str, FloatArray]) -> tuple[Change, ...]:
     """How far today's volume, or one number alone, would have to move to turn the answer at typical values.
 
-    The answer is the cheapest way to own against the cheapest way to rent. Every root within the limits is searched
-    on a grid and refined; the one nearest to today's value is given.
+    The answer is owning in the way that was asked for against the cheapest way to rent. Every root within
+    the limits is searched on a grid and refined; the one nearest to today's value is given.
     """
     found = lines(asked, typical)
-    if not found.owned or not found.rented:
+    if found.own is None or not found.rented:
         return ()
     names = [name for name in SOLVED if name in asked.assumptions]
     solved = [_solve(asked, typical, name, SOLVED[name]) for name in names]
@@ -201,12 +201,10 @@ def _refine(asked: Question, typical: Mapping[str, FloatArray], name: str, low: 
 
 
 def _saved(asked: Question, typical: Mapping[str, FloatArray], name: str, tried: FloatArray) -> FloatArray:
-    """Cheapest rent minus cheapest way to own, [tried], USD per month."""
+    """Cheapest rent minus owning, [tried], USD per month."""
     is_volume = name == VOLUME
     found = lines(asked, typical if is_volume else {**typical, name: tried})
     volume = tried if is_volume else asked.workload.queries_per_month
-    rented, owned = (
-        np.min([np.broadcast_to(line.compared(volume), tried.shape) for line in side], axis=0)
-        for side in (found.rented, found.owned)
-    )
-    return np.asarray(rented - owned)
+    assert found.own is not None
+    rented = np.min([np.broadcast_to(line.compared(volume), tried.shape) for line in found.rented], axis=0)
+    return np.asarray(np.broadcast_to(rented - found.own.compared(volume), tried.shape))

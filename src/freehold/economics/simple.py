@@ -80,4 +80,4 @@ def simplified(asked: Question) -> Question:
         for name, each in asked.assumptions.items()
     }
     unlimited = None if asked.capacity is None else replace(asked.capacity, requests_per_s=UNLIMITED)
-    return replace(asked, workload=plain, assumptions=assumptions, capacity=unlimited, tuned=None)
+    return replace(asked, workload=plain, assumptions=assumptions, capacity=unlimited, tuned=None, way="own")

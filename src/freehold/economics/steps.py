@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ def step_costs(
     prefill of p tokens = 2 N p / (g · FLOPS · e_prefill) + 2 W p² / (g · FLOPS · e_prefill) + all-reduce
     decode step of B requests = (N b + B · cache) / (g · bandwidth · e_bandwidth · g^−loss)
     + 2 N B / (g · FLOPS · e_decode) + L · layer time + 2 L · all-reduce + B · server time.
-    Keys and values are divided among devices only as far as there are heads.
+    Keys and values are divided among devices by whole heads (`kv_shards`).
 
     Args:
         model: the decoder.
@@ -123,8 +124,9 @@ def step_costs(
         engine: shares of the data sheet; None takes the fitted ones.
 
     Raises:
-        InputError: the weights do not fit.
+        InputError: the weights do not fit, or the devices do not divide the attention heads.
     """
+    check_degree(model, gpus)
     chosen = precision or hardware.default_precision
     reached = engine or engine_of(hardware)
     free = free_bytes(model, hardware, gpus, chosen, reached)
@@ -133,7 +135,7 @@ def step_costs(
     # numbers cached for one token, and for one request whatever its length
     cached = model.cached_values(context_tokens) * kv_bytes(chosen)
     per_token = model.kv_values * kv_bytes(chosen)
-    shards = gpus if model.is_latent else min(gpus, model.kv_heads)
+    shards = kv_shards(model, gpus)
     bandwidth = hardware.bandwidth_gb_per_s * 1e9 * reached.bandwidth_efficiency * gpus**-reached.shard_loss
     fixed_cache_s = (cached - per_token * context_tokens) / (shards * bandwidth)
     peak_s = _peak_s(model, hardware, gpus, chosen, reached)
@@ -213,6 +215,36 @@ def _log_sd(model: ModelFacts, gpus: int) -> float:
     if gpus > SERVER_DEVICES:
         return FAR_LOG_SD
     return EXPERT_LOG_SD if model.experts else RESIDUAL_LOG_SD
+
+
+def check_degree(model: ModelFacts, gpus: int) -> None:
+    """Refuse a tensor-parallel degree that engines cannot run: each device takes the same number of whole heads.
+
+    Latent attention is left out, since its requests may be divided instead.
+
+    Raises:
+        InputError: they cannot; the nearest numbers of devices that can are named.
+    """
+    if model.is_latent or model.heads % gpus == 0:
+        return
+    able = [degree for degree in range(1, model.heads + 1) if model.heads % degree == 0]
+    below, above = max(each for each in able if each < gpus), [each for each in able if each > gpus]
+    nearest = f"{below} or {above[0]}" if above else f"{below}"
+    raise InputError(
+        f"{model.name} has {model.heads} attention heads, which {gpus} devices cannot share evenly; engines refuse "
+        f"that. Use {nearest} devices per replica."
+    )
+
+
+def kv_shards(model: ModelFacts, gpus: int) -> float:
+    """Among so many devices keys and values are divided; the rest of the devices hold copies.
+
+    A device holds whole heads, as many as the fullest one needs: of 8 heads on 16 devices each holds one, twice in
+    all; of 10 on 4 devices each has room for 3.
+    """
+    if model.is_latent:
+        return float(gpus)
+    return model.kv_heads / math.ceil(model.kv_heads / gpus)
 
 
 def weight_bytes(model: ModelFacts, precision: str) -> float:

@@ -34,7 +34,7 @@ LEAST_PATHS_TO_FIT = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Owning on rented devices as an investment that can be put off, everything at typical values."""
+    """Owning as an investment that can be put off, everything at typical values."""
 
     investment_usd: float
     """The set-up: spent once, gone when one changes one's mind."""

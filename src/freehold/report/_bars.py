@@ -52,7 +52,7 @@ def bar_chart(rows: Sequence[BarRow], chart: BarChart, *, narrow: bool) -> Marku
     """The figure: names, bars, numbers, one axis."""
     width, names = (350.0, 112.0) if narrow else (460.0, 184.0)
     left = max((text_width(row.left_text, SIZE) * 0.8 for row in rows), default=0.0)
-    right = max((text_width(row.right_text, SIZE) * 0.8 for row in rows), default=0.0)
+    right = max((text_width(row.right_text, SIZE) for row in rows), default=0.0)  # in full: beyond it is the edge
     height = TOP + ROW * len(rows) + FOOT
     x = _scale(rows, chart, start=names + left + 4.0, end=width - right - 10.0)
     parts = _axis(x, chart, height, most=3 if narrow else 4)

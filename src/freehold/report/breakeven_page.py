@@ -15,10 +15,11 @@ from freehold.report.cost_findings import (
     escalation_sentence,
     premium_sentence,
     simple_sentence,
+    verdict_basis,
     waiting_sentence,
 )
-from freehold.report.cost_tables import assumption_lines, option_table, settled_assumptions, term_table
-from freehold.report.findings import option, spread, verdict_words, volume_range
+from freehold.report.cost_tables import assumption_lines, option_table, settled_assumptions, term_table, ways_table
+from freehold.report.findings import cost_verdict_words, option, spread, volume_range
 from freehold.report.numbers import NOT_MEASURED, brief_usd, count, interval, number, plain_number, share, usd, volume
 from freehold.report.verdict_page import Fact, unbroken
 from freehold.report.visible import visible
@@ -45,13 +46,15 @@ def breakeven_page(cost: Mapping[str, Any], *, title: str = "Rent or own") -> st
     return environment.get_template("breakeven.html").render(
         title=visible(title, 120),
         subtitle=_question(cost),
-        verdict=verdict_words(verdict),
+        verdict=cost_verdict_words(cost),
         verdict_class=_CLASSES.get(verdict, "rented"),
         sentence=cost_verdict_sentence(cost),
+        basis_of_verdict=verdict_basis(cost),
         rule=visible(cost.get("verdict_rule") or "", 400),
         facts=_facts(cost),
         volume=volume_figure(cost),
-        options=replace(option_table(cost, with_chance=True), caption="What a month costs"),
+        options=replace(option_table(cost, with_ways=True), caption="What a month costs"),
+        ways=ways_table(cost),
         terms=term_table(cost),
         waterfall=waterfall_figure(cost),
         tornado=tornado_figure(cost),
@@ -76,20 +79,20 @@ def _facts(cost: Mapping[str, Any]) -> tuple[Fact, ...]:  # Any: JSON
     """The numbers that a reader looks for first, each with its interval."""
     low, middle, high = spread(cost.get("breakeven_queries_per_month"))
     pays = "no volume" if number(middle) is None else volume(middle)
-    ends = "in most draws" if number(middle) is None else volume_range(low, high)
+    ends = "in most draws" if number(middle) is None else "" if low == high else volume_range(low, high)
     months = number(cost.get("payback_months"))
     horizon = _assumed(cost, "horizon_months")
     payback = "never" if months is None else f"{count(months)} month{'s' if months != 1 else ''}"
-    facts = [
-        _monthly(name, words, cost)
-        for name, words in (("rent", "Renting"), ("rent-open", "Hosted open model"), ("own", "Owning"))
-        if option(cost, name).get("usd_per_month")
-    ]
+    way = str(cost.get("own_option") or "own")
+    billed = [("rent", "Renting"), ("rent-open", "Hosted open model"), (way, "Owning")]
+    if (cost.get("verdict"), cost.get("verdict_option")) == ("own", "own-bought") and way == "own":
+        billed.append(("own-bought", "Owning, bought devices"))
+    facts = [_monthly(name, words, cost) for name, words in billed if option(cost, name).get("usd_per_month")]
     low_npv, middle_npv, high_npv = spread(cost.get("npv_usd_interval"))
     if number(cost.get("npv_usd")) is not None:
         facts += [
             Fact("Owning pays from, a month", pays, ends),
-            Fact("Owning is cheapest", share(cost.get("probability_own_is_cheapest")), "of the draws"),
+            Fact("Owning beats renting", share(cost.get("probability_own_is_cheapest")), "of the draws"),
             Fact("Worth of owning today", brief_usd(middle_npv), interval(low_npv, high_npv, brief_usd)),
             Fact("Set-up returned after", payback, "" if horizon is None else f"within {count(horizon)} months"),
         ]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from freehold.report.findings import cost_finding, option, spread, verdict_words, volume_range
+from freehold.report.findings import (
+    cost_finding,
+    cost_verdict_words,
+    option,
+    premium_words,
+    spread,
+    starting_volume,
+    way_words,
+)
 from freehold.report.numbers import NOT_MEASURED, count, number, plain_number, share, usd, volume
 from freehold.report.visible import visible
 
@@ -42,6 +50,9 @@ WORDS = {
 """Names of the record as people say them."""
 
 _CHANGES_SHOWN = 5
+_PRICED = ("price of ", "gpu_usd_per_hour", "purchase_usd")
+_RENTED = ("rent", "rent-open", "rent-tuned")
+_DEVICES = {"own": "rented devices", "own-bought": "bought devices"}
 _UNITS = {"paid / list price": "times the list price", "USD per device hour": "$ an hour", "USD/month": "$ a month"}
 
 
@@ -51,44 +62,76 @@ def words_of(name: object) -> str:
 
 
 def cost_verdict_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
-    """The verdict on cost alone, both bills, and from where owning pays; without a verdict the last alone."""
+    """The verdict, all bills, and from where owning pays, any premium named; without a verdict the last alone."""
     if not cost.get("verdict"):
         return cost_finding(cost)
-    today = count(cost.get("queries_per_month"))
+    today, premium = count(cost.get("queries_per_month")), premium_words(cost)
     bills = [
-        f"{words} {usd(middle)}"
-        for name, words in (
-            ("rent", "renting costs"),
-            ("rent-open", "a hosted open model"),
-            ("rent-tuned", "a rented tuned model"),
-            ("own", "owning"),
-            ("hybrid", "owning with unsure cases rented"),
-        )
+        f"{words} {usd(middle)}{_less_premium(option(cost, name))}"
+        for name, words in _billed(cost)
         if number(middle := spread(option(cost, name).get("usd_per_month"))[1]) is not None
     ]
+    verdict = f"{cost_verdict_words(cost)}{f', {premium}' if premium else ''}"
+    said = f"{verdict}: at {today} queries a month {_listed(bills)} a month"
     pays = _pays(cost)
-    said = f"{verdict_words(cost.get('verdict'))}: at {today} queries a month {_listed(bills)} a month"
     return f"{said}; {pays}." if pays else f"{said}."
+
+
+def verdict_basis(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """What the verdict counts: cost alone, or cost and what answering at home is worth to the customer."""
+    premium = premium_words(cost)
+    return f"On cost {premium}" if premium else "On cost alone"
+
+
+def _billed(cost: Mapping[str, Any]) -> list[tuple[str, str]]:  # Any: JSON
+    """Options whose bills the verdict names: the way to own that was asked for, and the one that pays."""
+    asked = str(cost.get("own_option") or "own")
+    ways = ["own-bought" if asked == "own-bought" else "own"]
+    if _pays_bought(cost):
+        ways.append("own-bought")
+    return [
+        ("rent", "renting costs"),
+        ("rent-open", "a hosted open model"),
+        ("rent-tuned", "a rented tuned model"),
+        *((name, f"owning on {_DEVICES[name]}" if ways != ["own"] else "owning") for name in ways),
+        ("hybrid", "owning with unsure cases rented"),
+    ]
+
+
+def _less_premium(each: Mapping[str, Any]) -> str:  # Any: JSON
+    """What a bill comes to in comparisons where a premium stands beside it."""
+    compared = spread(each.get("compared_usd_per_month"))[1]
+    if not number(each.get("premium_usd_per_month")) or number(compared) is None:
+        return ""
+    return f" ({usd(compared)} less the premium)"
+
+
+def _pays_bought(cost: Mapping[str, Any]) -> bool:  # Any: JSON
+    """Whether bought devices are what the verdict is about although rented ones were asked for."""
+    names = (cost.get("verdict"), cost.get("verdict_option"))
+    return names == ("own", "own-bought") and cost.get("own_option") != "own-bought"
 
 
 def _pays(cost: Mapping[str, Any]) -> str:  # Any: JSON
     """From where owning pays, against what is rented today and against the hosted open model."""
-    if not option(cost, "own") or number(cost.get("npv_usd")) is None:
+    owning = way_words(cost)
+    if not option(cost, str(cost.get("own_option") or "own")) or number(cost.get("npv_usd")) is None:
         return ""
-    low, middle, high = spread(cost.get("breakeven_queries_per_month"))
-    if number(middle) is None:
-        return "owning pays at no volume in most of the draws"
-    range_ = f"90 % of draws: {volume_range(low, high)}"
+    asked = spread(cost.get("breakeven_queries_per_month"))
+    if _pays_bought(cost):
+        bought = spread(option(cost, "own-bought").get("breakeven_queries_per_month"))
+        if number(bought[1]) is not None:
+            rented = "at no volume in most of the draws" if number(asked[1]) is None else f"from {volume(asked[1])}"
+            return f"on bought devices owning pays from {starting_volume(*bought)}, on rented ones {rented}"
+    if number(asked[1]) is None:
+        return f"{owning} pays at no volume in most of the draws"
+    first = f"{owning} pays from {starting_volume(*asked)}"
     hosted = option(cost, "rent-open")
     if not hosted or not option(cost, "rent").get("usd_per_month"):
-        return f"owning pays from about {volume(middle)} queries a month ({range_})"
+        return first
     other = spread(hosted.get("own_breakeven_queries_per_month"))[1]
     against = "at no volume" if number(other) is None else f"from {volume(other)}"
-    rented = visible(option(cost, "rent").get("label"), 40)
-    return (
-        f"against {rented} owning pays from about {volume(middle)} queries a month ({range_}), "
-        f"against the open model {against}"
-    )
+    return f"against {visible(option(cost, 'rent').get('label'), 40)} {first}, against the open model {against}"
 
 
 def simple_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
@@ -102,7 +145,8 @@ def simple_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
     if whole is not None and first > 0:
         ratio = whole / first
         times = count(ratio) if ratio >= 10 else plain_number(ratio, 2)
-        beside = f"the whole model says {volume(whole)}, {times} times as many"
+        counted = f", {premium_words(cost)}," if premium_words(cost) else ""
+        beside = f"the whole model{counted} says {volume(whole)}, {times} times as many"
     return f"One machine over list prices: {visible(simple.get('arithmetic'), 300)}; {beside}."
 
 
@@ -113,7 +157,7 @@ def change_sentences(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
     said = [_change(each) for each in sorted(found, key=_distance)[:_CHANGES_SHOWN]]
     never = [words_of(each.get("name")) for each in changes if number(each.get("needed")) is None]
     if never:
-        said.append(f"Alone, no value would turn it of: {', '.join(never)}.")
+        said.append(f"No value of one of these alone would turn the answer: {'; '.join(never)}.")
     return said
 
 
@@ -179,3 +223,26 @@ def _listed(parts: list[str]) -> str:
     if not parts:
         return f"every price is {NOT_MEASURED}"
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def assumed_dates(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    """Prices and rents that were not published for the day that was asked for, or leave something else open."""
+    return [
+        f"{words_of(each.get('name'))}: {visible(each.get('source'), 400)}"
+        for each in cost.get("assumptions") or ()
+        if each.get("is_assumption") and str(each.get("name")).startswith(_PRICED)
+    ]
+
+
+def simple_lines(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    """The arithmetic of articles, one line for each rented price: a machine's month over a query's price."""
+    machine = number(option(cost, "own").get("closed_form_usd_per_month"))
+    lines = []
+    for each in cost.get("options") or ():
+        price, month = number(each.get("usd_per_query")), number(cost.get("queries_per_month"))
+        if machine is None or each.get("name") not in _RENTED or not price or not month:
+            continue
+        first = number(spread(each.get("own_breakeven_queries_per_month"))[1])
+        result = "no volume" if first is None else f"{count(first)} queries a month"
+        lines.append(f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / ${price:.7g} a query = {result}")
+    return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.economics.scenario import GIVEN
 from freehold.report.cost_findings import words_of
-from freehold.report.findings import OPTIONS, spread, verdict_words
+from freehold.report.findings import OPTIONS, spread, verdict_words, volume_range
 from freehold.report.numbers import count, interval, number, plain_number, share, usd, volume
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 _NOTHING = frozenset({"–", "$0"})
 
 
-def option_table(cost: Mapping[str, Any], *, with_chance: bool = False) -> Table:  # Any: JSON
-    """What a month costs by each option, and how often it is the cheapest."""
+def option_table(cost: Mapping[str, Any], *, with_chance: bool = False, with_ways: bool = False) -> Table:  # Any: JSON
+    """What a month costs by each option, how often it is the cheapest, and from where each way to own pays."""
     options = list(cost.get("options") or ())
     compared = with_chance and any(number(each.get("probability_cheapest")) is not None for each in options)
+    is_less = any(number(each.get("premium_usd_per_month")) for each in options)
     return Table(
         f"Cost of a month at {count(cost.get('queries_per_month'))} queries",
         (
@@ -30,8 +31,9 @@ def option_table(cost: Mapping[str, Any], *, with_chance: bool = False) -> Table
             Column("what"),
             Column("median", is_number=True),
             Column("90 % of draws", is_number=True),
-            Column("a query", is_number=True),
-            *((Column("cheapest", is_number=True),) if compared else ()),
+            Column("less premium" if is_less else "a query", is_number=True),
+            *((Column("cheapest of all", is_number=True),) if compared else ()),
+            *((Column("pays from", is_number=True), Column("beats renting", is_number=True)) if with_ways else ()),
         ),
         tuple(
             (
@@ -39,8 +41,9 @@ def option_table(cost: Mapping[str, Any], *, with_chance: bool = False) -> Table
                 visible(each.get("label") or "–", 60),
                 usd(spread(each.get("usd_per_month"))[1]),
                 interval(*spread(each.get("usd_per_month"))[::2], usd),
-                usd(spread(each.get("usd_per_query"))[1]),
+                usd(spread(each.get("compared_usd_per_month" if is_less else "usd_per_query"))[1]),
                 *((share(each.get("probability_cheapest")),) if compared else ()),
+                *(_paying(each) if with_ways else ()),
             )
             for each in options
         ),
@@ -53,12 +56,57 @@ def term_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
     by_option = [{term.get("name"): term.get("usd_per_month") for term in each["terms"]} for each in priced]
     names = dict.fromkeys(name for terms in by_option for name in terms)
     rows = [(visible(name, 60), *(usd(terms[name]) if name in terms else "–" for terms in by_option)) for name in names]
+    shown = [row for row in rows if any(cell not in _NOTHING for cell in row[1:])]
     total = ("together", *(usd(each.get("closed_form_usd_per_month")) for each in priced))
+    premiums = [number(each.get("premium_usd_per_month")) or 0.0 for each in priced]
+    less = [
+        ("premium for sovereignty, on no bill", *(usd(-premium) if premium else "–" for premium in premiums)),
+        ("compared at", *(usd(_less(each, premium)) for each, premium in zip(priced, premiums, strict=True))),
+    ]
     return Table(
         "What a month consists of at typical values (the medians above allow for their spread)",
         (Column("term"), *(Column(_option_words(each), is_number=True) for each in priced)),
-        (*(row for row in rows if any(cell not in _NOTHING for cell in row[1:])), total) if rows else (),
+        (*shown, total, *(less if any(premiums) else ())) if rows else (),
     )
+
+
+def _less(each: Mapping[str, Any], premium: float) -> float | None:  # Any: JSON
+    month = number(each.get("closed_form_usd_per_month"))
+    return None if month is None else month - premium
+
+
+def ways_table(cost: Mapping[str, Any]) -> Table:  # Any: JSON
+    """From where each way to own pays, and how often it does today; nothing where there is one way alone."""
+    ways = [each for each in cost.get("options") or () if number(each.get("probability_beats_renting")) is not None]
+    rows = tuple(
+        (
+            _option_words(each),
+            _reached(spread(each.get("breakeven_queries_per_month"))[1]),
+            _range(*spread(each.get("breakeven_queries_per_month"))[::2]),
+            share(each.get("probability_beats_renting")),
+        )
+        for each in ways
+    )
+    return Table(
+        "From how many queries a month each way to own pays, and how often it beats renting today",
+        (
+            Column("way"),
+            Column("pays from", is_number=True),
+            Column("90 % of draws", is_number=True),
+            Column("beats renting", is_number=True),
+        ),
+        rows if len(rows) > 1 else (),
+    )
+
+
+def _paying(each: Mapping[str, Any]) -> tuple[str, str]:  # Any: JSON
+    if number(each.get("probability_beats_renting")) is None:
+        return "–", "–"
+    return _reached(spread(each.get("breakeven_queries_per_month"))[1]), share(each.get("probability_beats_renting"))
+
+
+def _range(low: Any, high: Any) -> str:  # Any: JSON
+    return "–" if number(low) is None else volume_range(low, high)
 
 
 def _option_words(option: Mapping[str, Any]) -> str:  # Any: JSON

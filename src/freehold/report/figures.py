@@ -15,7 +15,7 @@ from freehold.report.findings import (
     quality_finding,
     spread,
 )
-from freehold.report.numbers import bare_points, count, number, share
+from freehold.report.numbers import bare_points, count, number, share, usd
 from freehold.report.tables import all_comparisons, confidence_words, ranked
 from freehold.report.visible import visible
 
@@ -160,11 +160,17 @@ def cost_figure(cost: Mapping[str, Any]) -> Figure | None:  # Any: JSON
         keys.append(Key(style="band", text="break-even volume, 90 % of draws"))
     return Figure(
         title=title,
-        caption="US dollars a month, both axes logarithmic. Steps are whole replicas.",
+        caption=f"US dollars a month, both axes logarithmic. Steps are whole replicas.{_premium_note(cost)}",
         wide=cost_chart(chart, narrow=False),
         narrow=cost_chart(chart, narrow=True),
         keys=tuple(keys),
     )
+
+
+def _premium_note(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Why the curves cross elsewhere than at the break-even: they are bills."""
+    premium = number(cost.get("sovereignty_usd_per_month"))
+    return f" Curves are bills, without your {usd(premium)} premium." if premium else ""
 
 
 def _stairs(cost: Mapping[str, Any], highest: float) -> tuple[tuple[float, float], ...]:  # Any: JSON

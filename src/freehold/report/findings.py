@@ -131,10 +131,37 @@ def cost_finding(cost: Mapping[str, Any]) -> str:  # Any: JSON
     today = number(cost.get("queries_per_month"))
     now = "" if today is None else f"; today it is {count(today)}"
     low, middle, high = (number(each) for each in spread(cost.get("breakeven_queries_per_month")))
+    premium, owning = premium_words(cost), way_words(cost)
     if middle is None:
-        return f"No volume was found from which owning costs less than renting{now}."
-    ends = "" if low is None else f" (90 % of draws: {volume_range(low, high)})"
-    return f"Owning costs less from about {volume(middle)} queries a month{ends}{now}."
+        also = f" {premium}" if premium else ""
+        return f"No volume was found from which {owning} costs less than renting{also}{now}."
+    said = f"{premium}, {owning}" if premium else owning
+    return f"{said[0].upper()}{said[1:]} costs less from {starting_volume(low, middle, high)}{now}."
+
+
+def premium_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """The chosen premium for answering at home, as every figure that counts it names it; empty where there is none."""
+    premium = number(cost.get("sovereignty_usd_per_month"))
+    return f"with your {usd(premium)} a month for sovereignty" if premium else ""
+
+
+def way_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Owning in the way that was asked for; rented devices go without saying."""
+    return "owning on bought devices" if cost.get("own_option") == "own-bought" else "owning"
+
+
+def cost_verdict_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """The verdict of a cost record; bought devices are named where they are what pays."""
+    is_bought = (cost.get("verdict"), cost.get("verdict_option")) == ("own", "own-bought")
+    return f"{verdict_words(cost.get('verdict'))}{', on bought devices' if is_bought else ''}"
+
+
+def starting_volume(low: Any, middle: Any, high: Any) -> str:  # Any: JSON
+    """Volume from which something pays, with its range where the draws differ."""
+    if number(middle) == 0.0:
+        return "the first query on"
+    first = f"about {volume(middle)} queries a month"
+    return first if low is None or low == middle == high else f"{first} (90 % of draws: {volume_range(low, high)})"
 
 
 def volume_range(low: Any, high: Any) -> str:  # Any: JSON

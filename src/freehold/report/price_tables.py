@@ -49,10 +49,15 @@ def price_list_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         Column("valid from"),
         Column("other tariffs known"),
     )
-    caption = f"{count(len(models))} models, US dollars per million tokens, as of {record['as_of']}"
     own = [
         f"{row['model']} ({row['tariff']}, from {row['valid_from']}): {row['source']}" for row in record["overrides"]
     ]
+    if not models and not own:
+        said = (
+            "No model of {catalogue} has such a name and a price on {as_of}. Leave out --search or --provider for all."
+        )
+        return sentence(said.format(catalogue=record["catalogue"], as_of=record["as_of"]))
+    caption = f"{count(len(models))} models, US dollars per million tokens, as of {record['as_of']}"
     return joined(plain_table(Table(caption, head, lines)), bullets("Your own rows", own))
 
 
@@ -144,12 +149,19 @@ def bodies_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         f"{count(record['priced'])} of {count(len(record['rows']))} bodies have a price: "
         f"{_usd(record['total_usd'])} together."
     )
+    differing = Counter(
+        "more than ours" if row["reported_usd"] > row["total_usd"] else "less than ours"
+        for row in record["rows"]
+        if row["reported_agrees"] is False
+    )
+    differs = [f"{how}: {count(number)}" for how, number in differing.items()]
     return joined(
         sentence(says),
         plain_table(table),
         f"and {count(more)} models more" if more > 0 else "",
         bullets("Without a price", reasons),
         bullets("Against the results recorded in the file, rows", found),
+        bullets("Bodies that report another cost of their own (why: --json)", differs),
         bullets("Assumed", [visible(each, 300) for each in record["assumptions"]]),
     )
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import bullets, joined, plain_table, sentence
 from freehold.report.cost_findings import (
+    assumed_dates,
     change_sentences,
     cost_verdict_sentence,
     escalation_sentence,
     premium_sentence,
+    simple_lines,
     simple_sentence,
+    verdict_basis,
     waiting_sentence,
 )
 from freehold.report.cost_tables import (
@@ -20,13 +23,16 @@ from freehold.report.cost_tables import (
     sensitivity_table,
     settled_assumptions,
     waterfall_table,
+    ways_table,
 )
 from freehold.report.dataset_facts import dataset_facts
 from freehold.report.findings import (
     next_measurement_words,
+    premium_words,
     quality_finding,
     verdict_sentence,
     verdict_words,
+    way_words,
 )
 from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
 from freehold.report.operations_table import operations_table
@@ -85,13 +91,15 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
 
 def breakeven_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """Rent against own: verdict, options, the volume from which owning pays, what matters, what was assumed."""
-    certainty = share(record.get("probability_own_is_cheapest"))
+    certainty, premium = share(record.get("probability_own_is_cheapest")), premium_words(record)
+    beats = f"{way_words(record)} costs less than all that is rented{f', {premium}' if premium else ''}"
     telling, unused = settled_assumptions(record.get("assumptions") or ())
     return joined(
         sentence(cost_verdict_sentence(record)),
-        sentence(f"On cost alone. {record['verdict_rule']}") if record.get("verdict_rule") else "",
+        sentence(f"{verdict_basis(record)}. {record['verdict_rule']}") if record.get("verdict_rule") else "",
         plain_table(option_table(record, with_chance=True)),
-        f"Probability that owning is cheapest: {certainty}",
+        plain_table(ways_table(record)),
+        sentence(f"Probability that {beats}: {certainty}"),
         sentence(simple_sentence(record)),
         plain_table(waterfall_table(record)),
         plain_table(sensitivity_table(record)),
@@ -102,9 +110,24 @@ def breakeven_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(curve_table(record, every=max(1, len(record.get("curve") or ()) // _CURVE_ROWS))),
         plain_table(assumption_table(telling, with_source=False)),
         sentence(f"Not given, and so without effect: {unused}.") if unused else "",
+        bullets("Assumed", assumed_dates(record)),
         bullets("Not considered", _not_considered(record)),
         bullets("Warnings", record.get("warnings") or ()),
         f"Seed {record.get('seed', NOT_MEASURED)}. Sources of the numbers: --json.",
+    )
+
+
+def simple_text(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """The arithmetic of articles and nothing else: one line for each rented price."""
+    simple = record.get("simple") or {}
+    machine = str(simple.get("arithmetic") or "").partition(";")[0]
+    return joined(
+        "The arithmetic of articles: one machine, list prices, nothing else.",
+        sentence(f"Machine: {machine}") if machine else "",
+        "\n".join(sentence(each, indent="  ") for each in simple_lines(record)),
+        bullets("Assumed", assumed_dates(record)),
+        bullets("Warnings", record.get("warnings") or ()),
+        "All that this leaves out: the same command without --simple.",
     )
 
 

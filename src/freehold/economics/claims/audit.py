@@ -9,9 +9,10 @@ from freehold import __version__
 from freehold.core.errors import InputError
 from freehold.economics.catalogue import catalogue_version
 from freehold.economics.claims import verdicts
+from freehold.economics.claims.alone import is_given, solutions
 from freehold.economics.claims.comparing import collapsed, ends_of
-from freehold.economics.claims.computation import Computation, compute, solutions, solve_missing, with_value
-from freehold.economics.claims.finding import Audit, Exhibit, Finding, Input, Solved
+from freehold.economics.claims.computation import Computation, compute, solve_missing, with_value
+from freehold.economics.claims.finding import HOLDING, Audit, Exhibit, Finding, Input, Solved
 from freehold.economics.claims.formulas import FORMULAS, label_of
 from freehold.economics.claims.others import agreement, contrast, provenance, tally, thresholds
 from freehold.economics.claims.references import Known, claims_behind, number_behind, resolved
@@ -117,7 +118,19 @@ def _computed(claim: Claim, known: Known, exhibits: tuple[Exhibit, ...]) -> Find
             return _under_specified(claim, found, stated, exhibits)
         found = filled
     judged = _judged(claim, found, known, stated)
-    return _written(claim, judged, found, stated, exhibits, notes=(*notes, *_unusual(claim, found)))
+    solved: tuple[Solved, ...] = ()
+    if found.results and judged.targets:
+        solved = solutions(
+            found,
+            judged.targets,
+            given=claim.inputs,
+            tolerance=claim.tolerance,
+            is_true=lambda moved: _judged(claim, moved, known, stated).verdict in HOLDING,
+        )
+    if judged.verdict in HOLDING:  # a claim that comes out exactly needs no input to be what it is
+        solved = tuple(each for each in solved if not is_given(each))
+    notes = (*notes, *_unusual(claim, found))
+    return _written(claim, judged, found, stated, exhibits, notes=notes, solved=solved)
 
 
 def _judged(claim: Claim, found: Computation, known: Known, stated: Number | None) -> Judgement:
@@ -207,10 +220,8 @@ def _written(
     arithmetic: str = "",
     inputs: tuple[Input, ...] = (),
     notes: tuple[str, ...] = (),
+    solved: tuple[Solved, ...] = (),
 ) -> Finding:
-    solved: tuple[Solved, ...] = ()
-    if found is not None and found.results and judged.targets:
-        solved = solutions(found, judged.targets, given=claim.inputs, tolerance=claim.tolerance)
     return Finding(
         claim=claim,
         stated=stated,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from freehold.economics.claims.claim import FactOf, NumberOf, PriceOf
-from freehold.economics.claims.formulas import ANY_UNIT, FORMULAS, NAME
+from freehold.economics.claims.formulas import ANY_UNIT, FORMULAS, NAME, QUANTITIES
 from freehold.economics.claims.words import number_words, range_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from freehold.economics.claims.claim import Claim, Given, Kind
+    from freehold.economics.claims.claim import Claim, Given, Kind, Stated
     from freehold.economics.claims.formulas import Quantity
 
 _NEEDED: Mapping[Kind, tuple[str, ...]] = {
@@ -26,6 +26,12 @@ _NEEDED: Mapping[Kind, tuple[str, ...]] = {
     "omission": ("formula", "without"),
 }
 """Fields that each kind cannot do without."""
+
+_NEVER_NEGATIVE = {formula.unit for formula in FORMULAS.values()} | {
+    quantity.unit for quantity in QUANTITIES.values()
+} - {ANY_UNIT, NAME}
+_NEVER_ZERO = frozenset({"queries/month", "tokens", "tokens/query", "GPUs", "GPU-h", "GB", "parameters", "days"})
+"""Units of what a claim says is there: no volume, machine or training of zero pays or costs anything."""
 
 
 def result_unit(formula: str | None, own: str) -> str:
@@ -88,7 +94,21 @@ def _stated_faults(claim: Claim) -> Iterator[str]:
         yield "stated: give one of value, at_most and at_least"
     if claim.stated.bound != "equal" and isinstance(value, tuple):
         yield f"stated.{claim.stated.bound}: must be one number"
+    yield from _impossible(claim, claim.stated)
     compares = claim.kind in {"arithmetic", "report"} or (claim.kind == "estimate" and claim.expected is None)
     formula = FORMULAS.get(claim.formula or "")
     if compares and formula is not None and formula.unit not in {ANY_UNIT, claim.stated.unit}:
         yield f"stated.unit is {claim.stated.unit!r}; formula {claim.formula!r} gives {formula.unit!r}"
+
+
+def _impossible(claim: Claim, stated: Stated) -> Iterator[str]:
+    """Stated numbers that such a quantity cannot have; a difference may have any."""
+    formula = FORMULAS.get(claim.formula or "")
+    if stated.unit not in _NEVER_NEGATIVE or (formula is not None and formula.unit == ANY_UNIT):
+        return
+    field = "value" if stated.bound == "equal" else stated.bound
+    ends = stated.value if isinstance(stated.value, tuple) else (stated.value,)
+    for end in ends:
+        if isinstance(end, float) and (end < 0 or (end == 0 and stated.unit in _NEVER_ZERO)):
+            least = "above 0" if stated.unit in _NEVER_ZERO else "0 or more"
+            yield f"stated.{field}: {number_words(end)} {stated.unit} cannot be; it must be {least}"

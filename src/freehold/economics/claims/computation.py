@@ -1,4 +1,4 @@
-"""A formula with its inputs put in: the results, the line of arithmetic, and what each input would have to be."""
+"""A formula with its inputs put in: the results, the line of arithmetic, and a value for what is not stated."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from freehold.economics.claims.comparing import collapsed, is_close, worst_end
+from freehold.economics.claims.comparing import collapsed
 from freehold.economics.claims.formulas import EQUAL
 from freehold.economics.claims.solving import Problem, levers, solve
-from freehold.economics.claims.words import amount_words, input_words, number_words, range_words
+from freehold.economics.claims.words import input_words, range_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from freehold.economics.claims.claim import Given, Number
-    from freehold.economics.claims.comparing import Targets
+    from freehold.economics.claims.claim import Number
     from freehold.economics.claims.expression import Expression, Scope
     from freehold.economics.claims.finding import Input, Solved
 
@@ -94,57 +93,6 @@ def solve_missing(found: Computation, target: float) -> Solved:
     scope = found.scopes[0]
     lever = next(each for each in levers(found.inputs, scope, 0) if each.name == missing.name)
     return solve(Problem(found.expression, scope, target, found.unit), lever)
-
-
-def solutions(
-    found: Computation, targets: Targets, *, given: Mapping[str, Given], tolerance: float
-) -> tuple[Solved, ...]:
-    """Every input, moved alone until the result is what it should be.
-
-    Where two ends should become two numbers, an input that is one number is solved for the end that is further off,
-    and its reason says what becomes of the other one. Of an input that is a range each end is solved for itself.
-    """
-    worst = worst_end(targets, found.results)
-    solved: list[tuple[int, Solved]] = []
-    places = {each.name: place for place, each in enumerate(found.inputs)}
-    for position, (scope, end) in enumerate(zip(found.scopes, found.ends, strict=True)):
-        target = targets[position]
-        if target is None:
-            continue
-        problem = Problem(found.expression, scope, target, found.unit)
-        for lever in levers(found.inputs, scope, end):
-            name, _, is_range = lever.name.partition(".")
-            if position != worst and (not is_range or len(set(targets)) == 1):
-                continue
-            one = solve(problem, lever)
-            remarks = [] if is_range else _other_ends(found, one, targets, worst, tolerance)
-            remarks += _unusual(one, given.get(name))
-            one = replace(one, reason="; ".join((one.reason, *remarks)))
-            solved.append((places.get(name, len(places)), one))
-    return tuple(one for _, one in sorted(solved, key=lambda pair: pair[0]))
-
-
-def _other_ends(found: Computation, solved: Solved, targets: Targets, worst: int, tolerance: float) -> list[str]:
-    """What the other end becomes, where it should have become something else."""
-    other = 1 - worst
-    wanted = targets[other] if len(set(targets)) > 1 else None
-    if solved.value is None or wanted is None:
-        return []
-    becomes = found.expression.value({**found.scopes[other], **solved.changes})
-    if is_close(wanted, becomes, tolerance):
-        return []
-    return [
-        f"the {('lower', 'upper')[other]} end is then {number_words(becomes)}, not {amount_words(wanted, found.unit)}"
-    ]
-
-
-def _unusual(solved: Solved, given: Given | None) -> list[str]:
-    if given is None or given.seen is None or solved.value is None:
-        return []
-    low, high = given.seen
-    if low <= solved.value <= high:
-        return []
-    return [f"outside of the {range_words(given.seen, given.unit)} that is seen"]
 
 
 def _scope(inputs: Sequence[Input], end: int) -> Scope:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from freehold.economics.claims.claim import Claim, Number, Verdict
 
+HOLDING = frozenset({"consistent", "confirmed", "plausible"})
+"""Verdicts of claims that can stand."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
@@ -51,7 +54,7 @@ class Solved:
 
     input: str
     value: float | None
-    """None: unreachable."""
+    """None: unreachable. Of both ends of a range (`NAME.both`) the factor that moves them."""
     unit: str
     given: float | None
     """Its value in the computation; None: the text does not say."""
@@ -114,8 +117,14 @@ class Finding:
     notes: tuple[str, ...] = ()
 
     def solution(self, name: str) -> float | None:
-        """Value of an input that makes the claim true; None: unreachable, or no such input."""
-        return next((each.value for each in self.solved if each.input == name), None)
+        """Value of an input that makes the claim true; None: unreachable, or no such input.
+
+        Of a claim that comes out exactly as stated it is the input's own value, which `solved` does not list.
+        """
+        listed = {each.input: each.value for each in self.solved}
+        if name in listed or self.verdict not in HOLDING:
+            return listed.get(name)
+        return next((each.value for each in self.inputs if each.name == name and isinstance(each.value, float)), None)
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The finding as reports list it."""

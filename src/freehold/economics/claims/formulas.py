@@ -217,7 +217,7 @@ _TOGETHER = {
     "tokens_per_query": "length of a query",
     "output_tokens_of_total": "output among its tokens",
 }
-_ENDS = {"low": "lower end", "high": "upper end", "stated": "as stated"}
+_ENDS = {"low": "lower end", "high": "upper end", "both": "both ends", "stated": "as stated"}
 
 
 def label_of(name: str) -> str:

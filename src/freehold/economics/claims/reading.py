@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -15,10 +16,10 @@ from freehold.economics.claims.checks import claim_faults, input_faults, result_
 from freehold.economics.claims.claim import Citation, Claim, ClaimsBook, Evidence, Given, Stated
 from freehold.economics.claims.formulas import FORMULAS, QUANTITIES
 from freehold.economics.claims.rows import BookRow, ClaimRow, InputRow
-from freehold.economics.scenario import nearest_names
+from freehold.economics.resembling import resembling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from freehold.economics.claims.rows import CitationRow, EvidenceRow, StatedRow
 
@@ -26,6 +27,10 @@ __all__ = ["MOST_BYTES", "claims_book", "shipped_claims"]
 
 SHIPPED = "claims.yaml"
 _MOST_FAULTS = 20
+_FEW_NAMES = 10
+_FORM = "its top level must be the lines source:, as_of: and claims:"
+_OWN_WORDS = re.compile(r"valid dictionary(?: or instance of \w+)?")
+"""How pydantic calls a mapping; the name of a class says nothing to the writer of a file."""
 
 
 @cache
@@ -41,6 +46,10 @@ def claims_book(text: str, *, name: str) -> ClaimsBook:
         InputError: what is wrong, by file, claim and field; up to twenty faults at once.
     """
     raw = plain_yaml(text, name=name)
+    if raw is None:
+        raise InputError(f"{name} is empty; {_FORM}.")
+    if not isinstance(raw, dict):
+        raise InputError(f"{name} holds no claims; {_FORM}.")
     try:
         row = BookRow.model_validate(raw)
     except ValidationError as error:
@@ -51,6 +60,13 @@ def claims_book(text: str, *, name: str) -> ClaimsBook:
     if reader.faults:
         raise InputError(_faults_text(name, reader.faults))
     return ClaimsBook(name=name, source=row.source, as_of=row.as_of, claims=claims)
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """Names like this one; where there are none, all of a few, or the command that lists all of many."""
+    are_few = len(known) <= _FEW_NAMES
+    listed = f"there are {', '.join(sorted(known))}" if are_few else "freehold claims --formulas lists all names"
+    return resembling(name, known, otherwise=listed)
 
 
 def _faults_text(name: str, faults: list[str]) -> str:
@@ -67,7 +83,7 @@ def _pydantic_fault(raw: object, error: Mapping[str, object]) -> str:
     if len(place) > 1 and place[0] == "claims" and isinstance(place[1], int):
         where, rest = f"claim {_claim_id(raw, place[1])}", rest[2:]
     spot = ", ".join(part for part in (where, ".".join(rest)) if part) or "the file"
-    message = str(error["msg"])
+    message = _OWN_WORDS.sub("mapping of names to values", str(error["msg"]))
     ours = message.removeprefix("Value error, ")
     return f"{spot}: {ours if ours != message else message[:1].lower() + message[1:]}"
 
@@ -99,7 +115,7 @@ class _Reader:
         evidence = tuple(self._evidence(f"{where}, evidence {each.name!r}", each, own) for each in row.evidence)
         used = {*wanted, *(name for each in row.evidence for name in self._formula_inputs("", each.formula))}
         self.faults += [
-            f"{where}, inputs.{name}: no formula of this claim takes it; nearest: {nearest_names(name, used)}"
+            f"{where}, inputs.{name}: no formula of this claim takes it; {_near(name, used)}"
             for name in own.keys() - used
             if used or name in QUANTITIES
         ]
@@ -137,7 +153,7 @@ class _Reader:
         for claim in claims:
             names = (*claim.members, *((claim.against,) if claim.against else ()))
             self.faults += [
-                f"claim {claim.id}: there is no claim {name!r}; nearest: {nearest_names(name, known)}"
+                f"claim {claim.id}: there is no claim {name!r}; {_near(name, known)}"
                 for name in names
                 if name not in known
             ]
@@ -146,7 +162,7 @@ class _Reader:
         wanted = self._formula_inputs(where, row.formula)
         own = self._inputs(where, row.inputs)
         self.faults += [
-            f"{where}, {name}: formula {row.formula!r} does not take it; nearest: {nearest_names(name, wanted)}"
+            f"{where}, {name}: formula {row.formula!r} does not take it; {_near(name, wanted)}"
             for name in own.keys() - set(wanted)
             if wanted
         ]
@@ -158,7 +174,7 @@ class _Reader:
             return ()
         if name not in FORMULAS:
             if where:
-                self.faults.append(f"{where}, formula: {name!r} is unknown; nearest: {nearest_names(name, FORMULAS)}")
+                self.faults.append(f"{where}, formula: {name!r} is unknown; {_near(name, FORMULAS)}")
             return ()
         return FORMULAS[name].inputs
 
@@ -176,7 +192,7 @@ class _Reader:
         found = {}
         for name, row in rows.items():
             if name not in QUANTITIES:
-                self.faults.append(f"{where}.{name}: unknown; nearest: {nearest_names(name, QUANTITIES)}")
+                self.faults.append(f"{where}.{name}: unknown; {_near(name, QUANTITIES)}")
                 continue
             given = _given(name, row)
             self.faults += [f"{where}.{name}: {fault}" for fault in input_faults(given, QUANTITIES[name])]

@@ -85,7 +85,7 @@ def judge_estimate(claim: Claim, found: Computation, stated: Number | None, expe
         verdict="plausible" if meets else "overstated" if is_above else "inconsistent",
         reason=f"{words[0]} {relation} the {words[1]} that usual assumptions give{times}",
         ratio=ratio,
-        targets=targets_of(assumed if expected is not None else claimed, found.results),
+        targets=() if meets else _to_meet(found, assumed if expected is not None else claimed),
     )
 
 
@@ -182,6 +182,14 @@ def judge_contrast(claim: Claim, exhibits: tuple[Exhibit, ...]) -> Judgement:
         reason=f"the text grants one side none of it, and there is some: {denied.name}, {denied.arithmetic}; "
         f"beside it, {others}",
     )
+
+
+def _to_meet(found: Computation, other: Number) -> Targets:
+    """What the nearer end would have to be for two ranges to meet; the other end is free."""
+    low, high = ends_of(other)
+    is_below = found.results[-1] < low
+    place = len(found.results) - 1 if is_below else 0
+    return tuple((low if is_below else high) if each == place else None for each in range(len(found.results)))
 
 
 def _judge_bound(claim: Claim, bound: Stated, found: Computation, stated: Number) -> Judgement:
