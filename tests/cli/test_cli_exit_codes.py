@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Desk, Terminal
 
 
+TYPED_IN = ("--input-tokens", "9", "--output-tokens", "9", "--rent", "gpt-5.4")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
         (["import"], "Missing argument 'PATHS...'."),
         (["import", "x.jsonl", "--split", "dev"], "'dev' is not one of 'train', 'test'."),
         (["breakeven", "--queries-per-month", "many"], "'many' is not a valid float"),
-        (["breakeven", "--queries-per-month", "0"], "0.0 is not in the range x>0."),
+        (
+            ["breakeven", *TYPED_IN, "--queries-per-month", "0"],
+            "queries_per_month is 0.0; it must be more than 0",
+        ),
         (
             ["breakeven", "--queries-per-month", "5"],
-            "Name a TASK, or all of --queries-per-month, --input-tokens",
+            "Name a TASK, a --trace, or all of --queries-per-month, --input-tokens",
         ),
         (["breakeven", "--as-of", "yesterday"], "'yesterday' does not match the format '%Y-%m-%d'."),
         (["serve", "--port", "70000"], "70000 is not in the range 0<=x<=65535."),

@@ -123,10 +123,9 @@ def test_a_model_is_doubted_until_it_is_evaluated_and_the_verdict_is_to_own_it(
         with state.begin() as connection:
             connection.execute(DECISIONS.insert().values(values))
 
-    model = evaluation.model
-    assert model is not None
+    model = "triage-1"
     assert doubt_about(state, "triage", model) == f"{model} was never evaluated: freehold evaluate triage"
-    save_evaluation(state, evaluation)
+    save_evaluation(state, replace(evaluation, model=model))
     assert doubt_about(state, "triage", model) == "nothing was decided about triage: freehold decide triage"
     decided("own", "2026-11-02T00:00:00.000+00:00")
     assert doubt_about(state, "triage", model) is None

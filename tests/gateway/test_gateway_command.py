@@ -308,10 +308,18 @@ def test_workers_die_with_a_parent_that_is_killed(upstream: ScriptedUpstream, tm
         child.kill()
         child.wait()
         deadline = time.monotonic() + 20
-        while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in workers) or not is_free(port):
             assert time.monotonic() < deadline
             time.sleep(0.01)  # the kernel ends them
+
+
+def is_free(port: int) -> bool:
+    """Nobody listens there any more, neither a worker nor what keeps house beside them."""
+    try:
         socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_what_cannot_start_says_why(tmp_path: Path) -> None:
