@@ -300,3 +300,9 @@ def test_what_was_not_published_for_the_day_stands_among_what_is_assumed(nowhere
     assert "rent of a device: assumption: no rent is known for 2025-09-01" in assumed
     assert "assumption: no purchase price is known for 2025-09-01" in assumed
     assert "price of rent: gpt-4o on 2025-09-01" in assumed
+
+
+def test_a_page_for_a_folder_that_is_not_there_is_refused_at_once(nowhere: Terminal) -> None:
+    shown = nowhere.run(*ASKED, "--html", "x/page.html")
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.last_line.startswith("Error: x/page.html cannot be written: there is no folder x.")

@@ -89,9 +89,12 @@ def command(
       freehold breakeven --trace calls.jsonl --rent openai/gpt-5.4 --own llama-3.3-70b@4xh100 \\
           --set fte=0.1,0.2,0.5 --html report.html
     """
+    from freehold.cli.page_file import check_page, write_page
     from freehold.cli.scenario_file import ScenarioFile, parse_settings, read_scenario
     from freehold.report.text import breakeven_text, simple_text
 
+    if html is not None:
+        check_page(html)
     file = ScenarioFile() if scenario is None else read_scenario(scenario)
     lengths = {"input_tokens": input_tokens, "output_tokens": output_tokens}
     _check_sources(task, trace, lengths, is_for_traces=sort or duplicates is not None)
@@ -123,7 +126,7 @@ def command(
     if html is not None:
         from freehold.report.breakeven_page import breakeven_page
 
-        _write(html, breakeven_page(record))
+        write_page(html, breakeven_page(record))
         next_step = f"open {html}"
     show(record, (simple_text if simple else breakeven_text)(record), as_json=as_json, next_step=next_step)
 
@@ -178,9 +181,3 @@ def _overrides(path: Path | None) -> tuple[Any, ...]:  # Any: Override, whose mo
         raise InputError(f"{path}: it cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: it is no UTF-8 text.") from error
-
-
-def _write(path: Path, page: str) -> None:
-    unfinished = path.with_name(f"{path.name}.writing")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
