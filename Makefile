@@ -37,6 +37,11 @@ bench: setup  ## the claims of speed and quality; see benchmarks/log.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.lock
 	$(BIN)/python benchmarks/tuning_cpu.py
 	$(BIN)/python benchmarks/banking77.py
+	$(BIN)/python benchmarks/capacity.py
+	$(BIN)/python benchmarks/breakeven.py
+	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/gateway.py
 
 lock: setup  ## pin what is installed now
 	$(BIN)/python tools/write_lock.py
