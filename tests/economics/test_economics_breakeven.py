@@ -399,7 +399,7 @@ def test_all_faults_of_assumptions_are_told_at_once() -> None:
     with pytest.raises(InputError) as caught:
         scenario({"ftes": 1, "planned_load": 2, "salary_usd_per_year": (3, 2, 1), "fte": math.nan})
     assert str(caught.value) == (
-        "Assumptions: 'ftes' is unknown; nearest: fte, tuned_fte, watts; planned_load is 2; "
+        "Assumptions: 'ftes' is unknown; nearest: fte; planned_load is 2; "
         "it must lie from 0.01 to 1; "
         "salary_usd_per_year is (3, 2, 1); low, typical and high must rise; "
         "fte is nan; it must lie from 0 to 1e+09."

@@ -135,8 +135,6 @@ def test_a_replica_that_is_always_full_delivers_what_the_capacity_model_says(
     expected = capacity(
         LLAMA, H100, input_tokens=input_tokens, output_tokens=output_tokens, concurrency=float(concurrency)
     )
-    if expected.concurrency < concurrency:
-        pytest.skip("memory holds fewer; preemption costs up to 13 % there, see the decision")
     count = max(200, 8 * concurrency)
     answers = np.full(count, output_tokens)
     # the first wave ends at different times, as in a replica that has been running for long
@@ -148,7 +146,10 @@ def test_a_replica_that_is_always_full_delivers_what_the_capacity_model_says(
     rate = (last - first) * simulation.TICKS_PER_S / (ends[last] - ends[first])
 
     # the first token comes with the prompt, so that an answer takes one step less than there
-    assert rate == pytest.approx(expected.requests_per_s, rel=0.03)
+    if expected.concurrency == concurrency:
+        assert rate == pytest.approx(expected.requests_per_s, rel=0.03)
+    else:  # memory holds fewer, and calls that are put back are read again
+        assert 0.8 < rate / expected.requests_per_s < 1.0
 
 
 def test_memory_that_is_full_costs_throughput_because_calls_are_read_again() -> None:

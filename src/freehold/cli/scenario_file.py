@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from freehold.core.errors import InputError
-from freehold.economics.scenario import GIVEN, nearest_names
+from freehold.economics.resembling import resembling
+from freehold.economics.scenario import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,10 +93,8 @@ def read_scenario(path: Path) -> ScenarioFile:
         elif key in KEYS:
             options[key] = _option(key, node, where)
         else:
-            raise InputError(
-                f"{where}: {key!r} is unknown; nearest: {nearest_names(key, KEYS)}. "
-                "Numbers of the model stand under set."
-            )
+            near = resembling(key, KEYS, otherwise=f"there are {', '.join(sorted(KEYS))}")
+            raise InputError(f"{where}: {key!r} is unknown; {near}. Numbers of the model stand under set.")
     return ScenarioFile(options, values)
 
 

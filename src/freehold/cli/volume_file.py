@@ -10,7 +10,7 @@ import numpy as np
 from freehold.cli.row_faults import broken, counted, lines_named
 from freehold.cli.trace_file import moment_s
 from freehold.core.errors import InputError
-from freehold.economics.scenario import nearest_names
+from freehold.economics.resembling import resembling
 from freehold.economics.trace import Volumes
 from freehold.ledger.log_files import RawRow, Rejected, read_log
 
@@ -68,7 +68,8 @@ def read_volumes(
         raise InputError(" ".join(said))
     for wanted in clients:
         if wanted not in last:
-            raise InputError(f"{path} has no client {wanted!r}; nearest: {nearest_names(wanted, last)}.")
+            near = resembling(wanted, last, otherwise=f"it holds {len(last):,} clients")
+            raise InputError(f"{path} has no client {wanted!r}; {near}.")
     if not found:
         raise InputError(f"{path} holds no volumes.")
     t_s_, requests_, cv_ = (np.array(column, dtype=np.float64) for column in zip(*found, strict=True))

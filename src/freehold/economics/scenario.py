@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from freehold.core.errors import InputError
+from freehold.economics.resembling import resembling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import date
 
     from freehold.economics.decoder import ModelFacts
@@ -130,12 +130,6 @@ def spread_of(value: Spread) -> tuple[float, float, float]:
     return value if isinstance(value, tuple) else (value, value, value)
 
 
-def nearest_names(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest ones, or all of them."""
-    names = sorted(known)
-    return ", ".join(get_close_matches(name, names, n=3, cutoff=0.4) or names)
-
-
 def _replaced(old: Assumption, value: Spread, source: str) -> Assumption:
     low, typical, high = spread_of(value)
     wide: Shape = "triangular" if old.shape == "fixed" else old.shape
@@ -182,7 +176,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 
 def _fault(name: str, value: Spread, known: Mapping[str, Assumption]) -> str | None:
     if name not in known:
-        return f"{name!r} is unknown; nearest: {nearest_names(name, known)}"
+        otherwise = "breakeven --json lists them all under assumptions"
+        return f"{name!r} is unknown; {resembling(name, known, otherwise=otherwise)}"
     numbers = spread_of(value)
     least, most = LIMITS.get(name, (0.0, 1e9))
     if not all(math.isfinite(number) and least <= number <= most for number in numbers):
