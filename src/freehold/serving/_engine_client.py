@@ -52,10 +52,14 @@ class Piece:
 
 
 def open_session(engine: Engine) -> aiohttp.ClientSession:
-    """A client with as many connections as there are requests; the engine queues them itself."""
+    """A client with one connection for each request; the engine queues them itself.
+
+    None is kept: the engine closes a kept connection when it likes, and a question that was on its way into it
+    may not be asked twice.
+    """
     return aiohttp.ClientSession(
         headers=engine.headers,
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(force_close=True, limit=0),
         timeout=aiohttp.ClientTimeout(total=_ANSWER_TIMEOUT_S),
     )
 
