@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 import uvloop
 
 from freehold.cli.gateway_worker import setup_of
 from freehold.gateway.admission import OpenDoor
 from freehold.gateway.app import Gateway, Setup
-from freehold.gateway.http_server import uvicorn_options
+from freehold.gateway.http_server import HttpServer
 from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
@@ -78,7 +77,7 @@ class Running:
     app: Gateway
     port: int
     segments: Path
-    server: uvicorn.Server
+    stop: Callable[[], None]
     loop: asyncio.AbstractEventLoop
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -130,18 +129,22 @@ def running_gateway(
     counters = Counters(folder, "w0")
     app = Gateway(setup, writer=made, counters=counters, open_upstream=Pool, spool=folder)
     with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, **uvicorn_options(drain_s=drain_s)))
         loop = uvloop.new_event_loop()
         ready = threading.Event()
+        stopping = asyncio.Event()
 
         async def main() -> None:
-            task = asyncio.ensure_future(server._serve([listener]))
-            while not server.started and not task.done():
-                await asyncio.sleep(0.001)
-            ready.set()
-            await task
+            server = HttpServer(app.serve)
+            async with app.alive():
+                await server.start(listener)
+                ready.set()
+                await stopping.wait()
+                await server.stop(drain_s)
 
-        running = Running(app, listener.getsockname()[1], segments, server, loop)
+        def stop() -> None:
+            loop.call_soon_threadsafe(stopping.set)
+
+        running = Running(app, listener.getsockname()[1], segments, stop, loop)
 
         def work() -> None:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -154,7 +157,8 @@ def running_gateway(
         try:
             yield running
         finally:
-            server.should_exit = True
+            if not running.over.is_set():
+                running.stop()
             thread.join()
             made.seal()
 

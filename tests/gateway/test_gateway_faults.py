@@ -484,7 +484,7 @@ def test_shutting_down_lets_a_call_end_and_records_one_that_does_not(
         assert upstream.arrived.wait(10)
         assert client.recv(10)
         began = time.monotonic()
-        gateway.server.should_exit = True
+        gateway.stop()
         assert gateway.over.wait(20)
         assert time.monotonic() - began < 15
         client.close()

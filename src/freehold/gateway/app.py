@@ -1,15 +1,15 @@
-"""The ASGI application: reads a request, has it admitted, and passes it on."""
+"""The application: reads a request, has it admitted, and passes it on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from freehold.gateway.body import ClientLeft, read_body
+from freehold.gateway.body import body_at_hand, read_body
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
@@ -21,13 +21,12 @@ from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from freehold.gateway.admission import Admission
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.body import Receive
-    from freehold.gateway.call import Send
+    from freehold.gateway.client_request import ClientRequest
     from freehold.gateway.headers import Header
     from freehold.gateway.metrics import Counters
     from freehold.gateway.providers import Provider
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from freehold.gateway.upstream import Upstream
     from freehold.ledger.policy import Policy
 
-    Scope = MutableMapping[str, Any]  # Any: ASGI leaves values open
-
 _LOG = logging.getLogger(__name__)
+_OWN_PAGES = frozenset(("/healthz", "/readyz", "/metrics"))
+_NO_SURFACE = Surface("")
 _IN_PROGRESS = "freehold_requests_in_progress"
 _LONGEST_PAUSE_S = 60.0
 """The official clients do not wait longer than this for another try, whatever Retry-After says."""
@@ -75,7 +74,7 @@ class _Running:
 
 
 class Gateway:
-    """One worker's gateway. A raw ASGI application: no framework stands between the socket and the provider."""
+    """One worker's gateway: no framework stands between the socket and the provider."""
 
     def __init__(
         self,
@@ -99,6 +98,7 @@ class Gateway:
         """
         self._writer = writer
         self._counters = counters
+        self._in_progress = counters.gauge(_IN_PROGRESS)
         self._open_upstream = open_upstream
         self._spool = spool
         self._lifetime = lifetime
@@ -106,14 +106,23 @@ class Gateway:
         self._under_way = 0
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the life of the worker."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["path"] in {"/healthz", "/readyz", "/metrics"}:
-            await self._tell(scope["path"], send)
+    @asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """The life of the worker: requests may come from inside it alone."""
+        async with self._lifetime():
+            self._loop = asyncio.get_running_loop()
+            self._running = self._opened(self._running.setup)
+            yield
+            await self._running.close()
+            await asyncio.gather(*self._closing)
+
+    async def serve(self, request: ClientRequest) -> None:
+        """Answer one request. The task that runs this is cancelled when the client leaves."""
+        path, _, query = request.target.decode("latin-1").partition("?")
+        if path in _OWN_PAGES:
+            self._tell(path, request)
         else:
-            await self._serve(scope, receive, send)
+            await self._serve(request, path, query)
 
     def reload(self, setup: Setup) -> None:
         """Use another setup for calls that come; those under way end with what they began with."""
@@ -121,130 +130,108 @@ class Gateway:
         old.is_retired = True
         self._close_if_unused(old)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with self._lifetime():
-            self._running = self._opened(self._running.setup)
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await self._running.close()
-            await asyncio.gather(*self._closing)
-        await send({"type": "lifespan.shutdown.complete"})
-
     def _opened(self, setup: Setup) -> _Running:
         providers = setup.routes.providers.items()
         return _Running(setup, {name: Place(self._open_upstream(provider), Breaker()) for name, provider in providers})
 
     def _close_if_unused(self, running: _Running) -> None:
         if running.is_retired and running.calls == 0:
-            task = asyncio.get_running_loop().create_task(running.close())
+            task = self._loop.create_task(running.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    async def _tell(self, path: str, send: Send) -> None:
+    def _tell(self, path: str, request: ClientRequest) -> None:
         match path:
             case "/metrics":
-                await _answer(send, 200, self._counters.page(), content_type=b"text/plain; version=0.0.4")
+                _answer(request, 200, self._counters.page(), content_type=b"text/plain; version=0.0.4")
             case "/readyz" if not self._writer.room:
-                await _answer(send, 503, b'{"status":"the ledger has no room"}')
+                _answer(request, 503, b'{"status":"the ledger has no room"}')
             case _:
-                await _answer(send, 200, b'{"status":"ok"}')
+                _answer(request, 200, b'{"status":"ok"}')
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: list[Header] = scope["headers"]
-        own_id = request_id_of(headers)
+    async def _serve(self, request: ClientRequest, path: str, query: str) -> None:
+        own_id = request_id_of(request.headers)
         request_id = own_id or id_text(new_call_id())
-        surface = Surface("")
-        has_begun = False
-
-        async def watched_send(event: MutableMapping[str, Any]) -> None:  # Any: ASGI
-            nonlocal has_begun
-            has_begun = True
-            await send(event)
-
+        surface = _NO_SURFACE
         self._under_way += 1
-        self._counters.add(_IN_PROGRESS, (), 1)
+        self._in_progress.add(1)
         try:
-            surface = surface_of(scope["raw_path"].decode("latin-1"))
-            call = await self._admitted(scope, receive, watched_send, surface=surface, own_id=own_id, id_=request_id)
-            await self._answer(call, receive)
+            surface = surface_of(path)
+            call = await self._admitted(request, surface=surface, query=query, own_id=own_id, id_=request_id)
+            await self._answer(call)
         except (Refused, LedgerFull) as error:
             refusal = error if isinstance(error, Refused) else _no_room()
             self._counters.add("freehold_refused_total", (("status", str(refusal.status)),))
-            if not has_begun:
-                await _refuse(send, refusal, surface, request_id)
-        except (ClientLeft, UpstreamFailure):
-            pass  # nobody is there to be told; or the client was told in the stream, and the broken end tells the rest
+            if not request.has_begun:
+                _refuse(request, refusal, surface, request_id)
+        except UpstreamFailure:
+            pass  # the client was told in the stream, and the broken end tells the rest
+        except asyncio.CancelledError:
+            if not request.has_left:
+                raise
         except Exception:
             _LOG.exception("the gateway failed", extra={"request_id": request_id, "endpoint": surface.endpoint})
-            if not has_begun:
-                await _refuse(send, Refused(500, "The gateway failed; its log says why."), surface, request_id)
+            if not request.has_begun:
+                _refuse(request, Refused(500, "The gateway failed; its log says why."), surface, request_id)
         finally:
             self._under_way -= 1
-            self._counters.add(_IN_PROGRESS, (), -1)
+            self._in_progress.add(-1)
 
     async def _admitted(
-        self, scope: Scope, receive: Receive, send: Send, *, surface: Surface, own_id: str | None, id_: str
+        self, request: ClientRequest, *, surface: Surface, query: str, own_id: str | None, id_: str
     ) -> ClientCall:
         setup = self._running.setup
-        headers = scope["headers"]
+        headers = request.headers
         if self._under_way > setup.max_calls:
             raise Refused(503, "Too many calls are under way.", code="overloaded", retry_after_s=1)
         if not self._writer.room:
             raise _no_room()
         if surface.dialect in _JSON and (value_of(headers, b"content-encoding") or b"identity") != b"identity":
             raise Refused(415, "Send the body without Content-Encoding: the gateway must find the model in it.")
-        body = await read_body(
-            receive, headers, limit=setup.max_body_bytes, silence_s=setup.client_timeout_s, folder=self._spool
+        limit = setup.max_body_bytes
+        body = body_at_hand(request, limit=limit) or await read_body(
+            request, limit=limit, silence_s=setup.client_timeout_s, folder=self._spool
         )
         try:
             model = surface.deployment or body.head.model
             admitted = await setup.admission.admit(
-                headers, body, method=scope["method"], model=model, path=surface.endpoint
+                headers, body, method=request.method, model=model, path=surface.endpoint
             )
         except BaseException:
             body.close()
             raise
         seconds = seconds_of(value_of(headers, DEADLINE_HEADER))
         return ClientCall(
-            method=scope["method"],
+            client=request,
+            method=request.method,
             surface=surface,
-            query=scope["query_string"].decode("latin-1"),
+            query=query,
             headers=headers,
             body=body,
             model=model,
             request_id=id_,
             has_own_request_id=own_id is not None,
             admitted=admitted,
-            deadline=None if seconds is None else asyncio.get_running_loop().time() + seconds,
-            send=send,
+            deadline=None if seconds is None else self._loop.time() + seconds,
         )
 
-    async def _answer(self, call: ClientCall, receive: Receive) -> None:
+    async def _answer(self, call: ClientCall) -> None:
         running = self._running
         running.calls += 1
         routes = running.setup.routes
         exchange = Exchange(
             call, running.places, writer=self._writer, counters=self._counters, policy=running.setup.policy
         )
-        leaving = _watch(call, receive)
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:
-                await _answer(call.send, 200, _list_of(filter(call.admitted.sees_model, routes.names)))
+                _answer(call.client, 200, _list_of(filter(call.admitted.sees_model, routes.names)))
             else:
                 await exchange.run(routes.targets(call.model, is_anthropic=call.surface.is_anthropic))
-        except asyncio.CancelledError:
-            if not call.has_left:
-                raise
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()
         finally:
-            call.is_over = True
-            leaving.cancel()
             call.body.close()
             running.calls -= 1
-            self._close_if_unused(running)
+            if running.is_retired:
+                self._close_if_unused(running)
             self._settle(call, exchange)
 
     def _settle(self, call: ClientCall, exchange: Exchange) -> None:
@@ -267,7 +254,7 @@ class Gateway:
                     "key_id": call.admitted.key_id,
                     "model": None if attempt is None else attempt.model,
                     "duration_ms": None if attempt is None else round(attempt.elapsed_ms, 1),
-                    "client_left": call.has_left,
+                    "client_left": call.client.has_left,
                 },
             )
 
@@ -276,42 +263,30 @@ def _no_room() -> Refused:
     return Refused(503, "The gateway's ledger has no room.", code="ledger_full", retry_after_s=1)
 
 
-def _watch(call: ClientCall, receive: Receive) -> asyncio.Future[Any]:
-    """Stop the call when its client leaves: after the body, that is the next thing the server can tell."""
-    task = asyncio.current_task()
-    assert task is not None
-    leaving = asyncio.ensure_future(receive())
-
-    def left(future: asyncio.Future[Any]) -> None:
-        if not future.cancelled() and not call.is_over:
-            call.has_left = True
-            task.cancel()
-
-    leaving.add_done_callback(left)
-    return leaving
-
-
 def _list_of(names: Iterable[str]) -> bytes:
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "freehold"} for name in names]
     return json.dumps({"object": "list", "data": data}).encode()
 
 
-async def _answer(
-    send: Send, status: int, body: bytes, *, content_type: bytes = b"application/json", more: list[Header] | None = None
+def _answer(
+    request: ClientRequest,
+    status: int,
+    body: bytes,
+    *,
+    content_type: bytes = b"application/json",
+    more: list[Header] | None = None,
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *(more or ())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    request.begin(status, headers)
+    request.write(body, is_last=True)
 
 
-async def _refuse(send: Send, refusal: Refused, surface: Surface, request_id: str) -> None:
+def _refuse(request: ClientRequest, refusal: Refused, surface: Surface, request_id: str) -> None:
     dialect = "anthropic" if surface.is_anthropic else "openai"
     more: list[Header] = [(b"x-request-id", request_id.encode("latin-1"))]
     if refusal.retry_after_s is not None:
         more.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after_s))))
     if refusal.status == 429 and (refusal.retry_after_s is None or refusal.retry_after_s > _LONGEST_PAUSE_S):
         more.append((b"x-should-retry", b"false"))  # the official clients would try again at once
-    if refusal.status in {408, 413}:
-        more.append((b"connection", b"close"))  # the rest of the body is not waited for
     body = error_body(refusal, dialect=dialect, request_id=request_id)
-    await _answer(send, refusal.status, body, more=more)
+    _answer(request, refusal.status, body, more=more)

@@ -210,6 +210,16 @@ class Attempt:
         """What it cost, at list prices."""
         self._series.cost(usd)
 
+    @property
+    def is_durable(self) -> bool:
+        """Its records are as safe as the settings want them."""
+        return self._writer.is_durable
+
+    @property
+    def has_room(self) -> bool:
+        """The disk keeps up."""
+        return self._writer.room
+
     async def durable(self) -> None:
         """Return when its records are as safe as the settings want them."""
         if not self._writer.is_durable:
@@ -223,9 +233,9 @@ class Attempt:
     def _count(self, status: str, duration_ms: float) -> None:
         series = self._series
         series.answered(status)
-        series.took("freehold_request_duration_seconds", duration_ms / 1000)
+        series.took(duration_ms / 1000)
         if self._ttft_ms is not None:
-            series.took("freehold_time_to_first_token_seconds", self._ttft_ms / 1000)
+            series.began_after(self._ttft_ms / 1000)
         facts = self.facts
         if facts is None:
             return

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from freehold.gateway.head import MEMBERS, NO_HEAD, Head, edits_of, head_of_spans, read_head
 from freehold.gateway.headers import value_of
@@ -13,21 +12,15 @@ from freehold.gateway.refusal import Refused
 from freehold.gateway.scanner import MemberScanner, Span, find_members, with_values
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
-    from freehold.gateway.headers import Headers
-
-    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]  # Any: ASGI leaves values open
+    from freehold.gateway.client_request import ClientRequest
 
 IN_MEMORY_BYTES = 1024 * 1024
 """A larger body goes through a file."""
 CHUNK_BYTES = 64 * 1024
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before its request was whole."""
 
 
 class Body:
@@ -110,40 +103,49 @@ class Body:
         return os.pread(self._file.fileno(), end - start, start)
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit: int, silence_s: float, folder: Path | None) -> Body:
+def body_at_hand(request: ClientRequest, *, limit: int) -> Body | None:
+    """The body, if all of it has come already, as most have; None if it must be waited for.
+
+    Raises:
+        Refused: 413, it is too large; 400, it names two models.
+    """
+    if not request.is_read or request.waiting_bytes > IN_MEMORY_BYTES:
+        return None
+    if request.waiting_bytes > limit:
+        raise _too_large(request.waiting_bytes, limit)
+    data = request.take()
+    return Body(data, read_head(data) if data else NO_HEAD)
+
+
+async def read_body(request: ClientRequest, *, limit: int, silence_s: float, folder: Path | None) -> Body:
     """The whole body of a request.
 
     Args:
-        receive: ASGI's.
-        headers: Of the request.
+        request: Has been read up to its head at least.
         limit: Most bytes.
         silence_s: Longest time between two pieces.
         folder: Where a large body's file is made; None chooses the system's.
 
     Raises:
         Refused: 413, it is too large; 408, the client stalls; 400, it names two models.
-        ClientLeft: the connection was closed.
     """
-    declared = value_of(headers, b"content-length")
+    declared = value_of(request.headers, b"content-length")
     if declared is not None and int(declared) > limit:
         raise _too_large(int(declared), limit)
-    first, is_whole = await _next(receive, silence_s)
-    if is_whole and len(first) <= IN_MEMORY_BYTES:
-        return Body(first, read_head(first) if first else NO_HEAD)
-    parts = bytearray(first)
+    parts, is_whole = bytearray(), False
     while not is_whole and len(parts) <= IN_MEMORY_BYTES:
-        piece, is_whole = await _next(receive, silence_s)
+        piece, is_whole = await _next(request, silence_s)
         parts += piece
     if len(parts) > limit:
         raise _too_large(len(parts), limit)
     if is_whole and len(parts) <= IN_MEMORY_BYTES:
         data = bytes(parts)
         return Body(data, read_head(data))
-    return await _through_file(receive, parts, is_whole=is_whole, limit=limit, silence_s=silence_s, folder=folder)
+    return await _through_file(request, parts, is_whole=is_whole, limit=limit, silence_s=silence_s, folder=folder)
 
 
 async def _through_file(
-    receive: Receive, parts: bytearray, *, is_whole: bool, limit: int, silence_s: float, folder: Path | None
+    request: ClientRequest, parts: bytearray, *, is_whole: bool, limit: int, silence_s: float, folder: Path | None
 ) -> Body:
     file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (the body closes it)
     try:
@@ -157,7 +159,7 @@ async def _through_file(
             file.write(piece)
             if is_whole:
                 break
-            piece, is_whole = await _next(receive, silence_s)
+            piece, is_whole = await _next(request, silence_s)
         spans = scanner.spans if scanner.is_object else None
         head = NO_HEAD if spans is None else head_of_spans(spans, lambda a, b: os.pread(file.fileno(), b - a, a))
     except BaseException:
@@ -166,16 +168,12 @@ async def _through_file(
     return Body.in_file(file, size, head, spans)
 
 
-async def _next(receive: Receive, silence_s: float) -> tuple[bytes, bool]:
+async def _next(request: ClientRequest, silence_s: float) -> tuple[bytes, bool]:
     try:
-        async with asyncio.timeout(silence_s):
-            event = await receive()
+        return await request.read(silence_s)
     except TimeoutError:
         message = f"The request's body stopped for {silence_s:g} s."
         raise Refused(408, message, code="request_timeout") from None
-    if event["type"] == "http.disconnect":
-        raise ClientLeft
-    return event.get("body", b""), not event.get("more_body", False)
 
 
 def _too_large(size: int, limit: int) -> Refused:

@@ -171,12 +171,12 @@ class Exchange:
             else:
                 place.breaker.failed()
             attempt.close(None, failure.kind)
-            if call.has_begun:
+            if call.client.has_begun:
                 raise
             return _Outcome(attempt, failure=failure)
         except asyncio.CancelledError:
             place.breaker.let_go()
-            if call.has_left:
+            if call.client.has_left:
                 attempt.close(CLIENT_LEFT, "client_closed")
             else:
                 attempt.close(None, "shutdown")

@@ -15,7 +15,7 @@ import httptools
 from freehold.gateway.upstream import UpstreamFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from freehold.gateway.headers import Headers
     from freehold.gateway.upstream import FailureKind
@@ -42,6 +42,11 @@ class Connection(asyncio.Protocol):
         self._can_write.set()
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._take: Callable[[bytes], bool] | None = None
+        self._wants_pause = False
+        self._error: Exception | None = None
+        """What `_take` raised."""
         self._is_paused = False
         self.is_open = False
         self.is_lost = False
@@ -49,10 +54,10 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         """On the loop's clock; while it waits in the pool."""
         self.exchanges = 0
-        self._begin_exchange(b"GET")
+        self._begin_exchange("GET")
         self._complete()
 
-    def _begin_exchange(self, method: bytes) -> None:
+    def _begin_exchange(self, method: str) -> None:
         self.status = 0
         self.headers: Headers = []
         self.is_complete = False
@@ -63,13 +68,13 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._has_head = False
         self._ends_with_connection = False
-        self._is_head_request = method == b"HEAD"
+        self._is_head_request = method == "HEAD"
         self._is_sent = False
         self._keeps_alive = True
         self._heard_at = 0.0
 
     async def send(
-        self, method: bytes, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, deadline: float
+        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, deadline: float
     ) -> None:
         """Send a request and wait for the head of its answer.
 
@@ -86,7 +91,7 @@ class Connection(asyncio.Protocol):
         self.exchanges += 1
         self._deadline = deadline
         self._heard_at = self._loop.time()
-        self._timer = self._loop.call_at(min(deadline, self._heard_at + self._idle_timeout_s), self._look_at_clock)
+        self._set_timer(min(deadline, self._heard_at + self._idle_timeout_s))
         if body is None or isinstance(body, bytes):
             self._transport.write(head + body if body else head)
             self._is_sent = True
@@ -120,6 +125,10 @@ class Connection(asyncio.Protocol):
             if self.failure is not None:
                 raise self.failure
             await self._wait()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """The bytes of the body that have come since they were last taken."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
@@ -128,6 +137,22 @@ class Connection(asyncio.Protocol):
             self._heard_at = self._loop.time()  # the silence was ours
             self._transport.resume_reading()
         return data
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand the body over as it comes: as `Answer.pump`."""
+        if self._chunks and not take(self.taken()):
+            return False
+        self._take, self._wants_pause, self._error = take, False, None
+        try:
+            while not (self.is_complete or self._wants_pause):
+                if self.failure is not None:
+                    raise self.failure
+                await self._wait()
+                if self._error is not None:
+                    raise self._error
+        finally:
+            self._take = None
+        return self.is_complete and not self._chunks and not self._wants_pause
 
     @property
     def is_reusable(self) -> bool:
@@ -163,15 +188,24 @@ class Connection(asyncio.Protocol):
         self.close()
         self._wake()
 
+    def _set_timer(self, due: float) -> None:
+        """One timer goes on through all exchanges, and is set anew only where it would come too late."""
+        if self._timer is None or self._timer_due > due:
+            self._stop_timer()
+            self._timer_due = due
+            self._timer = self._loop.call_at(due, self._look_at_clock)
+
     def _look_at_clock(self) -> None:
+        self._timer = None
+        if self.is_complete:
+            return
         now = self._loop.time()
         silent_until = now + self._idle_timeout_s if self._is_paused else self._heard_at + self._idle_timeout_s
         due = min(self._deadline, silent_until)
         if now >= due:
-            self._timer = None
             self._fail("upstream_timeout")
         else:
-            self._timer = self._loop.call_at(due, self._look_at_clock)
+            self._set_timer(due)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -231,7 +265,20 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         if self.is_complete:
             del self._chunks[self._whole_chunks :]  # of an answer that nobody asked for
-        self._wake()
+        if self._take is not None and self._chunks:
+            self._hand_over(self._take)
+        else:
+            self._wake()
+
+    def _hand_over(self, take: Callable[[bytes], bool]) -> None:
+        try:
+            goes_on = take(self.taken())
+        except Exception as error:
+            self._error, goes_on = error, False
+        if not goes_on:
+            self._take, self._wants_pause = None, True
+        if not goes_on or self.is_complete:
+            self._wake()
 
     # What the parser tells.
 
@@ -275,4 +322,3 @@ class Connection(asyncio.Protocol):
     def _complete(self) -> None:
         self.is_complete = True
         self._whole_chunks = len(self._chunks)
-        self._stop_timer()

@@ -33,6 +33,9 @@ _GAUGES = {"freehold_requests_in_progress": "Requests that are being answered no
 BUCKETS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Upper bounds as in OpenTelemetry's conventions for generative models."""
 
+_SUM = len(BUCKETS_S) + 1
+_NUMBERS = _SUM + 1
+"""Numbers of a histogram: a bucket per bound, the one above all, and the sum."""
 _FILE_BYTES = 1 << 21
 _HEAD = struct.Struct("<Q")
 _LENGTH = struct.Struct("<Q")
@@ -53,20 +56,24 @@ class Counters:
             file.truncate(_FILE_BYTES)
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FILE_BYTES)
+        self._doubles = memoryview(self._map).cast("d")
+        """The same bytes as numbers: entries are aligned, so a counter is one of them."""
         (used,) = _HEAD.unpack_from(self._map)
         self._used = used or _HEAD.size
         self._places: dict[str, int] = {}
-        self._values: dict[int, float] = {}
         for key, place, value in _entries(self._map, self._used):
             self._places[key] = place
-            self._values[place] = value
             if key.partition("{")[0] in _GAUGES:  # a worker that died took its calls along
-                self._add_at(place, -value)
+                self.add_at(place, -value)
         self._series: dict[tuple[str, ...], Series] = {}
 
     def add(self, name: str, labels: Labels, amount: float = 1.0) -> None:
         """Add to a counter, or with a negative amount take from a gauge."""
-        self._add_at(self._place(_key(name, labels)), amount)
+        self.add_at(self.place(name, labels), amount)
+
+    def gauge(self, name: str) -> Gauge:
+        """A gauge without labels."""
+        return Gauge(self, self.place(name, ()))
 
     def series(self, task: str, route: str, model: str, provider: str) -> Series:
         """The counters of attempts with these labels."""
@@ -98,7 +105,9 @@ class Counters:
             lines += [f"# HELP {name} {told}", f"# TYPE {name} histogram", *_histogram(name, by_family)]
         return ("\n".join(lines) + "\n").encode()
 
-    def _place(self, key: str) -> int:
+    def place(self, name: str, labels: Labels) -> int:
+        """Where a counter stands in the file; 0 if there is no room for it."""
+        key = _key(name, labels)
         place = self._places.get(key)
         if place is not None:
             return place
@@ -115,10 +124,25 @@ class Counters:
         self._places[key] = place
         return place
 
-    def _add_at(self, place: int, amount: float) -> None:
+    def add_at(self, place: int, amount: float) -> None:
+        """Add to the counter at this place."""
         if place:
-            value = self._values[place] = self._values.get(place, 0.0) + amount
-            _VALUE.pack_into(self._map, place, value)
+            self._doubles[place >> 3] += amount
+
+
+class Gauge:
+    """A number that goes up and down, looked up once."""
+
+    __slots__ = ("_counters", "_place")
+
+    def __init__(self, counters: Counters, place: int) -> None:
+        """The number at `place`."""
+        self._counters = counters
+        self._place = place
+
+    def add(self, amount: float) -> None:
+        """Add, or with a negative amount take."""
+        self._counters.add_at(self._place, amount)
 
 
 class Series:
@@ -130,32 +154,45 @@ class Series:
         """Labels are `names`, in the order task, route, model, provider."""
         self._counters = counters
         self._labels: Labels = tuple(zip(("task", "route", "model", "provider"), names, strict=True))
-        self._places: dict[tuple[str, object], int] = {}
+        self._places: dict[object, int] = {}
 
     def answered(self, status: str) -> None:
         """An attempt ended with this status: three digits, or a word where there was no answer."""
-        self._add("freehold_requests_total", ("status", status), 1.0)
+        self._add(status, "freehold_requests_total", "status", 1.0)
 
     def tokens(self, direction: str, count: int) -> None:
         """Tokens of one direction: input, cache_read, cache_write, output or reasoning."""
-        self._add("freehold_tokens_total", ("direction", direction), float(count))
+        self._add(direction, "freehold_tokens_total", "direction", float(count))
 
     def cost(self, usd: float) -> None:
         """What an attempt cost."""
-        self._add("freehold_cost_usd_total", None, usd)
+        self._add("usd", "freehold_cost_usd_total", None, usd)
 
-    def took(self, name: str, seconds: float) -> None:
-        """One observation of a histogram."""
-        self._add(f"{name}_sum", None, seconds)
+    def took(self, seconds: float) -> None:
+        """An attempt took so long."""
+        self._observe("freehold_request_duration_seconds", seconds, 0)
+
+    def began_after(self, seconds: float) -> None:
+        """The first event of a stream came after so long."""
+        self._observe("freehold_time_to_first_token_seconds", seconds, _NUMBERS)
+
+    def _observe(self, name: str, seconds: float, first: int) -> None:
+        """One observation of a histogram, whose numbers are known by `first` and what follows."""
         index = bisect_left(BUCKETS_S, seconds)
-        self._add(f"{name}_bucket", ("le", str(BUCKETS_S[index]) if index < len(BUCKETS_S) else "+Inf"), 1.0)
+        places = self._places
+        if first + index not in places:
+            bound = str(BUCKETS_S[index]) if index < len(BUCKETS_S) else "+Inf"
+            places[first + _SUM] = self._counters.place(f"{name}_sum", self._labels)
+            places[first + index] = self._counters.place(f"{name}_bucket", (*self._labels, ("le", bound)))
+        self._counters.add_at(places[first + _SUM], seconds)
+        self._counters.add_at(places[first + index], 1.0)
 
-    def _add(self, name: str, label: tuple[str, str] | None, amount: float) -> None:
-        place = self._places.get((name, label))
+    def _add(self, key: str, name: str, label: str | None, amount: float) -> None:
+        place = self._places.get(key)
         if place is None:
-            labels = self._labels if label is None else (*self._labels, label)
-            place = self._places[name, label] = self._counters._place(_key(name, labels))
-        self._counters._add_at(place, amount)
+            labels = self._labels if label is None else (*self._labels, (label, key))
+            place = self._places[key] = self._counters.place(name, labels)
+        self._counters.add_at(place, amount)
 
 
 def _entries(data: bytes | mmap.mmap, used: int) -> Iterator[tuple[str, int, float]]:

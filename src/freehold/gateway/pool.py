@@ -13,8 +13,15 @@ from freehold.gateway.http_client import Connection
 from freehold.gateway.upstream import Answer, Request, UpstreamFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from freehold.gateway.headers import Headers
     from freehold.gateway.providers import Provider
+
+
+_MOST_REMEMBERED = 1024
+"""First lines of requests that are kept ready."""
+_USUALLY_BARE = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 
 
 class Pool:
@@ -35,7 +42,10 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
         self._open: WeakSet[Connection] = WeakSet()
-        self._room = asyncio.Semaphore(provider.max_connections)
+        self._free = provider.max_connections
+        """Exchanges that may begin now."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._request_lines: dict[tuple[str, str], bytes] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -43,21 +53,20 @@ class Pool:
         """As the protocol says."""
         deadline = self._loop.time() + request.timeout_s
         head = self._head(request)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._room.acquire()
-        except TimeoutError:
-            raise UpstreamFailure("upstream_timeout", is_unsent=True) from None
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._turn(deadline)
         try:
             connection = self._fresh() or await self._connect(deadline)
         except BaseException:
-            self._room.release()
+            self._give_turn()
             raise
         try:
-            await connection.send(request.method.encode("ascii"), head, request.body, deadline=deadline)
+            await connection.send(request.method, head, request.body, deadline=deadline)
         except BaseException:
             connection.close()
-            self._room.release()
+            self._give_turn()
             raise
         return _PooledAnswer(self, connection)
 
@@ -73,7 +82,7 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Take a connection back whose exchange is over."""
-        self._room.release()
+        self._give_turn()
         if not connection.is_reusable or self._is_closed or self._provider.keep_alive_s <= 0:
             connection.close()
             return
@@ -81,6 +90,28 @@ class Pool:
         self._idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._provider.keep_alive_s, self._sweep)
+
+    async def _turn(self, deadline: float) -> None:
+        """Wait, in order, until one of the exchanges under way is over."""
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._give_turn()  # it came, but nobody was there any more
+            if isinstance(error, TimeoutError):
+                raise UpstreamFailure("upstream_timeout", is_unsent=True) from None
+            raise
+
+    def _give_turn(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _fresh(self) -> Connection | None:
         """The connection that was used last, if it is still good."""
@@ -116,17 +147,25 @@ class Pool:
             self._sweeper = self._loop.call_at(self._idle[0].idle_since + self._provider.keep_alive_s, self._sweep)
 
     def _head(self, request: Request) -> bytes:
-        target = request.url.removeprefix(self._origin).encode("ascii")
-        lines = [request.method.encode("ascii") + b" " + target + b" HTTP/1.1", b"host: " + self._host_header]
-        lines += [name + b": " + value for name, value in request.headers]
+        known = (request.method, request.url)
+        first = self._request_lines.get(known)
+        if first is None:
+            first = self._request_line(request)
+            if len(self._request_lines) < _MOST_REMEMBERED:
+                self._request_lines[known] = first
+        lines = [name + b": " + value + b"\r\n" for name, value in request.headers]
         if isinstance(request.body, bytes):
-            lines.append(b"content-length: %d" % len(request.body))
-        elif request.body is None and request.method not in {"GET", "HEAD", "OPTIONS", "DELETE"}:
-            lines.append(b"content-length: 0")
-        head = b"\r\n".join((*lines, b"", b""))
+            lines.append(b"content-length: %d\r\n" % len(request.body))
+        elif request.body is None and request.method not in _USUALLY_BARE:
+            lines.append(b"content-length: 0\r\n")
+        head = b"".join((first, *lines, b"\r\n"))
         # The parser and the settings let no line break through. If one came here all the same, it must not leave.
-        assert head.count(b"\n") == head.count(b"\r") == len(lines) + 1
+        assert head.count(b"\n") == head.count(b"\r") == len(lines) + 3
         return head
+
+    def _request_line(self, request: Request) -> bytes:
+        target = request.url.removeprefix(self._origin).encode("ascii")
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (request.method.encode("ascii"), target, self._host_header)
 
 
 class _PooledAnswer:
@@ -140,6 +179,14 @@ class _PooledAnswer:
         self.status: int = connection.status
         self.headers: Headers = connection.headers
 
+    def whole(self) -> bytes | None:
+        connection = self._connection
+        if connection is None or not connection.is_complete:
+            return None
+        data = connection.taken()
+        self._release()
+        return data
+
     async def read(self) -> bytes:
         connection = self._connection
         if connection is None:
@@ -151,6 +198,18 @@ class _PooledAnswer:
         if not data:
             self._release()
         return data
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        connection = self._connection
+        if connection is None:
+            return True
+        try:
+            is_over = await connection.pump(take)
+        except UpstreamFailure as failure:
+            raise UpstreamFailure(failure.kind) from None
+        if is_over:
+            self._release()
+        return is_over
 
     def abort(self) -> None:
         if self._connection is not None:

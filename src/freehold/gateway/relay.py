@@ -52,17 +52,15 @@ async def keep(answer: Answer, limit: int = _WHOLE_BYTES) -> Kept:
     Raises:
         UpstreamFailure: it breaks off.
     """
-    chunk = await answer.read()
-    following = await answer.read() if chunk else b""
-    if not following:
-        return Kept(answer, chunk, is_whole=True)
-    parts, size = [chunk], len(chunk)
-    while following:
-        parts.append(following)
-        size += len(following)
+    whole = answer.whole()
+    if whole is not None:
+        return Kept(answer, whole, is_whole=True)
+    parts, size = [], 0
+    while chunk := await answer.read():
+        parts.append(chunk)
+        size += len(chunk)
         if size > limit:
             return Kept(answer, b"".join(parts), is_whole=False)
-        following = await answer.read()
     return Kept(answer, b"".join(parts), is_whole=True)
 
 
@@ -78,24 +76,25 @@ async def pass_on(call: ClientCall, attempt: Attempt, kept: Kept, *, rest: Answe
             headers.append((b"content-length", b"%d" % len(kept.body)))
         record_whole(call, attempt, kept)
         await attempt.durable()
-        await call.begin(kept.status, headers)
-        await call.write(kept.body, is_last=True)
+        call.client.begin(kept.status, headers)
+        call.client.write(kept.body, is_last=True)
         return
     assert rest is not None
     attempt.receives(kept.body)
-    await call.begin(kept.status, headers)
+    call.client.begin(kept.status, headers)
     # One piece is always held back: the last one may only leave when the record is complete.
     held, tail = kept.body, kept.body[-TAIL_BYTES:]
     while chunk := await rest.read():
         await attempt.room()
         attempt.receives(chunk)
         tail = (tail + chunk)[-TAIL_BYTES:]
-        await call.write(held)
+        await call.client.drained()
+        call.client.write(held)
         held = chunk
     attempt.facts = facts_of_tail(tail, call.surface.dialect)
     attempt.close(kept.status)
     await attempt.durable()
-    await call.write(held, is_last=True)
+    call.client.write(held, is_last=True)
 
 
 def record_whole(call: ClientCall, attempt: Attempt, kept: Kept) -> None:
@@ -118,7 +117,7 @@ async def pass_events(call: ClientCall, attempt: Attempt, answer: Answer, *, dro
         drops_usage: The usage chunk was asked for by the gateway, not by the client.
 
     Raises:
-        UpstreamFailure: it breaks off; `call.has_begun` says whether the client has a part of it.
+        UpstreamFailure: it breaks off; `call.client.has_begun` says whether the client has a part of it.
     """
     relay = _EventRelay(call, attempt, answer, drops_usage=drops_usage)
     try:
@@ -131,14 +130,14 @@ async def pass_events(call: ClientCall, attempt: Attempt, answer: Answer, *, dro
         raise
     except UpstreamFailure as failure:
         if relay.tee.has_ended:  # the answer is whole; how the connection ended is of no interest
-            await call.write(b"", is_last=True)
+            call.client.write(b"", is_last=True)
             return
         attempt.facts = facts_of_events(relay.tee.telling(), call.surface.dialect)
         attempt.close(answer.status, failure.kind)
-        if call.has_begun:
+        if call.client.has_begun:
             # Told in the stream, and by its missing end: nobody shall take a part for the whole.
             error = Refused(502, "The provider broke off in the middle of its answer.", code=failure.kind)
-            await call.write(error_event(error, dialect="anthropic" if call.surface.is_anthropic else "openai"))
+            call.client.write(error_event(error, dialect="anthropic" if call.surface.is_anthropic else "openai"))
         raise
 
 
@@ -153,29 +152,45 @@ class _EventRelay:
         self._answer = answer
         self._unpacker = Unpacker() if is_packed(encoding) else None
         self._sends_plain = self._unpacker is None or drops_usage
+        self._held = b""
+        """Bytes that may not leave before the record is safe."""
 
     async def run(self) -> None:
-        call, attempt, answer, tee = self._call, self._attempt, self._answer, self.tee
+        client, attempt, answer = self._call.client, self._attempt, self._answer
         chunk = await answer.read()  # until it comes, another provider can still be asked
         without = _REWRITTEN if self._unpacker is not None and self._sends_plain else _LENGTH
-        headers = returned_headers(call, attempt, answer.headers, without=without)
-        await call.begin(answer.status, headers)
+        client.begin(answer.status, returned_headers(self._call, attempt, answer.headers, without=without))
         if chunk:
             attempt.first_event()
-        while chunk:
-            attempt.receives(chunk)
-            passed = self._passed(chunk)
-            if tee.has_ended and not attempt.is_closed:
-                self._close()
-                await attempt.durable()
-            if passed:
-                await call.write(passed)
-            await attempt.room()
-            chunk = await answer.read()
+            self._take(chunk)
+            is_over = False
+            while not is_over:
+                # One after the other, what stands in the way of more: an unsafe record, a slow client, a slow disk.
+                if self._held:
+                    await attempt.durable()
+                    held, self._held = self._held, b""
+                    client.write(held)
+                await client.drained()
+                await attempt.room()
+                is_over = await answer.pump(self._take)
         if not attempt.is_closed:
             self._close()
-            await attempt.durable()
-        await call.write(tee.rest() if self._sends_plain else b"", is_last=True)
+        await attempt.durable()
+        client.write(self._held + (self.tee.rest() if self._sends_plain else b""), is_last=True)
+
+    def _take(self, chunk: bytes) -> bool:
+        """Pass on what came; False: something must be waited for before there may be more."""
+        client, attempt = self._call.client, self._attempt
+        attempt.receives(chunk)
+        passed = self._passed(chunk)
+        if self.tee.has_ended and not attempt.is_closed:
+            self._close()
+            if not attempt.is_durable:
+                self._held = passed
+                return False
+        if passed:
+            client.write(passed)
+        return attempt.has_room and not client.is_slow
 
     def _passed(self, chunk: bytes) -> bytes:
         if self._unpacker is None:

@@ -1,4 +1,4 @@
-"""Runs the gateway: the socket, and in each worker uvicorn around the application."""
+"""Runs the gateway: the socket, and in each worker the server around the application."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-import uvicorn
 import uvloop
 
 from freehold.core.errors import InputError
-from freehold.gateway.http_server import uvicorn_options
+from freehold.gateway.http_server import HttpServer
 from freehold.gateway.workers import HELD
 
 if TYPE_CHECKING:
@@ -66,22 +65,29 @@ def run_worker(app: Gateway, listener: socket.socket, *, drain_s: float, load: C
     Returns:
         The exit code.
     """
-    server = uvicorn.Server(uvicorn.Config(app, **uvicorn_options(drain_s=drain_s)))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn raises them again when it has ended in order
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.get_loop().add_signal_handler(signal.SIGHUP, _reload, app, load)
-        runner.run(_serve(server, listener))
-    return 0 if server.started else 1
+        runner.run(_serve(app, listener, drain_s=drain_s, load=load))
+    return 0
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serve, and heed signals from the moment on in which the server knows what to do with them."""
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.005)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
-    await serving
+async def _serve(app: Gateway, listener: socket.socket, *, drain_s: float, load: Callable[[], Setup]) -> None:
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    server = HttpServer(app.serve)
+
+    def stop() -> None:
+        if told_to_stop.is_set():
+            server.hurry()  # told twice
+        told_to_stop.set()
+
+    async with app.alive():
+        await server.start(listener)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, _reload, app, load)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        await told_to_stop.wait()
+        await server.stop(drain_s)
 
 
 def _reload(app: Gateway, load: Callable[[], Setup]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from freehold.gateway.headers import Headers
 
@@ -53,6 +53,24 @@ class Answer(Protocol):
     @property
     def headers(self) -> Headers:
         """In the order in which they came, names in lower case."""
+        ...
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it has come already; None: read it."""
+        ...
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand over bytes as they come, without waking anybody in between.
+
+        Args:
+            take: Gets the next bytes of the body; False ends the pumping, and what it raises is raised here.
+
+        Returns:
+            Whether the body is at its end; if not, `take` wanted to pause.
+
+        Raises:
+            UpstreamFailure: as `read`.
+        """
         ...
 
     async def read(self) -> bytes:
