@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.task import fault_of_name
-from freehold.gateway.headers import value_of
+from freehold.gateway.headers import by_name
 from freehold.gateway.refusal import Refused
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class Admitted(Protocol):
     @property
     def key_id(self) -> str | None:
         """Whose it is; None where no keys are needed."""
+        ...
+
+    @property
+    def is_limited(self) -> bool:
+        """Something is reserved for it, so that what it used must be told."""
         ...
 
     def sees_model(self, model: str) -> bool:
@@ -87,6 +92,7 @@ class _Guest:
     __slots__ = ("task",)
 
     key_id = None
+    is_limited = False
 
     def __init__(self, task: str) -> None:
         self.task = task
@@ -103,7 +109,7 @@ class _Guest:
 
 
 def _named_task(headers: Sequence[Header], body: Body) -> str | None:
-    header = value_of(headers, TASK_HEADER)
+    header = by_name(headers).get(TASK_HEADER)
     if header is None:
         task = body.head.task
         return task if task is not None and fault_of_name(task) is None else None

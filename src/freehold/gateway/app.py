@@ -13,7 +13,7 @@ from freehold.gateway.body import body_at_hand, read_body
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
-from freehold.gateway.headers import request_id_of, seconds_of, value_of
+from freehold.gateway.headers import request_id_of, seconds_of
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
 from freehold.gateway.upstream import UpstreamFailure
@@ -40,7 +40,6 @@ _NO_SURFACE = Surface("")
 _IN_PROGRESS = "freehold_requests_in_progress"
 _LONGEST_PAUSE_S = 60.0
 """The official clients do not wait longer than this for another try, whatever Retry-After says."""
-_JSON = frozenset(("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +149,7 @@ class Gateway:
                 _answer(request, 200, b'{"status":"ok"}')
 
     async def _serve(self, request: ClientRequest, path: str, query: str) -> None:
-        own_id = request_id_of(request.headers)
+        own_id = request_id_of(request.named.get(b"x-request-id"))
         request_id = own_id or id_text(new_call_id())
         surface = _NO_SURFACE
         self._under_way += 1
@@ -181,12 +180,12 @@ class Gateway:
         self, request: ClientRequest, *, surface: Surface, query: str, own_id: str | None, id_: str
     ) -> ClientCall:
         setup = self._running.setup
-        headers = request.headers
+        named = request.named
         if self._under_way > setup.max_calls:
             raise Refused(503, "Too many calls are under way.", code="overloaded", retry_after_s=1)
         if not self._writer.room:
             raise _no_room()
-        if surface.dialect in _JSON and (value_of(headers, b"content-encoding") or b"identity") != b"identity":
+        if surface.reads_model and named.get(b"content-encoding", b"identity") != b"identity":
             raise Refused(415, "Send the body without Content-Encoding: the gateway must find the model in it.")
         limit = setup.max_body_bytes
         body = body_at_hand(request, limit=limit) or await read_body(
@@ -195,18 +194,17 @@ class Gateway:
         try:
             model = surface.deployment or body.head.model
             admitted = await setup.admission.admit(
-                headers, body, method=request.method, model=model, path=surface.endpoint
+                request.headers, body, method=request.method, model=model, path=surface.endpoint
             )
         except BaseException:
             body.close()
             raise
-        seconds = seconds_of(value_of(headers, DEADLINE_HEADER))
+        seconds = seconds_of(named.get(DEADLINE_HEADER))
         return ClientCall(
             client=request,
             method=request.method,
             surface=surface,
             query=query,
-            headers=headers,
             body=body,
             model=model,
             request_id=id_,
@@ -240,7 +238,8 @@ class Gateway:
             call.admitted.settle(None, is_sent=False, may_cost=False)
         else:
             sent, may_cost = attempt.is_sent, attempt.may_cost
-            cost_usd = call.admitted.settle(attempt.usage, is_sent=sent, may_cost=may_cost)
+            usage = attempt.usage if call.admitted.is_limited else None
+            cost_usd = call.admitted.settle(usage, is_sent=sent, may_cost=may_cost)
             if cost_usd is not None:
                 attempt.cost(cost_usd)
         if self._running.setup.log_calls:

@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.chat import Usage
-from freehold.gateway.headers import value_of
 from freehold.ledger.answer_facts import AnswerFacts
 from freehold.ledger.records import CloseRecord, OpenRecord, id_text, new_call_id
 
@@ -105,8 +104,7 @@ class Attempt:
         self._series: Series = counters.series(task, provider.route, self.model or "", provider.name)
         rules = policy.of(task)
         self._records_bodies = rules.keeps_bodies(self.id)
-        content_type = value_of(call.headers, b"content-type")
-        encoding = value_of(call.headers, b"content-encoding")
+        named = call.client.named
         writer.opened(
             self.id,
             OpenRecord(
@@ -123,8 +121,8 @@ class Attempt:
                 subject=_hashed(call.body.head.user),
                 stream=call.body.head.is_stream,
                 dialect=call.surface.dialect,
-                request_content_type=_text(content_type),
-                request_encoding=_text(encoding),
+                request_content_type=_text(named.get(b"content-type")),
+                request_encoding=_text(named.get(b"content-encoding")),
                 masks_bodies=rules.bodies == "mask",
             ),
             call.body.data if self._records_bodies else b"",

@@ -7,7 +7,6 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from freehold.gateway.head import MEMBERS, NO_HEAD, Head, edits_of, head_of_spans, read_head
-from freehold.gateway.headers import value_of
 from freehold.gateway.refusal import Refused
 from freehold.gateway.scanner import MemberScanner, Span, find_members, with_values
 
@@ -129,7 +128,7 @@ async def read_body(request: ClientRequest, *, limit: int, silence_s: float, fol
     Raises:
         Refused: 413, it is too large; 408, the client stalls; 400, it names two models.
     """
-    declared = value_of(request.headers, b"content-length")
+    declared = request.named.get(b"content-length")
     if declared is not None and int(declared) > limit:
         raise _too_large(int(declared), limit)
     parts, is_whole = bytearray(), False

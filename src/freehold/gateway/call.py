@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from freehold.gateway.admission import Admitted
     from freehold.gateway.body import Body
     from freehold.gateway.client_request import ClientRequest
-    from freehold.gateway.headers import Headers
     from freehold.gateway.surface import Surface
 
 
-@dataclass(slots=True, kw_only=True)
-class ClientCall:
+class ClientCall(msgspec.Struct, kw_only=True, gc=True):
     """What is known of a request when it may pass."""
 
     client: ClientRequest
@@ -22,7 +21,6 @@ class ClientCall:
     method: str
     surface: Surface
     query: str
-    headers: Headers
     body: Body
     model: str | None
     """As the client names it, in the body or in the path."""
@@ -39,4 +37,4 @@ class ClientCall:
         """It may be made a second time though a provider may have served it already."""
         if self.method in {"GET", "HEAD"} or self.surface.is_repeatable:
             return True
-        return any(name == b"idempotency-key" for name, _ in self.headers)
+        return b"idempotency-key" in self.client.named

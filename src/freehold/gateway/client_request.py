@@ -6,6 +6,8 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from freehold.gateway.headers import by_name
+
 if TYPE_CHECKING:
     from freehold.gateway.headers import Headers
 
@@ -40,7 +42,7 @@ class ClientRequest:
 
     __slots__ = (
         "_awaits_continue", "_head", "_is_chunked", "_is_old", "_line", "_pieces", "_reader", "has_begun", "has_left",
-        "headers", "is_answered", "is_read", "keeps_alive", "method", "target", "task", "waiting_bytes",
+        "headers", "is_answered", "is_read", "keeps_alive", "method", "named", "target", "task", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, line: Line) -> None:
@@ -76,9 +78,9 @@ class ClientRequest:
         self.keeps_alive = keeps_alive
         """The connection may be used again after this request."""
         self._is_old = is_old
-        self._awaits_continue = not is_old and any(
-            [name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers]
-        )
+        self.named = by_name(self.headers)
+        """The first value of each header."""
+        self._awaits_continue = not is_old and self.named.get(b"expect", b"").lower() == b"100-continue"
 
     def receives(self, piece: bytes) -> None:
         """The next bytes of the body."""
@@ -126,7 +128,7 @@ class ClientRequest:
         self.has_begun = True
         is_bare = self.method == "HEAD" or status in _NO_BODY
         lines = [name + b": " + value + b"\r\n" for name, value in headers]
-        if not is_bare and not any([name == b"content-length" for name, _ in headers]):
+        if not is_bare and all(name != b"content-length" for name, _ in reversed(headers)):
             if self._is_old:
                 self.keeps_alive = False  # the end of the connection is the end of the answer
             else:

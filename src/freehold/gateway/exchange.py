@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.gateway.attempt import CLIENT_LEFT, Attempt
-from freehold.gateway.headers import seconds_of, to_provider, value_of
+from freehold.gateway.headers import seconds_of, to_provider
 from freehold.gateway.refusal import Refused
 from freehold.gateway.relay import Kept, is_stream, keep, pass_events, pass_on, record_whole
 from freehold.gateway.upstream import Request, UpstreamFailure
@@ -140,7 +140,7 @@ class Exchange:
         """Seconds to wait before the same provider is asked again; None: it is not worth it."""
         pause = _FIRST_PAUSE_S * 2**attempt * (0.5 + random.random())  # noqa: S311 (spreads clients, no secret)
         if outcome.kept is not None:
-            asked = seconds_of(value_of(outcome.kept.headers, b"retry-after"))
+            asked = seconds_of(outcome.kept.named.get(b"retry-after"))
             pause = pause if asked is None else max(asked, 0.0)
         is_worth_it = pause <= _LONGEST_PAUSE_S and pause < self._time_left(target)
         return pause if is_worth_it else None
@@ -161,7 +161,8 @@ class Exchange:
         answer: Answer | None = None
         try:
             request, drops_usage = self._request(target, attempt, time_left)
-            await attempt.durable()
+            if not attempt.is_durable:
+                await attempt.durable()
             answer = await place.upstream.send(request)
             _note_health(place.breaker, answer.status)
             return await self._take(answer, attempt, is_kept=is_kept, drops_usage=drops_usage)
@@ -186,7 +187,7 @@ class Exchange:
                 answer.abort()
 
     async def _take(self, answer: Answer, attempt: Attempt, *, is_kept: bool, drops_usage: bool) -> _Outcome | None:
-        attempt.is_answered(value_of(answer.headers, b"content-type"), value_of(answer.headers, b"content-encoding"))
+        attempt.is_answered(answer.named.get(b"content-type"), answer.named.get(b"content-encoding"))
         if answer.status < 400 and is_stream(answer):
             await pass_events(self._call, attempt, answer, drops_usage=drops_usage)
             return None
@@ -208,7 +209,7 @@ class Exchange:
             own.append((DEADLINE_HEADER, b"%.3f" % time_left))
         if not call.has_own_request_id:
             own.append((b"x-request-id", call.request_id.encode("latin-1")))
-        headers = to_provider(call.headers, own=own, plain=adds_usage)
+        headers = to_provider(call.client.headers, own=own, plain=adds_usage)
         body: bytes | AsyncIterator[bytes] | None = None
         if call.body.is_in_memory:
             body = call.body.edited(edits) or None

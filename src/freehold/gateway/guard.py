@@ -91,6 +91,11 @@ class Caller:
         self._principal = principal
         self._hold = hold
 
+    @property
+    def is_limited(self) -> bool:
+        """As `Admitted` says."""
+        return self._hold is not None
+
     def sees_model(self, model: str) -> bool:
         """As `Admitted` says."""
         return self._principal.sees_model(model)

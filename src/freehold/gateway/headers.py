@@ -6,10 +6,11 @@ Names are lower-case bytes, as the server hands them over.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Header = tuple[bytes, bytes]
 Headers = list[Header]
@@ -28,6 +29,7 @@ _NEVER_SENT = (
 )
 _PRIVATE_PREFIXES = (b"x-freehold-", b"x-forwarded-", b"cf-connecting-")
 _NEVER_RETURNED = _HOP_BY_HOP | {b"set-cookie", b"alt-svc", b"strict-transport-security"}
+_NOTHING: frozenset[bytes] = frozenset()
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,200}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -38,12 +40,9 @@ def is_header(name: str, value: str) -> bool:
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
 
 
-def value_of(headers: Iterable[Header], name: bytes) -> bytes | None:
-    """The first value of a header; None if it is not there."""
-    for known, value in headers:
-        if known == name:
-            return value
-    return None
+def by_name(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """The first value of each header."""
+    return dict(reversed(headers))
 
 
 def to_provider(headers: Sequence[Header], *, own: Sequence[Header], plain: bool) -> Headers:
@@ -54,14 +53,11 @@ def to_provider(headers: Sequence[Header], *, own: Sequence[Header], plain: bool
         own: The provider's credential and its configured headers; they win over the client's.
         plain: Ask for an answer without compression, because it must be read and may be changed on its way.
     """
-    kept_out = _named_in_connection(headers).union(name for name, _ in own)
-    sent = [
-        (name, value)
-        for name, value in headers
-        if name not in _NEVER_SENT and name not in kept_out and not name.startswith(_PRIVATE_PREFIXES)
-    ]
+    kept_out = {name for name, _ in own} | _named_in_connection(headers)
     if plain:
-        sent = [header for header in sent if header[0] != b"accept-encoding"]
+        kept_out.add(b"accept-encoding")
+    sent = [header for header in headers if _may_be_sent(header[0]) and header[0] not in kept_out]
+    if plain:
         sent.append((b"accept-encoding", b"identity"))
     sent.extend(own)
     return sent
@@ -69,23 +65,28 @@ def to_provider(headers: Sequence[Header], *, own: Sequence[Header], plain: bool
 
 def to_client(headers: Sequence[Header], *, without: frozenset[bytes] = frozenset()) -> Headers:
     """Headers of the answer to the client; `without` names those that no longer hold for its body."""
-    kept_out = _named_in_connection(headers)
-    return [
-        (name, value)
-        for name, value in headers
-        if name not in _NEVER_RETURNED and name not in kept_out and name not in without
-    ]
+    kept_out = _NEVER_RETURNED | without | _named_in_connection(headers)
+    return [header for header in headers if header[0] not in kept_out]
 
 
-def _named_in_connection(headers: Sequence[Header]) -> set[bytes]:
-    return {
-        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
-    } - {b"content-type", b"content-encoding"}
+@lru_cache(maxsize=1024)
+def _may_be_sent(name: bytes) -> bool:
+    return name not in _NEVER_SENT and not name.startswith(_PRIVATE_PREFIXES)
 
 
-def request_id_of(headers: Sequence[Header]) -> str | None:
+def _named_in_connection(headers: Sequence[Header]) -> frozenset[bytes] | set[bytes]:
+    """Headers that are for this connection alone, because it says so."""
+    values = [value for name, value in headers if name == b"connection"]
+    if not values or values == [b"keep-alive"]:
+        return _NOTHING
+    return {token.strip().lower() for value in values for token in value.split(b",")} - {
+        b"content-type",
+        b"content-encoding",
+    }
+
+
+def request_id_of(value: bytes | None) -> str | None:
     """The client's own id of the request; None if it sent none, or one that cannot be repeated in a header."""
-    value = value_of(headers, b"x-request-id")
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return value.decode("ascii")

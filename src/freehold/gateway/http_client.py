@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
+from freehold.gateway.headers import by_name
 from freehold.gateway.upstream import UpstreamFailure
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
     def _begin_exchange(self, method: str) -> None:
         self.status = 0
         self.headers: Headers = []
+        self.named: dict[bytes, bytes] = {}
         self.is_complete = False
         self.failure: UpstreamFailure | None = None
         self._chunks.clear()
@@ -299,7 +301,7 @@ class Connection(asyncio.Protocol):
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
-        names = {name for name, _ in self.headers}
+        names = self.named = by_name(self.headers)
         self._has_head = True
         self._ends_with_connection = not (
             b"content-length" in names or b"transfer-encoding" in names or self.status in _NO_BODY

@@ -171,13 +171,14 @@ class Pool:
 class _PooledAnswer:
     """An answer on a connection that goes back to its pool."""
 
-    __slots__ = ("_connection", "_pool", "headers", "status")
+    __slots__ = ("_connection", "_pool", "headers", "named", "status")
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
         self.status: int = connection.status
         self.headers: Headers = connection.headers
+        self.named = connection.named
 
     def whole(self) -> bytes | None:
         connection = self._connection

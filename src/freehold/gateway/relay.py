@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from freehold.gateway.attempt import Unpacker, is_packed
-from freehold.gateway.headers import to_client, value_of
+from freehold.gateway.headers import to_client
 from freehold.gateway.refusal import Refused, error_event
 from freehold.gateway.sse import EventTee
 from freehold.gateway.upstream import UpstreamFailure
@@ -30,20 +30,20 @@ _REQUEST_ID = frozenset((b"x-request-id",))
 class Kept:
     """An answer that was read to its end (or to a limit) and has not been passed on."""
 
-    __slots__ = ("body", "headers", "is_whole", "status")
+    __slots__ = ("body", "headers", "is_whole", "named", "status")
 
     def __init__(self, answer: Answer, body: bytes, *, is_whole: bool) -> None:
         """`is_whole`: there is no more of it."""
         self.status = answer.status
         self.headers = answer.headers
+        self.named = answer.named
         self.body = body
         self.is_whole = is_whole
 
 
 def is_stream(answer: Answer) -> bool:
     """The answer is server-sent events."""
-    content_type = value_of(answer.headers, b"content-type")
-    return content_type is not None and content_type[:17].lower() == b"text/event-stream"
+    return answer.named.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
 
 
 async def keep(answer: Answer, limit: int = _WHOLE_BYTES) -> Kept:
@@ -70,12 +70,13 @@ async def pass_on(call: ClientCall, attempt: Attempt, kept: Kept, *, rest: Answe
     Raises:
         UpstreamFailure: the rest breaks off. The client has a part of it.
     """
-    headers = returned_headers(call, attempt, kept.headers)
+    headers = returned_headers(call, attempt, kept)
     if kept.is_whole:
-        if call.method != "HEAD" and kept.status not in _NO_BODY and value_of(headers, b"content-length") is None:
+        if call.method != "HEAD" and kept.status not in _NO_BODY and b"content-length" not in kept.named:
             headers.append((b"content-length", b"%d" % len(kept.body)))
         record_whole(call, attempt, kept)
-        await attempt.durable()
+        if not attempt.is_durable:
+            await attempt.durable()
         call.client.begin(kept.status, headers)
         call.client.write(kept.body, is_last=True)
         return
@@ -101,7 +102,7 @@ def record_whole(call: ClientCall, attempt: Attempt, kept: Kept) -> None:
     """Close the record of an attempt whose answer is whole."""
     if not attempt.is_closed:
         plain = kept.body
-        if is_packed(value_of(kept.headers, b"content-encoding")):
+        if is_packed(kept.named.get(b"content-encoding")):
             plain = Unpacker().feed(plain)
         attempt.facts = facts_of_answer(plain, call.surface.dialect)
         attempt.close(kept.status, None, kept.body)
@@ -145,7 +146,7 @@ class _EventRelay:
     """One stream on its way."""
 
     def __init__(self, call: ClientCall, attempt: Attempt, answer: Answer, *, drops_usage: bool) -> None:
-        encoding = value_of(answer.headers, b"content-encoding")
+        encoding = answer.named.get(b"content-encoding")
         self.tee = EventTee(drops_usage=drops_usage)
         self._call = call
         self._attempt = attempt
@@ -159,7 +160,7 @@ class _EventRelay:
         client, attempt, answer = self._call.client, self._attempt, self._answer
         chunk = await answer.read()  # until it comes, another provider can still be asked
         without = _REWRITTEN if self._unpacker is not None and self._sends_plain else _LENGTH
-        client.begin(answer.status, returned_headers(self._call, attempt, answer.headers, without=without))
+        client.begin(answer.status, returned_headers(self._call, attempt, answer, without=without))
         if chunk:
             attempt.first_event()
             self._take(chunk)
@@ -206,15 +207,15 @@ class _EventRelay:
 
 
 def returned_headers(
-    call: ClientCall, attempt: Attempt, headers: list[Header], *, without: frozenset[bytes] = frozenset()
+    call: ClientCall, attempt: Attempt, answer: Answer | Kept, *, without: frozenset[bytes] = frozenset()
 ) -> list[Header]:
     """Headers of the answer: the provider's, the request's id and the attempt's.
 
     The id that the client gave comes back; the provider's own, if any, moves to `x-upstream-request-id`.
     """
     own = call.request_id.encode("latin-1")
-    upstream = value_of(headers, b"x-request-id")
-    returned = to_client(headers, without=without | _REQUEST_ID)
+    upstream = answer.named.get(b"x-request-id")
+    returned = to_client(answer.headers, without=without | _REQUEST_ID)
     if call.has_own_request_id or upstream is None:
         if upstream is not None:
             returned.append((b"x-upstream-request-id", upstream))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -28,39 +27,30 @@ _STREAMS_TELL_USAGE_IF_ASKED = frozenset(("/chat/completions", "/completions"))
 _MOST_REMEMBERED = 1024
 
 
-@dataclass(frozen=True, slots=True)
 class Surface:
-    """An endpoint, as every provider's address is made from it."""
+    """An endpoint, as every provider's address is made from it. Nothing changes after it is made."""
 
-    tail: str
-    """The path after `/v1`, such as `/chat/completions`."""
-    deployment: str | None = None
-    """Azure's name of the model, which stands in the path."""
+    __slots__ = (
+        "deployment", "dialect", "endpoint", "hides_usage", "is_anthropic", "is_repeatable", "reads_model", "tail",
+    )  # fmt: skip
 
-    @property
-    def endpoint(self) -> str:
+    def __init__(self, tail: str, deployment: str | None = None) -> None:
+        """What follows from the path after `/v1`, such as `/chat/completions`, and from Azure's name of the model."""
+        self.tail = tail
+        self.deployment = deployment
+        """Azure's name of the model, which stands in the path."""
+        self.endpoint = f"/v1{tail}"
         """As the ledger names it."""
-        return f"/v1{self.tail}"
-
-    @property
-    def dialect(self) -> Dialect:
+        self.dialect: Dialect = _DIALECTS.get(tail, "other")
         """How its bodies are to be read."""
-        return _DIALECTS.get(self.tail, "other")
-
-    @property
-    def is_anthropic(self) -> bool:
+        self.reads_model = tail in _DIALECTS
+        """The model stands in its body."""
+        self.is_anthropic = tail.startswith("/messages")
         """It belongs to Anthropic's API: errors have another shape."""
-        return self.tail.startswith("/messages")
-
-    @property
-    def is_repeatable(self) -> bool:
+        self.is_repeatable = tail in _HAS_NO_EFFECT_BUT_COST
         """Asked twice, it does nothing else than asked once, but for the cost."""
-        return self.tail in _HAS_NO_EFFECT_BUT_COST
-
-    @property
-    def hides_usage(self) -> bool:
+        self.hides_usage = tail in _STREAMS_TELL_USAGE_IF_ASKED
         """Its streams tell their usage only to who asks for it."""
-        return self.tail in _STREAMS_TELL_USAGE_IF_ASKED
 
 
 _known: dict[str, Surface] = {}

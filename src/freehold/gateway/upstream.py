@@ -55,6 +55,11 @@ class Answer(Protocol):
         """In the order in which they came, names in lower case."""
         ...
 
+    @property
+    def named(self) -> dict[bytes, bytes]:
+        """The first value of each header."""
+        ...
+
     def whole(self) -> bytes | None:
         """The body, if all of it has come already; None: read it."""
         ...
