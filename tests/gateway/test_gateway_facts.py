@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from freehold.gateway.usage import facts_of_answer, facts_of_events
@@ -47,6 +49,35 @@ def told(close: CloseRecord) -> tuple[Any, ...]:
     ids = (close.completion_id, close.model_served, close.service_tier, close.finish_reason)
     inside = (close.input_tokens, close.cache_read_tokens, close.cache_write_tokens)
     return (*ids, *inside, close.output_tokens, close.reasoning_tokens)
+
+
+COUNTS = st.one_of(st.integers(-1, 2_000_000_000), st.none(), st.booleans(), st.just(2.0), st.just("7"))
+TEXTS = st.one_of(st.text(max_size=5), st.none(), st.just("x" * 1001), st.integers())
+DETAILS = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("cached_tokens", "cache_write_tokens", "reasoning_tokens"), COUNTS)
+    ),
+)
+USAGES = st.fixed_dictionaries(
+    {"prompt_tokens": COUNTS, "completion_tokens": COUNTS},
+    optional={
+        "prompt_tokens_details": DETAILS, "completion_tokens_details": DETAILS, "input_tokens_details": DETAILS,
+        "output_tokens_details": DETAILS, "input_tokens": COUNTS, "output_tokens": COUNTS, "total_tokens": COUNTS,
+        "service_tier": TEXTS,
+    },
+)  # fmt: skip
+CHOICES = st.fixed_dictionaries({"finish_reason": TEXTS}, optional={"index": st.sampled_from([0, 1, None])})
+CHATS = st.fixed_dictionaries(
+    {"usage": st.one_of(USAGES, st.none()), "choices": st.lists(CHOICES, max_size=2)},
+    optional=dict.fromkeys(("id", "model", "service_tier"), TEXTS),
+)
+
+
+@given(CHATS)
+def test_the_short_way_to_the_facts_of_a_chat_finds_what_the_long_one_does(value: dict[str, Any]) -> None:
+    body = json.dumps(value).encode()
+    assert facts_of_answer(body, "openai-chat") == facts_of_answer(body, "openai-responses")
 
 
 def test_a_call_without_bodies_keeps_what_its_answer_told(upstream: ScriptedUpstream, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -14,21 +14,19 @@ from freehold.gateway.scanner import Span, find_members
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MEMBERS = (
-    "model", "stream", "stream_options", "metadata", "max_tokens", "max_completion_tokens", "max_output_tokens", "n",
-    "user", "conversation", "service_tier",
-)  # fmt: skip
-"""Top-level members that are read; whatever else a body holds passes unseen."""
-
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 _LARGEST_VALUE = 64 * 1024
 """Bytes of a value that is read out of a body which is not held in memory."""
 
 
-class _Fields(msgspec.Struct):
-    """The members as msgspec finds them: it skips the rest of a body at 1.5 GB/s."""
+class Head(msgspec.Struct, frozen=True):
+    """What a body says of itself: the values of MEMBERS as the client wrote them, and what follows from them.
 
-    model: object = None
+    msgspec finds them, and skips the rest of a body at 1.5 GB/s. Members of another type than the documented one
+    count as absent.
+    """
+
+    named_model: object = msgspec.field(default=None, name="model")
     stream: object = None
     stream_options: object = None
     metadata: object = None
@@ -36,77 +34,68 @@ class _Fields(msgspec.Struct):
     max_completion_tokens: object = None
     max_output_tokens: object = None
     n: object = None
-    user: object = None
-    conversation: object = None
+    named_user: object = msgspec.field(default=None, name="user")
+    named_conversation: object = msgspec.field(default=None, name="conversation")
     service_tier: object = None
 
-
-_DECODER = msgspec.json.Decoder(_Fields)
-_NOT_FOR_MSGSPEC = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-@dataclass(slots=True, frozen=True)
-class Head:
-    """What a body says of itself. Members of another type than the documented one count as absent."""
-
-    values: Mapping[str, Any]  # Any: whatever the client wrote
-    """Name -> value, of MEMBERS alone."""
-    is_object: bool = True
-    """The body is a JSON object, so that it may be edited."""
+    @property
+    def is_object(self) -> bool:
+        """The body is a JSON object, so that it may be edited."""
+        return self is not NO_HEAD
 
     @property
     def model(self) -> str | None:
         """The model that the client names."""
-        return self._text("model")
+        return self.named_model if isinstance(self.named_model, str) else None
 
     @property
     def is_stream(self) -> bool:
         """The client asks for server-sent events."""
-        return self.values.get("stream") is True
+        return self.stream is True
 
     @property
     def asks_usage(self) -> bool:
         """The client wants the usage chunk of a stream."""
-        options = self.values.get("stream_options")
+        options = self.stream_options
         return isinstance(options, dict) and options.get("include_usage") is True
 
     @property
     def task(self) -> str | None:
         """The task in `metadata.task`."""
-        metadata = self.values.get("metadata")
+        metadata = self.metadata
         task = metadata.get("task") if isinstance(metadata, dict) else None
         return task if isinstance(task, str) else None
 
     @property
     def user(self) -> str | None:
         """The end user, as the client calls them."""
-        return self._text("user")
+        return self.named_user if isinstance(self.named_user, str) else None
 
     @property
     def conversation(self) -> str | None:
         """The conversation of the Responses API, by its id."""
-        value = self.values.get("conversation")
+        value = self.named_conversation
         value = value.get("id") if isinstance(value, dict) else value
         return value if isinstance(value, str) else None
 
     @property
     def most_output_tokens(self) -> int | None:
         """Output tokens that the client allows, of all choices together; None if it sets no limit."""
-        counts = (self.values.get(name) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"))
-        limit = next((count for count in counts if _is_count(count)), None)
-        choices = self.values.get("n")
-        return None if limit is None else limit * (choices if _is_count(choices) else 1)
-
-    def _text(self, name: str) -> str | None:
-        value = self.values.get(name)
-        return value if isinstance(value, str) else None
+        for limit in (self.max_completion_tokens, self.max_output_tokens, self.max_tokens):
+            if _is_count(limit):
+                return limit * (self.n if _is_count(self.n) else 1)
+        return None
 
 
-NO_HEAD = Head({}, is_object=False)
+MEMBERS = tuple(field.encode_name for field in msgspec.structs.fields(Head))
+"""Top-level members that are read; whatever else a body holds passes unseen."""
+NO_HEAD = Head()
 """Of a body that is no JSON object, or of none."""
+_DECODER = msgspec.json.Decoder(Head)
+_NOT_FOR_MSGSPEC = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -118,12 +107,8 @@ def read_head(body: bytes) -> Head:
     """
     # The letters of "model" are escaped as \\u006x: a second one cannot hide from the count behind an escape.
     if b"\\u006" not in body and body.count(b'"model"') < 2:
-        try:
-            fields = _DECODER.decode(body)
-        except _NOT_FOR_MSGSPEC:
-            pass
-        else:
-            return Head({name: value for name in MEMBERS if (value := getattr(fields, name)) is not None})
+        with suppress(*_NOT_FOR_MSGSPEC):
+            return _DECODER.decode(body)
     spans = find_members(body, MEMBERS)
     return NO_HEAD if spans is None else head_of_spans(spans, lambda start, end: body[start:end])
 
@@ -141,7 +126,7 @@ def head_of_spans(spans: Mapping[str, list[Span]], read: Callable[[int, int], by
             raise Refused(400, "The body names two models. Name one.", code="duplicate_member", param="model")
         if read_values:
             values[name] = read_values[-1]  # as every JSON decoder has it, the last one counts
-    return Head(values)
+    return msgspec.convert(values, Head)
 
 
 def _value(text: bytes) -> Any:  # Any: JSON
@@ -168,7 +153,7 @@ def edits_of(
         model: The provider's name of the model; None leaves the client's. Where there is none it is put in.
         adds_usage: Ask for the usage chunk.
     """
-    if not head.is_object or (model is None and not adds_usage):
+    if (model is None and not adds_usage) or not head.is_object:
         return {}
     places = spans() or {}
     edits: dict[Span, bytes] = {}
@@ -189,7 +174,7 @@ def edits_of(
 
 
 def _usage_edits(head: Head, places: list[Span]) -> dict[Span, bytes]:
-    options = head.values.get("stream_options")
+    options = head.stream_options
     if options is not None and not isinstance(options, dict):
         return {}  # the provider shall say what is wrong with it
     value = json.dumps({**(options or {}), "include_usage": True}, separators=(",", ":")).encode()

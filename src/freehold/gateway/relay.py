@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from freehold.gateway.attempt import Unpacker, is_packed
 from freehold.gateway.headers import to_client
@@ -127,7 +128,7 @@ async def pass_events(call: ClientCall, attempt: Attempt, answer: Answer, *, dro
         if not attempt.is_closed:
             facts = facts_of_events(relay.tee.telling(), call.surface.dialect)
             # What was written after the client left, nobody counted.
-            attempt.facts = None if facts is None else replace(facts, output_tokens=None)
+            attempt.facts = None if facts is None else msgspec.structs.replace(facts, output_tokens=None)
         raise
     except UpstreamFailure as failure:
         if relay.tee.has_ended:  # the answer is whole; how the connection ended is of no interest

@@ -7,12 +7,13 @@ where its bodies are not recorded.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from freehold.gateway.sse import data_of
-from freehold.ledger.answer_facts import AnswerFacts, facts_of
+from freehold.ledger.answer_facts import LONGEST_TEXT, MOST_TOKENS, AnswerFacts, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +50,44 @@ class _UsageAlone(msgspec.Struct):
     usage: object = None
 
 
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+_Count = _Tokens | None
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)] | None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: _Count = None
+    cache_write_tokens: _Count = None
+    reasoning_tokens: _Count = None
+
+
+class _ChatUsage(msgspec.Struct):
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: None = None
+    output_tokens_details: None = None
+    service_tier: _Text = None
+
+
+class _ChatChoice(msgspec.Struct):
+    finish_reason: _Text
+    index: Literal[0]
+
+
+class _Chat(msgspec.Struct):
+    """A usual answer of chat or completions: one choice, every member of the documented type."""
+
+    usage: _ChatUsage
+    choices: tuple[_ChatChoice]
+    id: _Text = None
+    model: _Text = None
+    service_tier: _Text = None
+
+
+_CHAT = msgspec.json.Decoder(_Chat)
+_CHAT_DIALECTS = frozenset(("openai-chat", "openai-completions"))
 _ANSWER = msgspec.json.Decoder(_Answer)
 _EVENT = msgspec.json.Decoder(_Event)
 _USAGE_ALONE = msgspec.json.Decoder(_UsageAlone)
@@ -65,6 +104,9 @@ TAIL_BYTES = 4096
 
 def facts_of_answer(body: bytes, dialect: Dialect) -> AnswerFacts | None:
     """What a whole answer tells; None if it is no such JSON."""
+    if dialect in _CHAT_DIALECTS:
+        with suppress(*_UNREADABLE):
+            return _facts_of_chat(_CHAT.decode(body))
     told: dict[str, Any] = {}  # Any: JSON
     try:
         _take(told, _ANSWER.decode(body))
@@ -74,6 +116,23 @@ def facts_of_answer(body: bytes, dialect: Dialect) -> AnswerFacts | None:
         except _UNREADABLE:
             return None
     return facts_of(dialect, told)
+
+
+def _facts_of_chat(answer: _Chat) -> AnswerFacts:
+    """The same as the general way finds, without asking of everything whether it is there and what it is."""
+    usage = answer.usage
+    given, made = usage.prompt_tokens_details, usage.completion_tokens_details
+    return AnswerFacts(
+        model_served=answer.model,
+        completion_id=answer.id,
+        service_tier=answer.service_tier or usage.service_tier,
+        finish_reason=answer.choices[0].finish_reason,
+        input_tokens=usage.prompt_tokens,
+        cache_read_tokens=None if given is None else given.cached_tokens,
+        cache_write_tokens=None if given is None else given.cache_write_tokens,
+        output_tokens=usage.completion_tokens,
+        reasoning_tokens=None if made is None else made.reasoning_tokens,
+    )
 
 
 def facts_of_tail(tail: bytes, dialect: Dialect) -> AnswerFacts | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from freehold.ledger.records import Dialect
 
 MOST_TOKENS = 1_000_000_000
 """A count above this is a provider's mistake, and is not believed."""
-_LONGEST_TEXT = 1_000
+LONGEST_TEXT = 1_000
+"""Characters of an id, a model or a reason that are kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerFacts:
+class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """None means that the answer does not say."""
 
     model_served: str | None = None
@@ -98,7 +99,7 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if not isinstance(value, str):
         return None
-    return value.encode("utf-8", "replace").decode()[:_LONGEST_TEXT] or None
+    return value.encode("utf-8", "replace").decode()[:LONGEST_TEXT] or None
 
 
 def _count(body: Mapping[str, Any], *names: str) -> int | None:

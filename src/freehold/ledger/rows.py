@@ -58,7 +58,7 @@ def row_of(attempt: Attempt, policy: Policy) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     # The answer knows better than the request (its tier), the gateway better than the answer (what it counted).
     for record in (head, facts, tail):
-        for name in getattr(record, "__struct_fields__", AnswerFacts.__slots__):
+        for name in record.__struct_fields__:
             if name in row and (value := getattr(record, name)) is not None:
                 row[name] = value
     row["error_type"] = _error_type(attempt, facts)

@@ -160,6 +160,8 @@ def write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
     Raises:
         OSError: not all could be written; a part may have been.
     """
+    if len(pieces) <= _MOST_PIECES and os.pwritev(descriptor, pieces, offset) == sum(map(len, pieces)):
+        return  # nearly always
     for first in range(0, len(pieces), _MOST_PIECES):
         group = pieces[first : first + _MOST_PIECES]
         size = sum(map(len, group))
