@@ -16,6 +16,8 @@ from freehold.gateway.sse import EventTee, data_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from freehold.ledger.records import Dialect
+
 NAMES = ("model", "stream", "stream_options")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -216,19 +218,23 @@ def test_a_stream_passes_unchanged_but_for_the_usage_that_was_not_asked_for(
 
 
 @pytest.mark.parametrize(
-    "last",
+    ("dialect", "last"),
     [
-        b"data: [DONE]\n\n",
-        b"data:[DONE]\r\n\r\n",
-        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-        b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
-        b'data: {"type":"response.incomplete","response":{}}\n\n',
+        ("openai-chat", b"data: [DONE]\n\n"),
+        ("openai-completions", b"data:[DONE]\r\n\r\n"),
+        ("openai-chat", b"event: error\ndata: {}\n\n"),
+        ("anthropic", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+        ("anthropic", b"event: error\ndata: {}\n\n"),
+        ("openai-responses", b'event: response.completed\ndata: {"type":"response.completed"}\n\n'),
+        ("other", b'data: {"type":"response.incomplete","response":{}}\n\n'),
     ],
 )
-def test_the_last_event_is_known_wherever_it_is_cut_and_text_that_looks_like_it_is_not(last: bytes) -> None:
+def test_the_last_event_is_known_wherever_it_is_cut_and_text_that_looks_like_it_is_not(
+    dialect: Dialect, last: bytes
+) -> None:
     text = b'data: {"choices":[{"delta":{"content":"data: [DONE] event: message_stop"}}]}\n\n'
     for cut in range(len(last)):
-        tee = EventTee(drops_usage=False)
+        tee = EventTee(drops_usage=False, dialect=dialect)
         assert tee.feed(text + last[:cut]) == text
         assert not tee.has_ended
         assert tee.feed(last[cut:]) == last

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Dialect = Literal["openai", "anthropic", "azure"]
 
 _DEFAULT_PATH = "/v1"
+_MOST_REMEMBERED = 1024
+"""Addresses that are kept ready; clients choose the paths, so there must be an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Provider:
     keep_alive_s: float
     ca_file: Path | None
     stream_usage: bool
+    _urls: dict[tuple[str, str | None], str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def names_model_in_path(self) -> bool:
@@ -56,6 +59,17 @@ class Provider:
             query: As the client sent it.
             model: The provider's name of the model; Azure wants it in the path.
         """
+        if query:
+            return self._url(tail, query, model)
+        known = (tail, model if self.dialect == "azure" else None)
+        url = self._urls.get(known)
+        if url is None:
+            url = self._url(tail, query, model)
+            if len(self._urls) < _MOST_REMEMBERED:
+                self._urls[known] = url
+        return url
+
+    def _url(self, tail: str, query: str, model: str | None) -> str:
         parameters = [part for part in query.split("&") if part]
         if self.dialect != "azure":
             kept = [part for part in parameters if not part.startswith("api-version=")]

@@ -148,7 +148,7 @@ class _EventRelay:
 
     def __init__(self, call: ClientCall, attempt: Attempt, answer: Answer, *, drops_usage: bool) -> None:
         encoding = answer.named.get(b"content-encoding")
-        self.tee = EventTee(drops_usage=drops_usage)
+        self.tee = EventTee(drops_usage=drops_usage, dialect=call.surface.dialect)
         self._call = call
         self._attempt = attempt
         self._answer = answer

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from freehold.ledger.records import Dialect
 
 _END_OF_EVENT = re.compile(rb"\n\r?\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
-_LAST_WORDS = (b"[DONE]", b"message_stop", b"response.", b"error")
+_LAST_WORDS: dict[Dialect, tuple[bytes, ...]] = {
+    "openai-chat": (b"[DONE]", b"event:"),
+    "openai-completions": (b"[DONE]", b"event:"),
+    "anthropic": (b"message_stop", b"error"),
+}
+"""Without one of these there is no line of `_LAST_LINE`. Looking for a word costs as much as passing the bytes on."""
+_ANY_LAST_WORDS = (b"[DONE]", b"message_stop", b"response.", b"error")
 _LAST_LINE = (
     rb"(?:data: ?(?:\[DONE\]|\{\s*\"type\"\s*:\s*\"(?:response\.(?:completed|incomplete|failed)|message_stop)\")"
     rb"|event: ?(?:message_stop|response\.completed|response\.incomplete|response\.failed|(error))[ ]?[\r\n])"
@@ -31,8 +41,9 @@ _LARGEST_EVENT = 1024 * 1024
 class EventTee:
     """Splits a stream after its last whole event, notes usage and the end, and leaves out what was not asked for."""
 
-    def __init__(self, *, drops_usage: bool) -> None:
+    def __init__(self, *, drops_usage: bool, dialect: Dialect = "other") -> None:
         """`drops_usage`: the chunk that tells the usage and no choice is not for the client."""
+        self._last_words = _LAST_WORDS.get(dialect, _ANY_LAST_WORDS)
         self.usage_events: list[bytes] = []
         """The first and the last events that told a usage: Anthropic tells input first and output last."""
         self.has_ended = False
@@ -54,8 +65,11 @@ class EventTee:
         self._recent.append(whole)
         if _USAGE.search(whole) is not None:
             whole = self._look(whole)
-        if not self.has_ended and any(word in whole for word in _LAST_WORDS):
-            self._look_for_end(whole)
+        if not self.has_ended:
+            for word in self._last_words:
+                if word in whole:
+                    self._look_for_end(whole)
+                    break
         return whole
 
     def telling(self) -> list[bytes]:
