@@ -132,7 +132,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             limit_s = HEAD_S if self._head_bytes or not self._has_served else KEEP_ALIVE_S
         if now - self._since > limit_s:
-            self.transport.abort() if self._is_lingering else self.transport.close()
+            self.transport.abort()  # not close: that would wait for a client that does not read
 
     @property
     def is_slow(self) -> bool:
@@ -233,9 +233,12 @@ class ClientConnection(asyncio.Protocol):
             self._is_too_large = True
             raise ValueError("too large")  # the parser stops
         parser = self._parser
+        version = parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            raise ValueError("another version")
         request.begins(
             parser.get_method().decode("ascii"),
-            is_old=parser.get_http_version() == "1.0",
+            is_old=version == "1.0",
             keeps_alive=parser.should_keep_alive() and not parser.should_upgrade(),
         )
         self._queue.append(request)
@@ -308,6 +311,8 @@ class ClientConnection(asyncio.Protocol):
                 broken.task.cancel()
         if self._queue:
             self._queue[-1].keeps_alive = False
+            if self._queue[0].task is None:
+                self._start(self._queue[0])
             return
         status, message, code = fault
         body = _FAULT_BODY % (message, code)
