@@ -65,6 +65,11 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head. What follows a body in chunks is none: it would be a header that nobody looked at."""
+        if self._reads_head:
+            super().on_header(name, value)
+
     def on_message_complete(self) -> None:
         """A request is whole; the next byte begins another one."""
         self._reads_head = True
