@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import FreeholdError, InputError
 from freehold.ledger.policy import Policy, TaskPolicy
+from freehold.ledger.segment_files import make_private
 from freehold.ledger.segments import MIB, SegmentWriter
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def check_writable(workspace: Workspace) -> None:
         InputError: they will not.
     """
     try:
-        workspace.segments.mkdir(parents=True, exist_ok=True)
+        make_private(workspace.segments)
         with NamedTemporaryFile(dir=workspace.segments, prefix="."):
             pass
     except OSError as error:
