@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
-from freehold.cli.recording import keep_house, open_writer, policy_of
+from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
 from freehold.gateway.app import Gateway, Setup
 from freehold.gateway.guard import Guard
@@ -66,12 +66,14 @@ class Blueprint:
         """A blueprint of the settings; what the command line says goes first.
 
         Raises:
-            InputError: a provider or a rule cannot be used, or the state database cannot be opened.
+            InputError: a provider or a rule cannot be used, the state database cannot be opened, or the ledger cannot
+                be written.
         """
         gateway = settings.gateway
         routes = routes_of(settings, file.parent)
         TaskRules(settings.tasks)
         bring_state_up(workspace, _state_url(workspace, settings))
+        check_writable(workspace)
         return cls(
             workspace=workspace,
             file=file,

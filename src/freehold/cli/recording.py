@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Protocol
 
-from freehold.core.errors import FreeholdError
+from freehold.core.errors import FreeholdError, InputError
 from freehold.ledger.policy import Policy, TaskPolicy
+from freehold.ledger.segment_files import make_private
 from freehold.ledger.segments import MIB, SegmentWriter
 
 if TYPE_CHECKING:
@@ -56,6 +58,23 @@ def open_writer(
         min_free_bytes=section.min_free_mib * MIB,
         on_trouble=on_trouble,
     )
+
+
+def check_writable(workspace: Workspace) -> None:
+    """See that the workers will be able to record, before they are started.
+
+    Raises:
+        InputError: they will not.
+    """
+    try:
+        make_private(workspace.segments)
+        with NamedTemporaryFile(dir=workspace.segments, prefix="."):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{workspace.segments}: the ledger cannot be written there ({error.strerror}). "
+            "Make it a folder that this user may write, or start the gateway in another workspace."
+        ) from error
 
 
 def take_in_recorded(workspace: Workspace, settings: Settings) -> None:

@@ -248,6 +248,11 @@ class ClientConnection(asyncio.Protocol):
         assert self._incoming is not None
         self._incoming.receives(body)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head. What follows a body in chunks is none: it would be a header that nobody looked at."""
+        if self._reads_head:
+            super().on_header(name, value)
+
     def on_message_complete(self) -> None:
         """A request is whole; the next byte begins another one."""
         assert self._incoming is not None

@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
+from freehold.ledger.segment_files import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +60,7 @@ class Index:
         Raises:
             InputError: it is damaged, or of a newer version.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         self.path = folder / INDEX_FILE
         self.connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         try:

@@ -172,7 +172,8 @@ def _note_position(connection: sqlite3.Connection, scan: Scan) -> None:
     )
     connection.executemany(
         "insert into damages (place, start, stop, lost, reason) values (?, ?, ?, ?, ?) "
-        "on conflict (place, start) do update set stop = excluded.stop, lost = max(lost, excluded.lost)",
+        "on conflict (place, start) do update set stop = excluded.stop, lost = max(lost, excluded.lost), "
+        "is_acknowledged = is_acknowledged and excluded.lost <= lost",
         [(one.place, one.start, one.end, one.lost, one.reason) for one in scan.damages],
     )
 

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE, Index
 from freehold.ledger.rollup import add_sums, sums_of
+from freehold.ledger.segment_files import make_private
 
 if TYPE_CHECKING:
     import sqlite3
@@ -58,7 +59,7 @@ class StagedFile:
 @contextmanager
 def locked(folder: Path, name: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
     """Hold one of the folder's locks; gives False if it was not to be waited for and is taken."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

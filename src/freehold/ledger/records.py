@@ -108,9 +108,11 @@ def decode_close(payload: bytes | memoryview) -> CloseRecord:
 def new_call_id(now_us: int | None = None) -> bytes:
     """A random UUIDv7, as the sixteen bytes that frames carry; `now_us` is its time (None: now).
 
+    A clock that stands before 1970 costs the id its time and no call its record.
+
     Source: RFC 9562, section 5.7.
     """
-    milliseconds = (time.time_ns() // 1_000 if now_us is None else now_us) // 1_000
+    milliseconds = max(0, time.time_ns() // 1_000 if now_us is None else now_us) // 1_000
     chance = _random.getrandbits(80) & _RANDOM_BITS | _VERSION_AND_VARIANT
     return (milliseconds << 80 | chance).to_bytes(16)
 

@@ -15,13 +15,15 @@ from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE, Index
 from freehold.ledger.ingest import CALLS, Ingested, ingest
 from freehold.ledger.publish import CHANGERS, READERS, changing, locked, stage, swap
+from freehold.ledger.segment_files import make_private
 from freehold.ledger.stored import adopt_unknown_files, parquet_files, read_rows
-from freehold.ledger.verify import Finding, read_if_sound, verify
+from freehold.ledger.verify import read_if_sound, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from freehold.ledger.policy import Policy
+    from freehold.ledger.verify_segments import Finding
 
 _ASIDE = "_damaged"
 
@@ -47,7 +49,7 @@ def repair(events: Path, *, policy: Policy) -> Repaired:
     """
     result = Repaired(found=verify(events).damaged)
     calls = events / CALLS
-    calls.mkdir(parents=True, exist_ok=True)
+    make_private(calls)
     _put_broken_index_aside(calls, result)
     with changing(calls) as index, locked(calls, READERS):
         for day, name in parquet_files(calls):

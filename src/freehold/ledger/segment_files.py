@@ -63,12 +63,15 @@ class WriterFolder:
         return self.path.name
 
     def segments(self) -> list[Segment]:
-        """Segment files in order."""
+        """Segment files in order; none once an ingester has taken the folder away."""
         found = []
-        for path in self.path.iterdir():
-            match = _SEGMENT.fullmatch(path.name)
-            if match is not None:
-                found.append(Segment(int(match["number"]), path))
+        try:
+            for path in self.path.iterdir():
+                match = _SEGMENT.fullmatch(path.name)
+                if match is not None:
+                    found.append(Segment(int(match["number"]), path))
+        except FileNotFoundError:
+            return []
         return sorted(found)
 
     def is_alive(self) -> bool:
@@ -170,6 +173,12 @@ def write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
             rest = b"".join(group)[done:]
             done += os.pwrite(descriptor, rest, offset + done)
         offset += size
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, if there is none, that its owner alone may look into: what lies in it is other people's text."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -23,6 +23,7 @@ from freehold.ledger.segment_files import (
     LIVE,
     Progress,
     lack_of_space,
+    make_private,
     open_live,
     pack_progress,
     segment_path,
@@ -97,7 +98,8 @@ class SegmentWriter:
         name = re.sub(r"[^A-Za-z0-9_-]", "-", worker)[:64] or "worker"
         # Out of sight until it is locked: an ingester would take it for a dead worker's.
         self.folder = folder / f".{name}.{self._salt:08x}.new"
-        self.folder.mkdir(parents=True)
+        make_private(folder)
+        self.folder.mkdir()
         self._live_descriptor, self._live = open_live(self.folder / LIVE)
 
         self._lock = threading.Lock()
@@ -105,12 +107,10 @@ class SegmentWriter:
         self._waiting: list[tuple[int, bytes, bytes]] = []
         self._waiting_bytes = 0
         self._sequence = 1
-        self._number = 0
-        self._named = 0
+        self._number = self._named = 0
         self._descriptor = -1
         self._offset = 0
-        self._written = 0
-        self._synced = 0  # of the bytes that were written in this life
+        self._written = self._synced = 0  # bytes of this life
         self._finished: list[int] = []  # descriptors of full segments, still to be synced and closed
         self._begun_at = time.monotonic()
         self._trouble: str | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
+import json
 import sqlite3
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -14,65 +13,32 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from freehold.core.errors import InputError
-from freehold.ledger.frames import Gap, frames_in
 from freehold.ledger.index import INDEX_FILE, Index
 from freehold.ledger.ingest import CALLS, SEGMENTS
 from freehold.ledger.publish import checksum_of, reading
 from freehold.ledger.rollup import DIMENSIONS, MEASURES, stored_sums, sums_of
-from freehold.ledger.segment_files import writer_folders
 from freehold.ledger.stored import ids_of, parquet_files, read_rows
+from freehold.ledger.verify_segments import Finding, Verified, verify_segments
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
 
-    from freehold.ledger.segment_files import WriterFolder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that is not as it must be."""
-
-    place: str
-    """File, below the ledger's folder."""
-    reason: str
-    offset: int | None = None
-    lost: int | None = None
-    """Records or rows that are missing; None: not known."""
-
-    def as_record(self) -> dict[str, Any]:  # Any: JSON
-        """As `ledger verify --json` lists it."""
-        return {"file": self.place, "reason": self.reason, "offset": self.offset, "lost": self.lost}
-
-
-@dataclass(slots=True)
-class Verified:
-    """What was looked at and what was found."""
-
-    damaged: list[Finding] = field(default_factory=list)
-    segments: int = 0
-    files: int = 0
-    rows: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is damaged, and no earlier loss is waiting for `repair` to take note of it."""
-        return not self.damaged
-
 
 def verify(events: Path) -> Verified:
-    """Check every frame, every page of every file, and that index and sums say what the files say."""
+    """Check every frame, every page of every file, and that index and sums say what the files say.
+
+    Writers, ingesters and upkeep may go on meanwhile: what they change is no damage.
+    """
     found = Verified()
-    for folder in writer_folders(events / SEGMENTS):
-        _verify_segments(folder, found)
     calls = events / CALLS
-    if not calls.is_dir():
-        return found
-    index = _open_index(calls, found)
+    index = _open_index(calls, found) if calls.is_dir() else None
     try:
-        with nullcontext() if index is None else reading(calls):
-            _verify_files(calls, index, found)
+        verify_segments(events / SEGMENTS, index, found)
+        if calls.is_dir():
+            with nullcontext() if index is None else reading(calls):
+                _verify_files(calls, index, found)
     finally:
         if index is not None:
             index.close()
@@ -105,45 +71,37 @@ def _open_index(calls: Path, found: Verified) -> Index | None:
     return index
 
 
-def _verify_segments(folder: WriterFolder, found: Verified) -> None:
-    is_alive, progress = folder.is_alive(), folder.progress()
-    sequence: int | None = None
-    for segment in folder.segments():
-        found.segments += 1
-        sequence = 1 if segment.number == 1 else sequence
-        end = None
-        if is_alive and progress is not None and segment.number >= progress.number:
-            end = progress.offset if segment.number == progress.number else 0
-        if not segment.path.stat().st_size:
-            continue
-        with segment.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for item in frames_in(data, salt=folder.salt, end=end, sequence=sequence):
-                if not isinstance(item, Gap):
-                    sequence = item.sequence + 1
-                elif not _is_torn(folder, segment.number, item):
-                    place = f"{SEGMENTS}/{folder.name}/{segment.path.name}"
-                    reason = "bytes are damaged" if item.end > item.start else "records are missing"
-                    lost = item.lost or None
-                    found.damaged.append(Finding(place=place, reason=reason, offset=item.start, lost=lost))
-    if not is_alive and progress is not None and sequence is not None and progress.sequence > sequence:
-        lost = progress.sequence - sequence
-        found.damaged.append(
-            Finding(place=f"{SEGMENTS}/{folder.name}", reason="the end is missing", offset=None, lost=lost)
-        )
-
-
-def _is_torn(folder: WriterFolder, number: int, gap: Gap) -> bool:
-    """The piece of a record that was being written when its worker died; nobody was told that it was there."""
-    progress = folder.progress()
-    return gap.lost == 0 and progress is not None and (progress.number, progress.offset) <= (number, gap.start)
-
-
 def _verify_files(calls: Path, index: Index | None, found: Verified) -> None:
-    """Files day by day; with an index, it is compared with them."""
-    place = f"{CALLS}/{INDEX_FILE}"
-    files = parquet_files(calls)
+    """Files day by day; with an index, as it was at one moment, it is compared with them."""
+    noted: set[tuple[str, str]] = set()
+    if index is not None:
+        index.connection.execute("begin")
+        noted = _files_in(index)
+    there = parquet_files(calls)  # of what was noted, and of what came since
+    try:
+        new = set() if index is None else _came_since(calls, set(there) - noted)
+        files = [file for file in there if file not in new]
+        sums, has_unreadable = _verify_rows(calls, index, files, found)
+        if index is None:
+            return
+        missing = noted - set(files) - _still_to_be_moved(index)
+        for day, name in sorted(missing):
+            found.damaged.append(Finding(place=f"{CALLS}/day={day}/{name}", reason="the file is missing"))
+        _add(sums, stored_sums(index.connection, removed=False).to_pylist(), -1)
+        if any(sums.values()) and not has_unreadable and noted == set(files):
+            place = f"{CALLS}/{INDEX_FILE}"
+            found.damaged.append(Finding(place=place, reason="the daily sums are not those of the files"))
+    finally:
+        if index is not None:
+            index.connection.execute("rollback")
+
+
+def _verify_rows(
+    calls: Path, index: Index | None, files: list[tuple[str, str]], found: Verified
+) -> tuple[Counter[tuple[Any, str]], bool]:
+    """The sums of the files' rows, and whether a file could not be read."""
     sums: Counter[tuple[Any, str]] = Counter()
-    unreadable = twice = 0
+    has_unreadable, twice = False, 0
     with duckdb.connect(config={"threads": 1}) as summing:
         for day, of_day in groupby(files, key=itemgetter(0)):
             seen: set[bytes] = set()
@@ -151,7 +109,7 @@ def _verify_files(calls: Path, index: Index | None, found: Verified) -> None:
                 found.files += 1
                 rows = read_if_sound(calls, index, day, name)
                 if isinstance(rows, str):
-                    unreadable += 1
+                    has_unreadable = True
                     found.damaged.append(Finding(place=f"{CALLS}/day={day}/{name}", reason=rows))
                     continue
                 found.rows += len(rows)
@@ -163,14 +121,28 @@ def _verify_files(calls: Path, index: Index | None, found: Verified) -> None:
                     _add(sums, sums_of(summing, rows, day).to_pylist(), 1)
     if twice:
         found.damaged.append(Finding(place=CALLS, reason=f"{twice} rows stand twice"))
-    if index is None:
-        return
-    gone = {(row[0], row[1]) for row in index.connection.execute("select day, name from files")} - set(files)
-    for day, name in sorted(gone):
-        found.damaged.append(Finding(place=f"{CALLS}/day={day}/{name}", reason="the file is missing"))
-    _add(sums, stored_sums(index.connection, removed=False).to_pylist(), -1)
-    if any(sums.values()) and not unreadable and not gone:
-        found.damaged.append(Finding(place=place, reason="the daily sums are not those of the files"))
+    return sums, has_unreadable
+
+
+def _files_in(index: Index) -> set[tuple[str, str]]:
+    return {(row[0], row[1]) for row in index.connection.execute("select day, name from files")}
+
+
+def _came_since(calls: Path, files: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the files that an ingester has added a moment ago: the index knows them by now."""
+    if not files:
+        return set()
+    index = Index(calls)
+    try:
+        return files & _files_in(index)
+    finally:
+        index.close()
+
+
+def _still_to_be_moved(index: Index) -> set[tuple[str, str]]:
+    """Files of a change that is noted, whose last step somebody is taking just now."""
+    plans = [json.loads(row[0]) for row in index.connection.execute("select plan from changes")]
+    return {(day, name) for plan in plans for _, day, name in plan["moved"]}
 
 
 def read_if_sound(calls: Path, index: Index | None, day: str, name: str) -> pa.Table | str:
