@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 0.5
 _FAULT = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
 _FAULT_BODY = b'{"error":{"message":"%s","type":"invalid_request_error","param":null,"code":"%s"}}'
 _TOO_LARGE = (b"431 Request Header Fields Too Large", b"The headers are too large.", b"headers_too_large")
-_NO_HTTP = (b"400 Bad Request", b"This is no HTTP/1.1 request.", b"bad_http")
+_NO_HTTP = (b"400 Bad Request", b"This is no request of HTTP/1.1.", b"bad_http")
 
 
 class HttpServer:
@@ -247,11 +247,6 @@ class ClientConnection(asyncio.Protocol):
         """A piece of its body."""
         assert self._incoming is not None
         self._incoming.receives(body)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A line of the head. What follows a body in chunks is none: it would be a header that nobody looked at."""
-        if self._reads_head:
-            super().on_header(name, value)
 
     def on_message_complete(self) -> None:
         """A request is whole; the next byte begins another one."""
