@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from freehold.ledger.records import Dialect
 
 MOST_TOKENS = 1_000_000_000
@@ -35,16 +36,21 @@ class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
 def facts_of(dialect: Dialect | None, body: Mapping[str, Any]) -> AnswerFacts:  # Any: JSON
     """The facts of a whole answer, streamed or not."""
     usage = _inner(body, "usage")
-    error = _inner(body, "error")
     tokens = _anthropic_tokens(usage) if _is_anthropic(dialect, body) else _openai_tokens(usage)
     return AnswerFacts(
         model_served=_text(body, "model"),
         completion_id=_text(body, "id"),
         service_tier=_text(body, "service_tier") or _text(usage, "service_tier"),
         finish_reason=_finish_reason(body),
-        error_type=None if not error else _text(error, "type") or _text(error, "code") or "error",
+        error_type=error_of(body),
         **tokens,
     )
+
+
+def error_of(body: Mapping[str, Any]) -> str | None:  # Any: JSON
+    """What kind of error an answer tells of; None: of none."""
+    error = _inner(body, "error")
+    return None if not error else _text(error, "type") or _text(error, "code") or "error"
 
 
 def _is_anthropic(dialect: Dialect | None, body: Mapping[str, Any]) -> bool:
@@ -83,7 +89,7 @@ def _anthropic_tokens(usage: Mapping[str, Any]) -> dict[str, int | None]:
 
 def _finish_reason(body: Mapping[str, Any]) -> str | None:
     choices = body.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         return _text(choices[0], "finish_reason")
     if body.get("object") == "response":
         return _text(_inner(body, "incomplete_details"), "reason") or _text(body, "status")
@@ -92,7 +98,7 @@ def _finish_reason(body: Mapping[str, Any]) -> str | None:
 
 def _inner(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:

@@ -18,6 +18,8 @@ from struct import Struct
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from mmap import mmap
@@ -48,11 +50,10 @@ class Kind(IntEnum):
     """Last frame of a segment that was finished in order."""
 
 
-_KINDS = frozenset(Kind)
+_KINDS = frozenset(int(kind) for kind in Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A whole frame of a segment: `segment[payload_start:end]` is its payload."""
 
     kind: int

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from freehold.ledger.answer_facts import AnswerFacts, facts_of
+import msgspec
+
+from freehold.ledger.answer_facts import AnswerFacts, error_of, facts_of
 from freehold.ledger.bodies import is_event_stream, json_text, mask_bodies, read_answer, read_request, unpack
 from freehold.ledger.columns import COLUMNS
 from freehold.ledger.records import CloseRecord, OpenRecord, id_text
@@ -35,8 +36,7 @@ _BY_PATH: tuple[tuple[str, Dialect], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """All that segments hold of one call."""
 
     call_id: bytes
@@ -54,18 +54,35 @@ def row_of(attempt: Attempt, policy: Policy) -> Row:
     tail = attempt.tail or CloseRecord()
     dialect = head.dialect or _dialect_of(head.endpoint)
     bodies = _Bodies(attempt, head, tail, dialect)
-    facts = AnswerFacts() if bodies.answer is None else facts_of(dialect, bodies.answer)
+    facts = _facts(bodies, tail, dialect)
     row: Row = dict.fromkeys(COLUMNS)
     # The answer knows better than the request (its tier), the gateway better than the answer (what it counted).
     for record in (head, facts, tail):
-        for name in record.__struct_fields__:
-            if name in row and (value := getattr(record, name)) is not None:
+        for name in _TOLD[type(record)]:
+            value = getattr(record, name)
+            if value is not None:
                 row[name] = value
     row["error_type"] = _error_type(attempt, facts)
     row["id"] = id_text(attempt.call_id)
     row["started_at"] = _moment(head.started_at_us)
     row["request"], row["response"] = bodies.texts(policy, attempt.call_id)
     return row
+
+
+_TOLD: dict[type, tuple[str, ...]] = {
+    kind: tuple(name for name in kind.__struct_fields__ if name in COLUMNS)
+    for kind in (OpenRecord, AnswerFacts, CloseRecord)
+}
+"""Columns that each record fills."""
+
+
+def _facts(bodies: _Bodies, tail: CloseRecord, dialect: Dialect | None) -> AnswerFacts:
+    """What the answer says and the gateway has not told already, by the same rules."""
+    if bodies.answer is None:
+        return AnswerFacts()
+    if tail.completion_id is None or tail.model_served is None or tail.input_tokens is None:
+        return facts_of(dialect, bodies.answer)
+    return AnswerFacts(error_type=error_of(bodies.answer))
 
 
 class _Bodies:

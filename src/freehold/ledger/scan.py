@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
     from freehold.ledger.segment_files import Segment, WriterFolder
 
+# As plain numbers: an enumeration's members are looked up anew each time.
+_OPEN, _REQUEST, _CLOSE = int(Kind.OPEN), int(Kind.REQUEST), int(Kind.CLOSE)
+_BEFORE_CLOSE = frozenset((_OPEN, _REQUEST, int(Kind.RESPONSE)))
 Place = tuple[int, int, int, int]
 """Kind, number of the segment, start and end of the payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """How far a worker's segments have been read."""
 
     segment: int = 0
@@ -118,10 +120,10 @@ class Scan:
                 self._note(segment, item, is_alive=is_alive)
                 continue
             self.position = Position(segment.number, item.end, item.sequence + 1)
-            if item.kind == Kind.CLOSE:
+            if item.kind == _CLOSE:
                 places = self.open_calls.pop(item.call_id, [])
                 yield self._attempt(item.call_id, [*places, _place(segment, item)])
-            elif item.kind in {Kind.OPEN, Kind.REQUEST, Kind.RESPONSE}:
+            elif item.kind in _BEFORE_CLOSE:
                 self.open_calls.setdefault(item.call_id, []).append(_place(segment, item))
         if end is None:
             self.position = Position(segment.number, len(data), self.position.sequence)
@@ -152,17 +154,18 @@ class Scan:
 
     def _attempt(self, call_id: bytes, places: list[Place]) -> Attempt:
         head, tail = None, None
-        bodies: dict[int, list[bytes]] = {Kind.REQUEST: [], Kind.RESPONSE: []}
+        requests: list[bytes] = []
+        responses: list[bytes] = []
         for kind, number, start, end in places:
             data = self._map(number)
             payload = b"" if data is None else data[start:end]
-            if kind == Kind.OPEN:
+            if kind == _OPEN:
                 head = _decoded_open(payload)
-            elif kind == Kind.CLOSE:
+            elif kind == _CLOSE:
                 tail = _decoded_close(payload)
             else:
-                bodies[kind].append(payload)
-        return Attempt(call_id, head, tail, b"".join(bodies[Kind.REQUEST]), b"".join(bodies[Kind.RESPONSE]))
+                (requests if kind == _REQUEST else responses).append(payload)
+        return Attempt(call_id, head, tail, b"".join(requests), b"".join(responses))
 
     def _map(self, number: int) -> mmap.mmap | None:
         """A segment's bytes; None if it is empty or gone."""
