@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from freehold.gateway.aside import Aside
 from freehold.gateway.body import ClientLeft, read_body
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.call import ClientCall
@@ -98,6 +99,7 @@ class Gateway:
             lifetime: Surrounds the life of the worker: entered before its first call, left after its last.
         """
         self._writer = writer
+        self._aside = Aside(writer, counters)
         self._counters = counters
         self._open_upstream = open_upstream
         self._spool = spool
@@ -224,9 +226,8 @@ class Gateway:
         running = self._running
         running.calls += 1
         routes = running.setup.routes
-        exchange = Exchange(
-            call, running.places, writer=self._writer, counters=self._counters, policy=running.setup.policy
-        )
+        writer = self._writer if call.surface.asks_model(call.method) else self._aside
+        exchange = Exchange(call, running.places, writer=writer, counters=self._counters, policy=running.setup.policy)
         leaving = _watch(call, receive)
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:

@@ -23,6 +23,7 @@ _COUNTERS = {
     "freehold_requests_total": "Attempts at providers, by what came of them.",
     "freehold_tokens_total": "Tokens, as the providers counted them.",
     "freehold_cost_usd_total": "US dollars at list prices, where the price is known.",
+    "freehold_unrecorded_requests_total": "Of these, requests that asked no model, such as lists and token counts.",
     "freehold_refused_total": "Requests that the gateway answered itself.",
 }
 _HISTOGRAMS = {

@@ -24,6 +24,11 @@ _DIALECTS: dict[str, Dialect] = {
 _HAS_NO_EFFECT_BUT_COST = frozenset(
     (*_DIALECTS, "/messages/count_tokens", "/moderations", "/rerank", "/responses/compact")
 )
+_ASKS_NO_MODEL = re.compile(
+    r"/(?:models|files|uploads|batches|fine_tuning|assistants|vector_stores|containers|conversations|evals|organization)"
+    r"(?:/.*)?|/messages/(?:count_tokens|batches(?:/.*)?)|/responses/(?:input_tokens|[^/]+/cancel)|/chat/completions/.+"
+)
+"""Things are kept, listed, counted or planned here; what a batch costs is billed when it runs."""
 _STREAMS_TELL_USAGE_IF_ASKED = frozenset(("/chat/completions", "/completions"))
 _MOST_REMEMBERED = 1024
 
@@ -57,6 +62,10 @@ class Surface:
         """Asked twice, it does nothing else than asked once, but for the cost."""
         return self.tail in _HAS_NO_EFFECT_BUT_COST
 
+    def asks_model(self, method: str) -> bool:
+        """A request of this method makes a model work: it is a call, and the ledger gets a row of it."""
+        return method == "POST" and _ASKS_NO_MODEL.fullmatch(self.tail) is None
+
     @property
     def hides_usage(self) -> bool:
         """Its streams tell their usage only to who asks for it."""
@@ -84,7 +93,7 @@ def _parse(path: str) -> Surface:
     match = _PATH.fullmatch(path)
     is_straight = all(unquote(part) not in {".", ".."} for part in path.split("/"))
     if match is None or not is_straight or not _ALLOWED.fullmatch(path) or re.search("%2f|%5c|%00", path, re.I):
-        known = "/v1/… , /openai/deployments/MODEL/… , /healthz, /readyz and /metrics"
+        known = "/v1/… , /openai/deployments/MODEL/… , /ui, /healthz, /readyz and /metrics"
         raise Refused(404, f"{path[:200]!r} does not exist here; there are {known}.", code="unknown_path")
     deployment = match["deployment"]
     return Surface(match["tail"], None if deployment is None else unquote(deployment))
