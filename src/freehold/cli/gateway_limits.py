@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from freehold.economics.prices import Price
     from freehold.gateway.budgets import Budgets, Reservation
     from freehold.gateway.guard import Hold
+    from freehold.gateway.headers import Header
     from freehold.gateway.keys import Principal, Refusal
     from freehold.state.settings import Settings
 
@@ -67,6 +68,10 @@ class _Held:
     budgets: Budgets
     reservation: Reservation
     price: Price | None
+
+    def headers(self) -> tuple[Header, ...]:
+        """As `Hold` says."""
+        return self.budgets.headers(self.reservation)
 
     def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """As `Hold` says. What a provider refused counts as a request, and for nothing else."""

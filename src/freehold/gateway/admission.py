@@ -37,6 +37,10 @@ class Admitted(Protocol):
         """A list of models shows this one."""
         ...
 
+    def limit_headers(self) -> tuple[Header, ...]:
+        """What the answer says of the key's limits; nothing where there are none."""
+        ...
+
     def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """The call is over: what was reserved for it is reconciled with what it used.
 
@@ -95,6 +99,10 @@ class _Guest:
         """Every one."""
         del model
         return True
+
+    def limit_headers(self) -> tuple[Header, ...]:
+        """There are none."""
+        return ()
 
     def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """Nothing was reserved."""

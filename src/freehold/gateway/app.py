@@ -307,7 +307,7 @@ async def _answer(
 
 async def _refuse(send: Send, refusal: Refused, surface: Surface, request_id: str) -> None:
     dialect = "anthropic" if surface.is_anthropic else "openai"
-    more: list[Header] = [(b"x-request-id", request_id.encode("latin-1"))]
+    more: list[Header] = [(b"x-request-id", request_id.encode("latin-1")), *refusal.headers]
     if refusal.retry_after_s is not None:
         more.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after_s))))
     if refusal.status == 429 and (refusal.retry_after_s is None or refusal.retry_after_s > _LONGEST_PAUSE_S):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from freehold.gateway.limit_headers import with_limits
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
@@ -52,6 +54,7 @@ class ClientCall:
     async def begin(self, status: int, headers: list[Header]) -> None:
         """Send the head of the answer."""
         self.has_begun = True
+        headers = with_limits(headers, self.admitted.limit_headers())
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes, *, is_last: bool = False) -> None:

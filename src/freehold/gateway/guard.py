@@ -24,6 +24,10 @@ _ONE_MODEL = "/v1/models/"
 class Hold(Protocol):
     """What is reserved for one call of a key that has limits."""
 
+    def headers(self) -> tuple[Header, ...]:
+        """As `Admitted.limit_headers`."""
+        ...
+
     def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """Reconcile, once. As `Admitted.settle`."""
         ...
@@ -95,10 +99,20 @@ class Caller:
         """As `Admitted` says."""
         return self._principal.sees_model(model)
 
+    def limit_headers(self) -> tuple[Header, ...]:
+        """As `Admitted` says."""
+        return () if self._hold is None else self._hold.headers()
+
     def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
         """As `Admitted` says."""
         return None if self._hold is None else self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
 
 
 def _refused(refusal: Refusal) -> Refused:
-    return Refused(refusal.status, refusal.message, code=refusal.code, retry_after_s=refusal.retry_after_s)
+    return Refused(
+        refusal.status,
+        refusal.message,
+        code=refusal.code,
+        retry_after_s=refusal.retry_after_s,
+        headers=refusal.headers,
+    )

@@ -84,8 +84,11 @@ def _named_in_connection(headers: Sequence[Header]) -> set[bytes]:
 
 
 def request_id_of(headers: Sequence[Header]) -> str | None:
-    """The client's own id of the request; None if it sent none, or one that cannot be repeated in a header."""
-    value = value_of(headers, b"x-request-id")
+    """The client's own id of the request; None if it sent none, or one that cannot be repeated in a header.
+
+    OpenAI's clients may send theirs as `x-client-request-id`.
+    """
+    value = value_of(headers, b"x-request-id") or value_of(headers, b"x-client-request-id")
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return value.decode("ascii")
