@@ -15,22 +15,29 @@ from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
 from freehold.cli.recording import keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
+from freehold.gateway.admin_token import admin_token_of
 from freehold.gateway.app import Gateway, Setup
+from freehold.gateway.board import Board
+from freehold.gateway.breaker import Breaker
 from freehold.gateway.guard import Guard
 from freehold.gateway.keys import KeyRing
+from freehold.gateway.live import note_process
+from freehold.gateway.live_page import LivePage
 from freehold.gateway.logs import start_logging
 from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
+from freehold.gateway.watched import WatchedWriter
 from freehold.gateway.workers import Workers
 from freehold.state.database import open_state
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from freehold.gateway.admin_token import AdminToken
     from freehold.gateway.admission import Admission
     from freehold.gateway.routes import Routes
     from freehold.gateway.workers import Stop
@@ -54,6 +61,7 @@ class Blueprint:
     host: str
     port: int
     workers: int
+    token: AdminToken | None
     _listener: socket.socket = field(init=False)
     _folder: Path = field(init=False)
     """Of this run: the workers' counters, and settings that were read anew."""
@@ -80,6 +88,7 @@ class Blueprint:
             host=host or gateway.host,
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
+            token=admin_token_of(gateway.admin, file.parent),
         )
 
     def listen(self) -> str:
@@ -110,6 +119,7 @@ class Blueprint:
         """Serve until a signal ends it; the exit code."""
         self._folder = Path(tempfile.mkdtemp(prefix="freehold-gateway-"))
         start_logging()
+        note_process(self._folder, "parent")
         gateway = self.settings.gateway
         house = self._keep_house if gateway.housekeeping else None
         try:
@@ -122,7 +132,18 @@ class Blueprint:
     def _keep_house(self, stop: Stop) -> None:
         self._listener.close()
         os.nice(_NICE)
-        keep_house(self.workspace, self.settings, stop=stop)
+        note_process(self._folder, "housekeeping")
+        keep_house(self.workspace, self.settings, stop=stop, after=self._cost_counter())
+
+    def _cost_counter(self) -> Callable[[], None]:
+        from freehold.cli.gateway_costs import CostCounters, pricing_of  # with the catalogue, which no worker needs
+
+        try:
+            pricing = pricing_of(self.settings, self.file.parent)
+        except (InputError, OSError) as error:
+            _LOG.error("what calls cost is not counted: %s", error)
+            return lambda: None
+        return CostCounters(self.workspace.calls, Counters(self._folder, "housekeeping"), pricing).count
 
     def _read_again(self) -> bool:
         """Read the settings anew and leave them for the workers; False, and all stays as it is, if they are wrong."""
@@ -141,7 +162,10 @@ class Blueprint:
 
     def _work(self, name: str) -> int:
         gateway = self.settings.gateway
-        writer = open_writer(self.workspace, self.settings, worker=name)
+        note_process(self._folder, name)
+        board = Board(self._folder, name)
+        recorded = open_writer(self.workspace, self.settings, worker=name)
+        writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls)
         stack = AsyncExitStack()
         guard = self._guard(stack)
 
@@ -150,7 +174,7 @@ class Blueprint:
             stack.callback(guard.keys.close)
             async with stack:
                 yield
-            writer.seal()
+            recorded.seal()
 
         app = Gateway(
             setup_of(self.settings, self.routes, guard),
@@ -159,8 +183,24 @@ class Blueprint:
             open_upstream=Pool,
             spool=self.workspace.data,
             lifetime=lifetime,
+            live=self._live_page(guard),
+            new_breaker=lambda provider: Breaker(note=board.health_of(provider)),
         )
-        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=lambda: self._load(guard))
+
+        def load() -> Setup:
+            setup = self._load(guard)
+            writer.log_calls = setup.log_calls
+            return setup
+
+        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=load)
+
+    def _live_page(self, guard: Guard) -> LivePage:
+        return LivePage(
+            self._folder,
+            token=self.token,
+            is_loopback=is_loopback(self.host),
+            has_keys=guard.keys.has_keys,
+        )
 
     @property
     def _new_settings(self) -> Path:

@@ -41,16 +41,13 @@ class Admitted(Protocol):
         """What the answer says of the key's limits; nothing where there are none."""
         ...
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """The call is over: what was reserved for it is reconciled with what it used.
 
         Args:
             usage: Tokens as the provider counted them; None if it told none.
             is_sent: A provider may have got it, so it counts as a request.
             may_cost: The provider has, or may have, done work for it.
-
-        Returns:
-            US dollars at list prices; None if they are not known or nobody asks for them.
         """
         ...
 
@@ -104,10 +101,9 @@ class _Guest:
         """There are none."""
         return ()
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """Nothing was reserved."""
         del usage, is_sent, may_cost
-        return None
 
 
 def _named_task(headers: Sequence[Header], body: Body) -> str | None:

@@ -15,9 +15,11 @@ from freehold.gateway.breaker import Breaker
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
 from freehold.gateway.headers import request_id_of, seconds_of, value_of
+from freehold.gateway.live_page import PATHS as LIVE_PATHS
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
 from freehold.gateway.upstream import UpstreamFailure
+from freehold.gateway.watched import log_refusal
 from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from freehold.gateway.body import Receive
     from freehold.gateway.call import Send
     from freehold.gateway.headers import Header
+    from freehold.gateway.live_page import LivePage
     from freehold.gateway.metrics import Counters
     from freehold.gateway.providers import Provider
     from freehold.gateway.routes import Routes
@@ -87,6 +90,8 @@ class Gateway:
         open_upstream: Callable[[Provider], Upstream],
         spool: Path | None = None,
         lifetime: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        live: LivePage | None = None,
+        new_breaker: Callable[[str], Breaker] = lambda _provider: Breaker(),
     ) -> None:
         """Put a worker's gateway together.
 
@@ -97,6 +102,8 @@ class Gateway:
             open_upstream: Opens connections to a provider, inside the running loop.
             spool: Folder for large bodies that are under way; None: the system's.
             lifetime: Surrounds the life of the worker: entered before its first call, left after its last.
+            live: Answers for the live page; None: there is none.
+            new_breaker: Makes the breaker of a provider, by its name.
         """
         self._writer = writer
         self._aside = Aside(writer, counters)
@@ -104,6 +111,8 @@ class Gateway:
         self._open_upstream = open_upstream
         self._spool = spool
         self._lifetime = lifetime
+        self._page = live
+        self._new_breaker = new_breaker
         self._running = _Running(setup, {})
         self._under_way = 0
         self._closing: set[asyncio.Task[None]] = set()
@@ -112,6 +121,9 @@ class Gateway:
         """Serve one request, or the life of the worker."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif scope["path"] in LIVE_PATHS and self._page is not None:
+            shown = await self._page.answer(scope["method"], scope["path"], scope["headers"])
+            await _answer(send, shown.status, shown.body, content_type=None, more=[*shown.headers])
         elif scope["path"] in {"/healthz", "/readyz", "/metrics"}:
             await self._tell(scope["path"], send)
         else:
@@ -135,7 +147,9 @@ class Gateway:
 
     def _opened(self, setup: Setup) -> _Running:
         providers = setup.routes.providers.items()
-        return _Running(setup, {name: Place(self._open_upstream(provider), Breaker()) for name, provider in providers})
+        return _Running(
+            setup, {name: Place(self._open_upstream(provider), self._new_breaker(name)) for name, provider in providers}
+        )
 
     def _close_if_unused(self, running: _Running) -> None:
         if running.is_retired and running.calls == 0:
@@ -173,6 +187,11 @@ class Gateway:
         except (Refused, LedgerFull) as error:
             refusal = error if isinstance(error, Refused) else _no_room()
             self._counters.add("freehold_refused_total", (("status", str(refusal.status)),))
+            if self._running.setup.log_calls:
+                endpoint = surface.endpoint if surface.tail else scope["path"][:200]
+                log_refusal(
+                    refusal.status, refusal.code, request_id=request_id, method=scope["method"], endpoint=endpoint
+                )
             if not has_begun:
                 await _refuse(send, refusal, surface, request_id)
         except (ClientLeft, UpstreamFailure):
@@ -254,23 +273,7 @@ class Gateway:
             call.admitted.settle(None, is_sent=False, may_cost=False)
         else:
             sent, may_cost = attempt.is_sent, attempt.may_cost
-            cost_usd = call.admitted.settle(attempt.usage, is_sent=sent, may_cost=may_cost)
-            if cost_usd is not None:
-                attempt.cost(cost_usd)
-        if self._running.setup.log_calls:
-            _LOG.info(
-                "call",
-                extra={
-                    "request_id": call.request_id,
-                    "call_id": None if attempt is None else attempt.id_text,
-                    "endpoint": call.surface.endpoint,
-                    "task": call.admitted.task,
-                    "key_id": call.admitted.key_id,
-                    "model": None if attempt is None else attempt.model,
-                    "duration_ms": None if attempt is None else round(attempt.elapsed_ms, 1),
-                    "client_left": call.has_left,
-                },
-            )
+            call.admitted.settle(attempt.usage, is_sent=sent, may_cost=may_cost)
 
 
 def _no_room() -> Refused:
@@ -298,9 +301,16 @@ def _list_of(names: Iterable[str]) -> bytes:
 
 
 async def _answer(
-    send: Send, status: int, body: bytes, *, content_type: bytes = b"application/json", more: list[Header] | None = None
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    content_type: bytes | None = b"application/json",
+    more: list[Header] | None = None,
 ) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *(more or ())]
+    headers = [(b"content-length", b"%d" % len(body)), *(more or ())]
+    if content_type is not None:
+        headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

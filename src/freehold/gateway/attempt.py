@@ -206,10 +206,6 @@ class Attempt:
         )
         self._count(str(status) if status is not None else error_type or "unknown", duration_ms)
 
-    def cost(self, usd: float) -> None:
-        """What it cost, at list prices."""
-        self._series.cost(usd)
-
     async def durable(self) -> None:
         """Return when its records are as safe as the settings want them."""
         if not self._writer.is_durable:

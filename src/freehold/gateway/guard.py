@@ -28,7 +28,7 @@ class Hold(Protocol):
         """As `Admitted.limit_headers`."""
         ...
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """Reconcile, once. As `Admitted.settle`."""
         ...
 
@@ -103,9 +103,10 @@ class Caller:
         """As `Admitted` says."""
         return () if self._hold is None else self._hold.headers()
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """As `Admitted` says."""
-        return None if self._hold is None else self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
+        if self._hold is not None:
+            self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
 
 
 def _refused(refusal: Refusal) -> Refused:
