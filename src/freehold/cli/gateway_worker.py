@@ -29,7 +29,7 @@ from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
 from freehold.gateway.watched import WatchedWriter
-from freehold.gateway.workers import Workers
+from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
 from freehold.tasks.rules import TaskRules
 
@@ -63,6 +63,7 @@ class Blueprint:
     workers: int
     token: AdminToken | None
     _listener: socket.socket = field(init=False)
+    _admin_listener: socket.socket | None = field(init=False, default=None)
     _folder: Path = field(init=False)
     """Of this run: the workers' counters, and settings that were read anew."""
 
@@ -91,14 +92,18 @@ class Blueprint:
             token=admin_token_of(gateway.admin, file.parent),
         )
 
-    def listen(self) -> str:
-        """Take the port; the address of the gateway.
+    def listen(self) -> tuple[str, str | None]:
+        """Take the ports; the address of the gateway, and that of its admin API if it has one.
 
         Raises:
-            InputError: it is taken.
+            InputError: one is taken.
         """
         self._listener = listen(self.host, self.port)
-        return url_of(self._listener)
+        if self.token is None:
+            return url_of(self._listener), None
+        admin = self.settings.gateway.admin
+        self._admin_listener = listen(admin.host, admin.port)
+        return url_of(self._listener), url_of(self._admin_listener)
 
     def warnings(self) -> list[str]:
         """What whoever starts the gateway should know."""
@@ -107,6 +112,12 @@ class Blueprint:
             told.append(
                 f"{self.host} can be reached from other machines, over plain HTTP. Until a key is made "
                 "(freehold keys create NAME) everybody there can spend your providers' money."
+            )
+        admin = self.settings.gateway.admin
+        if self.token is not None and not is_loopback(admin.host):
+            told.append(
+                f"the admin API at {admin.host} can be reached from other machines, over plain HTTP: its token can be "
+                "read on the way. Leave [gateway.admin] host at 127.0.0.1, or put TLS in front of it."
             )
         told += [
             f"provider {one.name!r} is asked over plain HTTP, and a key is sent to it."
@@ -121,16 +132,38 @@ class Blueprint:
         start_logging()
         note_process(self._folder, "parent")
         gateway = self.settings.gateway
-        house = self._keep_house if gateway.housekeeping else None
         try:
             return Workers(
-                self.workers, self._work, drain_s=gateway.drain_s, keep_house=house, reload=self._read_again
+                self.workers, self._work, drain_s=gateway.drain_s, companions=self._companions(), reload=self._reload
             ).run()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _companions(self) -> list[Companion]:
+        found = []
+        if self.settings.gateway.housekeeping:
+            found.append(Companion("the ledger's housekeeping", self._keep_house, heeds_reload=True))
+        if self.token is not None:
+            found.append(Companion("the admin API", self._serve_admin))
+        return found
+
+    def _close_listeners(self, *, but: socket.socket | None = None) -> None:
+        """A process that does not answer at a port lets go of it: else clients would wait there."""
+        for listener in (self._listener, self._admin_listener):
+            if listener is not None and listener is not but:
+                listener.close()
+
+    def _serve_admin(self, stop: Stop) -> None:
+        from freehold.cli.gateway_admin import serve_admin
+
+        assert self._admin_listener is not None
+        assert self.token is not None
+        self._close_listeners(but=self._admin_listener)
+        note_process(self._folder, "admin")
+        serve_admin(self._admin_listener, _state_url(self.workspace, self.settings), self.token, self._folder, stop)
+
     def _keep_house(self, stop: Stop) -> None:
-        self._listener.close()
+        self._close_listeners()
         os.nice(_NICE)
         note_process(self._folder, "housekeeping")
         keep_house(self.workspace, self.settings, stop=stop, after=self._cost_counter())
@@ -145,23 +178,31 @@ class Blueprint:
             return lambda: None
         return CostCounters(self.workspace.calls, Counters(self._folder, "housekeeping"), pricing).count
 
-    def _read_again(self) -> bool:
-        """Read the settings anew and leave them for the workers; False, and all stays as it is, if they are wrong."""
+    def _reload(self) -> bool:
+        from freehold.cli.gateway_admin import note_reload
+
+        fault = self._read_again()
+        note_reload(self._folder, fault)
+        return fault is None
+
+    def _read_again(self) -> str | None:
+        """Read the settings anew and leave them for the workers; if they are wrong all stays as it is, and why."""
         try:
             settings = Reading(self.workspace, self.file).result()
             routes = routes_of(settings, self.file.parent)
             TaskRules(settings.tasks)
         except (InputError, OSError) as error:
             _LOG.error("the settings are wrong, the old ones stay: %s", error)
-            return False
+            return str(error)
         self.settings, self.routes = settings, routes
         new = self._new_settings.with_suffix(".new")
         new.write_bytes(packed(settings))
         new.rename(self._new_settings)
-        return True
+        return None
 
     def _work(self, name: str) -> int:
         gateway = self.settings.gateway
+        self._close_listeners(but=self._listener)
         note_process(self._folder, name)
         board = Board(self._folder, name)
         recorded = open_writer(self.workspace, self.settings, worker=name)
