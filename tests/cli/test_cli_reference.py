@@ -23,6 +23,7 @@ SECTION_OF = {
     "ledger-compact": "ledgercompact", "ledger-costs": "ledgercosts", "ledger-export": "ledgerexport",
     "ledger-repair": "ledgerrepair", "ledger-stats": "ledgerstats", "ledger-verify": "ledgerverify",
     "keys-create": "key", "keys-list": "keys", "keys-revoke": "key", "keys-rotate": "key",
+    "keys-set": "key",
     "import-again": "import", "import-rejected": "import", "init": "init", "models-list": "models",
     "models-promote": "model", "models-show": "model",
     "prices-check": "pricecheck", "prices-gpus": "rentals", "prices-list": "prices", "prices-override": "override",

@@ -192,6 +192,13 @@ def test_completions_embeddings_responses_and_models_pass(gateway: Running, upst
     page = gateway.post("/metrics", b"", method="GET")[2].decode()
     assert 'route="rent",model="m",provider="fake",direction="input"} 16' in page  # 4 embedded, twice 6 asked
     assert 'direction="reasoning"} 2' in page
+    # Four calls asked a model. Lists and files passed, are counted, and are no calls of a task.
+    assert {row.open.endpoint for row in gateway.closed_rows(4) if row.open} == {
+        "/v1/completions", "/v1/embeddings", "/v1/responses"
+    }  # fmt: skip
+    assert len(gateway.rows()) == 4
+    assert 'freehold_unrecorded_requests_total{endpoint="models",status="200"} 2' in page
+    assert 'freehold_unrecorded_requests_total{endpoint="files",status="200"} 1' in page
 
 
 @pytest.fixture
@@ -221,7 +228,9 @@ def test_the_anthropic_client_asks_streams_and_counts(claude: Running, upstream:
     page = claude.post("/metrics", b"", method="GET")[2].decode()
     assert 'direction="input"} 18' in page  # (5 + 3 + 1) of each of the two answers
     assert 'direction="output"} 11' in page
-    assert {row.open.dialect for row in claude.closed_rows(3) if row.open} == {"anthropic", "other"}
+    assert [row.open.endpoint for row in claude.closed_rows(2) if row.open] == ["/v1/messages", "/v1/messages"]
+    assert len(claude.rows()) == 2  # a count of tokens is no call
+    assert 'freehold_unrecorded_requests_total{endpoint="count_tokens",status="200"} 1' in page
 
 
 def test_the_async_anthropic_client_gets_errors_in_its_own_shape(claude: Running, upstream: ScriptedUpstream) -> None:

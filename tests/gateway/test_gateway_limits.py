@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from freehold.state.database import open_state
-from freehold.state.keys import create_key, revoke_key, rotate_key
+from freehold.state.keys import change_limits, create_key, revoke_key, rotate_key
 from freehold.state.limits import parse_limit
 from freehold.state.schema import SPENDING
 from tests.gateway.test_gateway_command import CHAT, ask, process, send, settings_of
@@ -141,3 +143,48 @@ def test_a_running_gateway_sees_the_first_key_a_rotation_and_a_revocation_within
         revoke_key(keys, "desk")
         waited = max(waited, seconds_until(port, second, 401))
     assert waited < 4  # two seconds, and as much again for a busy machine
+
+
+def test_answers_under_limits_say_what_is_left_and_a_change_reaches_running_workers(
+    upstream: ScriptedUpstream, folder: Path, keys: Engine
+) -> None:
+    upstream.scripts = [answer(completion(), x_ratelimit_limit_requests="999", x_other="kept")]
+    key, secret = create_key(keys, "desk", limits=[parse_limit("requests/day=3"), parse_limit("tokens/month=9000")])
+
+    with process(folder, with_state(upstream, folder)) as (_, port):
+
+        def call() -> tuple[int, dict[str, str], bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            try:
+                connection.request("POST", CHAT, ask(1), {"authorization": f"Bearer {secret}"})
+                response = connection.getresponse()
+                return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+            finally:
+                connection.close()
+
+        told = [call() for _ in range(4)]
+        assert [status for status, _, _ in told] == [200, 200, 200, 429]
+        assert [head["x-ratelimit-remaining-requests"] for _, head, _ in told] == ["2", "1", "0", "0"]
+        assert [head["x-ratelimit-limit-requests"] for _, head, _ in told] == ["3"] * 4  # ours, not the provider's
+        assert {head["x-ratelimit-limit-tokens"] for _, head, _ in told} == {"9000"}
+        assert 0 < int(told[3][1]["x-ratelimit-remaining-tokens"]) <= 9000 - 30
+        assert re.fullmatch(r"(\d+h)?(\d+m)?\d+s", told[0][1]["x-ratelimit-reset-requests"])
+        assert told[0][1]["x-other"] == "kept"
+
+        change_limits(keys, key.id, set_to=[parse_limit("requests/day=5")])
+        deadline = time.monotonic() + 20
+        while (again := call())[0] == 429:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # workers obey within seconds
+        assert again[1]["x-ratelimit-limit-requests"] == "5"
+        assert again[1]["x-ratelimit-remaining-requests"] == "1"  # what was used before counts against the new limit
+
+        change_limits(keys, key.id, drop=["requests/day", "tokens/month"])
+        while "x-ratelimit-limit-requests" in (again := call())[1] and again[1]["x-ratelimit-limit-requests"] != "999":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert again[0] == 200  # without limits the provider's headers pass
+
+        status, body = send(port, CHAT, ask(1))
+        assert status == 401
+        assert "freehold keys create NAME" in json.loads(body)["error"]["message"]

@@ -40,10 +40,11 @@ def command(port: int | None, workers: int | None, config: Path | None, host: st
     from freehold.cli.gateway_worker import Blueprint  # meanwhile
 
     blueprint = Blueprint.of(workspace, reading.result(), file, port=port, workers=workers, host=host)
-    url = blueprint.listen()
+    url, admin = blueprint.listen()
     for warning in blueprint.warnings():
         click.echo(f"Warning: {warning}", err=True)
     click.echo(f"Gateway at {url}, {blueprint.workers} worker{'s' * (blueprint.workers > 1)}", err=True)
+    click.echo(f"Live page: {url}/ui" + ("" if admin is None else f"; admin API: {admin}/admin/v1"), err=True)
     click.echo(f"Next: use base_url={url + '/v1'!r} in your client, then: freehold ledger stats", err=True)
     click.get_current_context().exit(blueprint.run())
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from freehold.economics.prices import Price
     from freehold.gateway.budgets import Budgets, Reservation
     from freehold.gateway.guard import Hold
+    from freehold.gateway.headers import Header
     from freehold.gateway.keys import Principal, Refusal
     from freehold.state.settings import Settings
 
@@ -68,7 +69,11 @@ class _Held:
     reservation: Reservation
     price: Price | None
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def headers(self) -> tuple[Header, ...]:
+        """As `Hold` says."""
+        return self.budgets.headers(self.reservation)
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """As `Hold` says. What a provider refused counts as a request, and for nothing else."""
         from freehold.economics.prices import cost_of_call
 
@@ -77,12 +82,11 @@ class _Held:
                 self.budgets.reconcile(self.reservation, Usage(input_tokens=0, output_tokens=0), Decimal(0))
             else:
                 self.budgets.release(self.reservation)
-            return None
+            return
         if usage is not None and usage.output_tokens is None and not self.reservation.has_output:
             usage = replace(usage, output_tokens=0)  # an embedding writes nothing, and says nothing of it
         cost = None if self.price is None or usage is None else cost_of_call(usage, self.price)
         self.budgets.reconcile(self.reservation, usage, cost)
-        return None if cost is None else float(cost)
 
 
 def _import_budgets() -> type[Budgets]:

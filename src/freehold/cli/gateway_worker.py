@@ -15,22 +15,29 @@ from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
 from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
+from freehold.gateway.admin_token import admin_token_of
 from freehold.gateway.app import Gateway, Setup
+from freehold.gateway.board import Board
+from freehold.gateway.breaker import Breaker
 from freehold.gateway.guard import Guard
 from freehold.gateway.keys import KeyRing
+from freehold.gateway.live import note_process
+from freehold.gateway.live_page import LivePage
 from freehold.gateway.logs import start_logging
 from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
-from freehold.gateway.workers import Workers
+from freehold.gateway.watched import WatchedWriter
+from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from freehold.gateway.admin_token import AdminToken
     from freehold.gateway.admission import Admission
     from freehold.gateway.routes import Routes
     from freehold.gateway.workers import Stop
@@ -54,7 +61,9 @@ class Blueprint:
     host: str
     port: int
     workers: int
+    token: AdminToken | None
     _listener: socket.socket = field(init=False)
+    _admin_listener: socket.socket | None = field(init=False, default=None)
     _folder: Path = field(init=False)
     """Of this run: the workers' counters, and settings that were read anew."""
 
@@ -82,16 +91,21 @@ class Blueprint:
             host=host or gateway.host,
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
+            token=admin_token_of(gateway.admin, file.parent),
         )
 
-    def listen(self) -> str:
-        """Take the port; the address of the gateway.
+    def listen(self) -> tuple[str, str | None]:
+        """Take the ports; the address of the gateway, and that of its admin API if it has one.
 
         Raises:
-            InputError: it is taken.
+            InputError: one is taken.
         """
         self._listener = listen(self.host, self.port)
-        return url_of(self._listener)
+        if self.token is None:
+            return url_of(self._listener), None
+        admin = self.settings.gateway.admin
+        self._admin_listener = listen(admin.host, admin.port)
+        return url_of(self._listener), url_of(self._admin_listener)
 
     def warnings(self) -> list[str]:
         """What whoever starts the gateway should know."""
@@ -100,6 +114,12 @@ class Blueprint:
             told.append(
                 f"{self.host} can be reached from other machines, over plain HTTP. Until a key is made "
                 "(freehold keys create NAME) everybody there can spend your providers' money."
+            )
+        admin = self.settings.gateway.admin
+        if self.token is not None and not is_loopback(admin.host):
+            told.append(
+                f"the admin API at {admin.host} can be reached from other machines, over plain HTTP: its token can be "
+                "read on the way. Leave [gateway.admin] host at 127.0.0.1, or put TLS in front of it."
             )
         told += [
             f"provider {one.name!r} is asked over plain HTTP, and a key is sent to it."
@@ -112,38 +132,83 @@ class Blueprint:
         """Serve until a signal ends it; the exit code."""
         self._folder = Path(tempfile.mkdtemp(prefix="freehold-gateway-"))
         start_logging()
+        note_process(self._folder, "parent")
         gateway = self.settings.gateway
-        house = self._keep_house if gateway.housekeeping else None
         try:
             return Workers(
-                self.workers, self._work, drain_s=gateway.drain_s, keep_house=house, reload=self._read_again
+                self.workers, self._work, drain_s=gateway.drain_s, companions=self._companions(), reload=self._reload
             ).run()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _keep_house(self, stop: Stop) -> None:
-        self._listener.close()
-        os.nice(_NICE)
-        keep_house(self.workspace, self.settings, stop=stop)
+    def _companions(self) -> list[Companion]:
+        found = []
+        if self.settings.gateway.housekeeping:
+            found.append(Companion("the ledger's housekeeping", self._keep_house, heeds_reload=True))
+        if self.token is not None:
+            found.append(Companion("the admin API", self._serve_admin))
+        return found
 
-    def _read_again(self) -> bool:
-        """Read the settings anew and leave them for the workers; False, and all stays as it is, if they are wrong."""
+    def _close_listeners(self, *, but: socket.socket | None = None) -> None:
+        """A process that does not answer at a port lets go of it: else clients would wait there."""
+        for listener in (self._listener, self._admin_listener):
+            if listener is not None and listener is not but:
+                listener.close()
+
+    def _serve_admin(self, stop: Stop) -> None:
+        from freehold.cli.gateway_admin import serve_admin
+
+        assert self._admin_listener is not None
+        assert self.token is not None
+        self._close_listeners(but=self._admin_listener)
+        note_process(self._folder, "admin")
+        serve_admin(self._admin_listener, _state_url(self.workspace, self.settings), self.token, self._folder, stop)
+
+    def _keep_house(self, stop: Stop) -> None:
+        self._close_listeners()
+        os.nice(_NICE)
+        note_process(self._folder, "housekeeping")
+        keep_house(self.workspace, self.settings, stop=stop, after=self._cost_counter())
+
+    def _cost_counter(self) -> Callable[[], None]:
+        from freehold.cli.gateway_costs import CostCounters, pricing_of  # with the catalogue, which no worker needs
+
+        try:
+            pricing = pricing_of(self.settings, self.file.parent)
+        except (InputError, OSError) as error:
+            _LOG.error("what calls cost is not counted: %s", error)
+            return lambda: None
+        return CostCounters(self.workspace.calls, Counters(self._folder, "housekeeping"), pricing).count
+
+    def _reload(self) -> bool:
+        from freehold.cli.gateway_admin import note_reload
+
+        fault = self._read_again()
+        note_reload(self._folder, fault)
+        return fault is None
+
+    def _read_again(self) -> str | None:
+        """Read the settings anew and leave them for the workers; if they are wrong all stays as it is, and why."""
         try:
             settings = Reading(self.workspace, self.file).result()
             routes = routes_of(settings, self.file.parent)
             TaskRules(settings.tasks)
         except (InputError, OSError) as error:
             _LOG.error("the settings are wrong, the old ones stay: %s", error)
-            return False
+            return str(error)
         self.settings, self.routes = settings, routes
         new = self._new_settings.with_suffix(".new")
         new.write_bytes(packed(settings))
         new.rename(self._new_settings)
-        return True
+        return None
 
     def _work(self, name: str) -> int:
         gateway = self.settings.gateway
-        writer = open_writer(self.workspace, self.settings, worker=name)
+        self._close_listeners(but=self._listener)
+        note_process(self._folder, name)
+        board = Board(self._folder, name)
+        recorded = open_writer(self.workspace, self.settings, worker=name)
+        writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls)
         stack = AsyncExitStack()
         guard = self._guard(stack)
 
@@ -152,7 +217,7 @@ class Blueprint:
             stack.callback(guard.keys.close)
             async with stack:
                 yield
-            writer.seal()
+            recorded.seal()
 
         app = Gateway(
             setup_of(self.settings, self.routes, guard),
@@ -161,8 +226,24 @@ class Blueprint:
             open_upstream=Pool,
             spool=self.workspace.data,
             lifetime=lifetime,
+            live=self._live_page(guard),
+            new_breaker=lambda provider: Breaker(note=board.health_of(provider)),
         )
-        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=lambda: self._load(guard))
+
+        def load() -> Setup:
+            setup = self._load(guard)
+            writer.log_calls = setup.log_calls
+            return setup
+
+        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=load)
+
+    def _live_page(self, guard: Guard) -> LivePage:
+        return LivePage(
+            self._folder,
+            token=self.token,
+            is_loopback=is_loopback(self.host),
+            has_keys=guard.keys.has_keys,
+        )
 
     @property
     def _new_settings(self) -> Path:

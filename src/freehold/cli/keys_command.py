@@ -12,14 +12,22 @@ from freehold.cli.show import json_option, show
 from freehold.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Engine
-
-    from freehold.state.keys import Key
+    from freehold.state.limits import Limit
+    from freehold.state.settings import GatewaySection
 
 _LONGEST = timedelta(days=3_653)
+_SHORT = ("requests/minute", "tokens/minute", "usd/month")
+"""Limits with an option of their own, as in --requests-per-minute."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _short_limits(command: Callable[..., None]) -> Callable[..., None]:
+    for name in reversed(_SHORT):
+        option = f"--{name.replace('/', '-per-')}"
+        command = click.option(option, metavar="N", help=f"Short for --limit {name}=N.")(command)
+    return command
 
 
 @click.group("keys")
@@ -44,6 +52,7 @@ def command() -> None:
     metavar="MEASURE/PERIOD=AMOUNT",
     help="requests, tokens or usd per minute, day or month (UTC); repeatable.",
 )
+@_short_limits
 @click.option("--expires-in", metavar="TIME", help="End of the key from now on, as in 90d or 12h.")
 @json_option
 def create(
@@ -54,6 +63,7 @@ def create(
     limits: tuple[str, ...],
     expires_in: str | None,
     as_json: bool,
+    **short: str | None,
 ) -> None:
     """Make a key called NAME and show its secret, this once.
 
@@ -63,21 +73,23 @@ def create(
     \b
     Examples:
       freehold keys create checkout
-      freehold keys create desk --task support_intent --limit requests/minute=60 --limit usd/month=200
+      freehold keys create desk --task support_intent --requests-per-minute 60 --limit usd/day=20
       freehold keys create batch --allow-task 'nightly_*' --allow-model 'gpt-5*' --expires-in 90d
     """
     from freehold.cli.session import open_session
     from freehold.report.key_tables import key_text
+    from freehold.state.key_records import key_record
     from freehold.state.keys import create_key
-    from freehold.state.limits import parse_limit
 
     ends = None if expires_in is None else datetime.now(UTC) + _duration(expires_in, "--expires-in")
-    parsed = [parse_limit(limit) for limit in limits]
-    state = open_session().state
+    parsed, _ = _limits(limits, short, can_drop=False)
+    session = open_session()
+    state = session.state
     key, secret = create_key(state, name, task=task, tasks=tasks, models=models, limits=parsed, expires_at=ends)
-    record = _record(state, key, secret=secret)
+    record = key_record(state, key, secret=secret)
     text = key_text(record, finding=f"Key {name} is made.")
-    show(record, text, as_json=as_json, next_step="freehold gateway")
+    shown = "SECRET" if as_json else secret  # what is read by a program does not show it twice
+    show(record, text, as_json=as_json, next_step=_first_call(session.settings.gateway, shown))
 
 
 @command.command("list")
@@ -93,11 +105,46 @@ def list_all(with_revoked: bool, as_json: bool) -> None:
     """
     from freehold.cli.session import open_session
     from freehold.report.key_tables import keys_text
+    from freehold.state.key_records import key_records
     from freehold.state.keys import list_keys
 
     state = open_session().state
-    record = {"schema": "freehold.keys/1", "keys": _records(state, list_keys(state, with_revoked=with_revoked))}
+    record = {"schema": "freehold.keys/1", "keys": key_records(state, list_keys(state, with_revoked=with_revoked))}
     show(record, keys_text(record), as_json=as_json, next_step="freehold keys rotate KEY")
+
+
+@command.command("set")
+@click.argument("key")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="MEASURE/PERIOD=AMOUNT",
+    help="A new limit, or a new amount; =none drops it. requests, tokens or usd per minute, day or month; repeatable.",
+)
+@_short_limits
+@json_option
+def set_limits(key: str, limits: tuple[str, ...], as_json: bool, **short: str | None) -> None:
+    """Change the limits of KEY (name, id, or how a secret begins).
+
+    Limits that are not named stay. What the key has used stays too, and counts against the new amounts. Running
+    gateways obey within a few seconds.
+
+    \b
+    Examples:
+      freehold keys set desk --requests-per-minute 120
+      freehold keys set desk --limit usd/month=500 --limit tokens/day=none
+    """
+    from freehold.cli.session import open_session
+    from freehold.report.key_tables import key_text
+    from freehold.state.key_records import key_record
+    from freehold.state.keys import change_limits
+
+    set_to, drop = _limits(limits, short, can_drop=True)
+    state = open_session().state
+    record = key_record(state, change_limits(state, key, set_to=set_to, drop=drop))
+    text = key_text(record, finding=f"Key {record['name']} has other limits; running gateways obey within seconds.")
+    show(record, text, as_json=as_json, next_step="freehold keys list")
 
 
 @command.command("revoke")
@@ -114,10 +161,11 @@ def revoke(key: str, reason: str | None, as_json: bool) -> None:
     """
     from freehold.cli.session import open_session
     from freehold.report.key_tables import key_text
+    from freehold.state.key_records import key_record
     from freehold.state.keys import revoke_key
 
     state = open_session().state
-    record = _record(state, revoke_key(state, key, reason=reason))
+    record = key_record(state, revoke_key(state, key, reason=reason))
     text = key_text(record, finding=f"Key {record['name']} is revoked; running gateways refuse it within two seconds.")
     show(record, text, as_json=as_json, next_step="freehold keys list --all")
 
@@ -139,11 +187,12 @@ def rotate(key: str, grace: str, as_json: bool) -> None:
     """
     from freehold.cli.session import open_session
     from freehold.report.key_tables import key_text
+    from freehold.state.key_records import key_record
     from freehold.state.keys import rotate_key
 
     state = open_session().state
     rotated, secret = rotate_key(state, key, grace=_duration(grace, "--grace"))
-    record = {**_record(state, rotated, secret=secret), "previous_valid_until": rotated.secrets[1].expires_at}
+    record = {**key_record(state, rotated, secret=secret), "previous_valid_until": rotated.secrets[1].expires_at}
     finding = f"Key {rotated.name} has a new secret; the one before is valid until {record['previous_valid_until']}."
     show(record, key_text(record, finding=finding), as_json=as_json, next_step="freehold keys list")
 
@@ -158,42 +207,25 @@ def _duration(text: str, option: str) -> timedelta:
     return duration
 
 
-def _record(state: Engine, key: Key, *, secret: str | None = None) -> dict[str, Any]:
-    record = {"schema": "freehold.key/1", **_records(state, [key])[0]}
-    return record if secret is None else {**record, "secret": secret}
+def _limits(limits: Sequence[str], short: dict[str, Any], *, can_drop: bool) -> tuple[list[Limit], list[str]]:
+    """Limits as they were typed in, and names of those to drop.
+
+    Raises:
+        InputError: one is not understood.
+    """
+    from freehold.state.limits import parse_limit
+
+    words = [*limits, *(f"{name}={short[name.replace('/', '_per_')]}" for name in _SHORT if _is_given(short, name))]
+    dropped = [word.partition("=")[0].strip() for word in words if can_drop and word.strip().endswith("=none")]
+    return [parse_limit(word) for word in words if not (can_drop and word.strip().endswith("=none"))], dropped
 
 
-def _records(state: Engine, keys: Sequence[Key]) -> list[dict[str, Any]]:
-    from freehold.state.limits import PERIODS, in_unit
-    from freehold.state.spending import spent_in, window_of
+def _is_given(short: dict[str, Any], name: str) -> bool:
+    return short[name.replace("/", "_per_")] is not None
 
-    at = datetime.now(UTC)
-    windows = {period: window_of(period, at.timestamp()) for period in PERIODS}
-    spent = spent_in(state, [key.id for key in keys], list(windows.values()))
-    return [
-        {
-            "id": key.id,
-            "name": key.name,
-            "is_usable": key.is_usable(at),
-            "task": key.task,
-            "tasks": list(key.tasks),
-            "models": list(key.models),
-            "limits": [
-                {
-                    "measure": limit.measure,
-                    "period": limit.period,
-                    "amount": in_unit(limit.measure, limit.amount),
-                    "spent": in_unit(limit.measure, spent.get((key.id, limit.measure, limit.period), 0)),
-                }
-                for limit in key.limits
-            ],
-            "secrets": [
-                {"prefix": one.prefix, "created_at": one.created_at, "expires_at": one.expires_at}
-                for one in key.secrets
-            ],
-            "created_at": key.created_at,
-            "expires_at": key.expires_at,
-            "revoked_at": key.revoked_at,
-        }
-        for key in keys
-    ]
+
+def _first_call(gateway: GatewaySection, secret: str) -> str:
+    """A call that works as soon as the gateway runs, and that costs nothing."""
+    host = "127.0.0.1" if gateway.host in {"0.0.0.0", "::", "localhost"} else gateway.host  # noqa: S104 (compared)
+    host = f"[{host}]" if ":" in host else host
+    return f"freehold gateway, then: curl -H 'Authorization: Bearer {secret}' http://{host}:{gateway.port}/v1/models"

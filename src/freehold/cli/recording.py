@@ -90,11 +90,19 @@ def take_in_recorded(workspace: Workspace, settings: Settings) -> None:
     ingest(workspace.events, policy=policy_of(settings))
 
 
-def keep_house(workspace: Workspace, settings: Settings, *, stop: Stop, every_s: float = 5.0) -> None:
+def keep_house(
+    workspace: Workspace,
+    settings: Settings,
+    *,
+    stop: Stop,
+    every_s: float = 5.0,
+    after: Callable[[], None] = lambda: None,
+) -> None:
     """Ingest every few seconds, and every ten minutes let go of what is out of date and merge small files.
 
     For a process of its own beside the gateway's workers, until it is told to stop, and then once more.
-    What goes wrong is logged and tried again: workers hold calls back by themselves when the disk is full.
+    What goes wrong is logged and tried again: workers hold calls back by themselves when the disk is full. `after`
+    is called after each round.
     """
     from freehold.ledger.ingest import ingest  # brings Arrow along, which no worker of a gateway needs
     from freehold.ledger.upkeep import keep_up
@@ -108,6 +116,7 @@ def keep_house(workspace: Workspace, settings: Settings, *, stop: Stop, every_s:
             else:
                 keep_up(workspace.events, policy=policy, hot_days=settings.ledger.hot_days)
                 kept_at = time.monotonic()
+            after()
         except (OSError, FreeholdError):
             _log.exception("the ledger's housekeeping failed; it is tried again")
 

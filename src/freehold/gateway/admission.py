@@ -42,16 +42,17 @@ class Admitted(Protocol):
         """A list of models shows this one."""
         ...
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def limit_headers(self) -> tuple[Header, ...]:
+        """What the answer says of the key's limits; nothing where there are none."""
+        ...
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """The call is over: what was reserved for it is reconciled with what it used.
 
         Args:
             usage: Tokens as the provider counted them; None if it told none.
             is_sent: A provider may have got it, so it counts as a request.
             may_cost: The provider has, or may have, done work for it.
-
-        Returns:
-            US dollars at list prices; None if they are not known or nobody asks for them.
         """
         ...
 
@@ -102,10 +103,13 @@ class _Guest:
         del model
         return True
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def limit_headers(self) -> tuple[Header, ...]:
+        """There are none."""
+        return ()
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """Nothing was reserved."""
         del usage, is_sent, may_cost
-        return None
 
 
 def _named_task(headers: Sequence[Header], body: Body) -> str | None:

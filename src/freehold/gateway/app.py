@@ -9,14 +9,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from freehold.gateway.aside import Aside
 from freehold.gateway.body import body_at_hand, read_body
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
 from freehold.gateway.headers import request_id_of, seconds_of
+from freehold.gateway.live_page import PATHS as LIVE_PATHS
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
 from freehold.gateway.upstream import UpstreamFailure
+from freehold.gateway.watched import log_refusal
 from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from freehold.gateway.attempt import Writer
     from freehold.gateway.client_request import ClientRequest
     from freehold.gateway.headers import Header
+    from freehold.gateway.live_page import LivePage
     from freehold.gateway.metrics import Counters
     from freehold.gateway.providers import Provider
     from freehold.gateway.routes import Routes
@@ -84,6 +88,8 @@ class Gateway:
         open_upstream: Callable[[Provider], Upstream],
         spool: Path | None = None,
         lifetime: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        live: LivePage | None = None,
+        new_breaker: Callable[[str], Breaker] = lambda _provider: Breaker(),
     ) -> None:
         """Put a worker's gateway together.
 
@@ -94,13 +100,18 @@ class Gateway:
             open_upstream: Opens connections to a provider, inside the running loop.
             spool: Folder for large bodies that are under way; None: the system's.
             lifetime: Surrounds the life of the worker: entered before its first call, left after its last.
+            live: Answers for the live page; None: there is none.
+            new_breaker: Makes the breaker of a provider, by its name.
         """
         self._writer = writer
+        self._aside = Aside(writer, counters)
         self._counters = counters
         self._in_progress = counters.gauge(_IN_PROGRESS)
         self._open_upstream = open_upstream
         self._spool = spool
         self._lifetime = lifetime
+        self._page = live
+        self._new_breaker = new_breaker
         self._running = _Running(setup, {})
         self._under_way = 0
         self._closing: set[asyncio.Task[None]] = set()
@@ -120,6 +131,9 @@ class Gateway:
         path, _, query = request.target.decode("latin-1").partition("?")
         if path in _OWN_PAGES:
             self._tell(path, request)
+        elif path in LIVE_PATHS and self._page is not None:
+            shown = await self._page.answer(request.method, path, request.headers)
+            _answer(request, shown.status, shown.body, content_type=None, more=[*shown.headers])
         else:
             await self._serve(request, path, query)
 
@@ -131,7 +145,9 @@ class Gateway:
 
     def _opened(self, setup: Setup) -> _Running:
         providers = setup.routes.providers.items()
-        return _Running(setup, {name: Place(self._open_upstream(provider), Breaker()) for name, provider in providers})
+        return _Running(
+            setup, {name: Place(self._open_upstream(provider), self._new_breaker(name)) for name, provider in providers}
+        )
 
     def _close_if_unused(self, running: _Running) -> None:
         if running.is_retired and running.calls == 0:
@@ -149,7 +165,7 @@ class Gateway:
                 _answer(request, 200, b'{"status":"ok"}')
 
     async def _serve(self, request: ClientRequest, path: str, query: str) -> None:
-        own_id = request_id_of(request.named.get(b"x-request-id"))
+        own_id = request_id_of(request.named)
         request_id = own_id or id_text(new_call_id())
         surface = _NO_SURFACE
         self._under_way += 1
@@ -161,6 +177,11 @@ class Gateway:
         except (Refused, LedgerFull) as error:
             refusal = error if isinstance(error, Refused) else _no_room()
             self._counters.add("freehold_refused_total", (("status", str(refusal.status)),))
+            if self._running.setup.log_calls:
+                endpoint = surface.endpoint if surface.tail else path[:200]
+                log_refusal(
+                    refusal.status, refusal.code, request_id=request_id, method=request.method, endpoint=endpoint
+                )
             if not request.has_begun:
                 _refuse(request, refusal, surface, request_id)
         except UpstreamFailure:
@@ -217,9 +238,8 @@ class Gateway:
         running = self._running
         running.calls += 1
         routes = running.setup.routes
-        exchange = Exchange(
-            call, running.places, writer=self._writer, counters=self._counters, policy=running.setup.policy
-        )
+        writer = self._writer if call.surface.asks_model(call.method) else self._aside
+        exchange = Exchange(call, running.places, writer=writer, counters=self._counters, policy=running.setup.policy)
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:
                 _answer(call.client, 200, _list_of(filter(call.admitted.sees_model, routes.names)))
@@ -239,23 +259,7 @@ class Gateway:
         else:
             sent, may_cost = attempt.is_sent, attempt.may_cost
             usage = attempt.usage if call.admitted.is_limited else None
-            cost_usd = call.admitted.settle(usage, is_sent=sent, may_cost=may_cost)
-            if cost_usd is not None:
-                attempt.cost(cost_usd)
-        if self._running.setup.log_calls:
-            _LOG.info(
-                "call",
-                extra={
-                    "request_id": call.request_id,
-                    "call_id": None if attempt is None else attempt.id_text,
-                    "endpoint": call.surface.endpoint,
-                    "task": call.admitted.task,
-                    "key_id": call.admitted.key_id,
-                    "model": None if attempt is None else attempt.model,
-                    "duration_ms": None if attempt is None else round(attempt.elapsed_ms, 1),
-                    "client_left": call.client.has_left,
-                },
-            )
+            call.admitted.settle(usage, is_sent=sent, may_cost=may_cost)
 
 
 def _no_room() -> Refused:
@@ -272,17 +276,19 @@ def _answer(
     status: int,
     body: bytes,
     *,
-    content_type: bytes = b"application/json",
+    content_type: bytes | None = b"application/json",
     more: list[Header] | None = None,
 ) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *(more or ())]
+    headers = [(b"content-length", b"%d" % len(body)), *(more or ())]
+    if content_type is not None:
+        headers.append((b"content-type", content_type))
     request.begin(status, headers)
     request.write(body, is_last=True)
 
 
 def _refuse(request: ClientRequest, refusal: Refused, surface: Surface, request_id: str) -> None:
     dialect = "anthropic" if surface.is_anthropic else "openai"
-    more: list[Header] = [(b"x-request-id", request_id.encode("latin-1"))]
+    more: list[Header] = [(b"x-request-id", request_id.encode("latin-1")), *refusal.headers]
     if refusal.retry_after_s is not None:
         more.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after_s))))
     if refusal.status == 429 and (refusal.retry_after_s is None or refusal.retry_after_s > _LONGEST_PAUSE_S):

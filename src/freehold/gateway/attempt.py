@@ -204,10 +204,6 @@ class Attempt:
         )
         self._count(str(status) if status is not None else error_type or "unknown", duration_ms)
 
-    def cost(self, usd: float) -> None:
-        """What it cost, at list prices."""
-        self._series.cost(usd)
-
     @property
     def is_durable(self) -> bool:
         """Its records are as safe as the settings want them."""

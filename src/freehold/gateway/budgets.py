@@ -10,12 +10,14 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.gateway.estimate import tokens_used, usd_units
 from freehold.gateway.keys import Principal, Refusal, refusal_of_scope
+from freehold.gateway.limit_headers import limit_headers
 from freehold.gateway.over_limit import UNREACHABLE, exhausted, too_large, unpriced
 from freehold.gateway.slices import Ask, Purse, Slice, first_lacking, fits
 from freehold.state.spending import Claim, forget_old_windows, forget_slices, settle
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from freehold.core.chat import Usage
     from freehold.gateway.estimate import Estimate
+    from freehold.gateway.headers import Header
     from freehold.state.spending import Lease
 
 LEASE_S = 15.0
@@ -49,11 +52,13 @@ _FORGET_EVERY_S = 3_600.0
 class Reservation:
     """What one call may use. It ends by `reconcile` or `release`, whichever comes first."""
 
-    __slots__ = ("_is_open", "_parts", "has_output")
+    __slots__ = ("_is_open", "_parts", "has_output", "slices")
 
     def __init__(self, parts: tuple[tuple[Slice, int], ...] = (), *, has_output: bool = True) -> None:
         """Of each slice, the amount that is reserved; embeddings, for one, have no output to count."""
         self.has_output = has_output
+        self.slices = tuple(one for one, _ in parts)
+        """Of all limits of the key."""
         self._parts = parts
         self._is_open = True
 
@@ -123,10 +128,8 @@ class Budgets:
             for a model without a price where dollars are limited, 429 over a limit, 503 while the database is away.
         """
         refusal = refusal_of_scope(principal, task, model, needs_model=estimate.body_bytes > 0)
-        if refusal is not None:
-            return refusal
-        if not principal.limits or principal.key_id is None:
-            return Reservation()
+        if refusal is not None or not principal.limits or principal.key_id is None:
+            return refusal or Reservation()
         purse = self._purses.get(principal.key_id)
         if purse is None:
             purse = self._purses[principal.key_id] = Purse(principal.key_id)
@@ -136,14 +139,23 @@ class Budgets:
             if amounts is None:
                 return unpriced(principal, model)
             if amounts[0] > one.account.limit:
-                return too_large(principal, one, amounts[0])
+                return self._refused(purse, too_large(principal, one, amounts[0]))
             asks.append(Ask(one, *amounts))
         has_output = estimate.most_output_tokens != 0
         now = self._ticks()
         if fits(asks, now):
             return Reservation(_taken(asks, now), has_output=has_output)
         refusal = await self._make_room(principal, purse, asks)
-        return refusal or Reservation(_taken(asks, self._ticks()), has_output=has_output)
+        if refusal is not None:
+            return self._refused(purse, refusal)
+        return Reservation(_taken(asks, self._ticks()), has_output=has_output)
+
+    def _refused(self, purse: Purse, refusal: Refusal) -> Refusal:
+        return replace(refusal, headers=limit_headers(purse.current, self._clock()))
+
+    def headers(self, reservation: Reservation) -> tuple[Header, ...]:
+        """What is left of the limits that a call is made under."""
+        return limit_headers(reservation.slices, self._clock())
 
     def reconcile(self, reservation: Reservation, usage: Usage | None, cost_usd: Decimal | None) -> None:
         """Book what a call really used in place of what was reserved for it.

@@ -24,7 +24,11 @@ _ONE_MODEL = "/v1/models/"
 class Hold(Protocol):
     """What is reserved for one call of a key that has limits."""
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def headers(self) -> tuple[Header, ...]:
+        """As `Admitted.limit_headers`."""
+        ...
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
         """Reconcile, once. As `Admitted.settle`."""
         ...
 
@@ -100,10 +104,21 @@ class Caller:
         """As `Admitted` says."""
         return self._principal.sees_model(model)
 
-    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> float | None:
+    def limit_headers(self) -> tuple[Header, ...]:
         """As `Admitted` says."""
-        return None if self._hold is None else self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
+        return () if self._hold is None else self._hold.headers()
+
+    def settle(self, usage: Usage | None, *, is_sent: bool, may_cost: bool) -> None:
+        """As `Admitted` says."""
+        if self._hold is not None:
+            self._hold.settle(usage, is_sent=is_sent, may_cost=may_cost)
 
 
 def _refused(refusal: Refusal) -> Refused:
-    return Refused(refusal.status, refusal.message, code=refusal.code, retry_after_s=refusal.retry_after_s)
+    return Refused(
+        refusal.status,
+        refusal.message,
+        code=refusal.code,
+        retry_after_s=refusal.retry_after_s,
+        headers=refusal.headers,
+    )

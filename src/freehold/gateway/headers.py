@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Header = tuple[bytes, bytes]
 Headers = list[Header]
@@ -38,6 +38,11 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 def is_header(name: str, value: str) -> bool:
     """The pair can stand in a header: no line break can be smuggled in by it."""
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
+
+
+def value_of(headers: Iterable[Header], name: bytes) -> bytes | None:
+    """The first value of a header; None if it is not there."""
+    return next((value for known, value in headers if known == name), None)
 
 
 def by_name(headers: Sequence[Header]) -> dict[bytes, bytes]:
@@ -85,8 +90,12 @@ def _named_in_connection(headers: Sequence[Header]) -> frozenset[bytes] | set[by
     }
 
 
-def request_id_of(value: bytes | None) -> str | None:
-    """The client's own id of the request; None if it sent none, or one that cannot be repeated in a header."""
+def request_id_of(named: Mapping[bytes, bytes]) -> str | None:
+    """The client's own id of the request; None if it sent none, or one that cannot be repeated in a header.
+
+    OpenAI's clients may send theirs as `x-client-request-id`.
+    """
+    value = named.get(b"x-request-id") or named.get(b"x-client-request-id")
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return value.decode("ascii")

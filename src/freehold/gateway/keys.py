@@ -54,6 +54,8 @@ class Refusal:
     message: str
     retry_after_s: float | None = None
     """None: to try again is of no use."""
+    headers: tuple[Header, ...] = ()
+    """What the answer says of the key's limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,13 @@ class KeyRing:
         secret = ours.pop()
         return await self._principal_of(secret) if has_form(secret) else _WRONG_KEY
 
+    async def has_keys(self) -> bool:
+        """Some key was made, so that not everybody may look; also where that cannot be asked at the moment."""
+        age = self._ticks() - self._checked
+        if age > FRESH_S:
+            await self._check(age)
+        return self._has_keys
+
     async def _principal_of(self, secret: str) -> Principal | Refusal:
         sha256 = sha256_of(secret)
         known = self._known.get(sha256)
@@ -278,10 +287,12 @@ def _unauthorised(code: str, message: str) -> Refusal:
     return Refusal(status=401, code=code, message=message)
 
 
-_NO_KEY = _unauthorised(
-    "missing_api_key", "This gateway needs a key: send it as 'Authorization: Bearer fh-…'. freehold keys create NAME"
+_HOW = (
+    "Send one as 'Authorization: Bearer fh-…' (or as x-api-key). Whoever runs this gateway makes keys with: "
+    "freehold keys create NAME"
 )
-_WRONG_KEY = _unauthorised("invalid_api_key", "This is no key of this gateway. Keys begin with 'fh-'.")
+_NO_KEY = _unauthorised("missing_api_key", f"This gateway needs a key of its own. {_HOW}")
+_WRONG_KEY = _unauthorised("invalid_api_key", f"This is no key of this gateway; its keys begin with 'fh-'. {_HOW}")
 _UNREACHABLE = Refusal(
     status=503, code="keys_unavailable", message="Keys cannot be checked at the moment. Try again.", retry_after_s=1.0
 )

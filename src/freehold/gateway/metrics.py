@@ -22,14 +22,21 @@ Labels = tuple[tuple[str, str], ...]
 _COUNTERS = {
     "freehold_requests_total": "Attempts at providers, by what came of them.",
     "freehold_tokens_total": "Tokens, as the providers counted them.",
-    "freehold_cost_usd_total": "US dollars at list prices, where the price is known.",
+    "freehold_cost_usd_total": "US dollars at list prices of all calls in the ledger whose price is known.",
+    "freehold_unpriced_calls_total": "Calls in the ledger that cost something that nobody knows.",
+    "freehold_unrecorded_requests_total": "Of these, requests that asked no model, such as lists and token counts.",
     "freehold_refused_total": "Requests that the gateway answered itself.",
 }
 _HISTOGRAMS = {
     "freehold_request_duration_seconds": "Time of an attempt, to its last byte.",
     "freehold_time_to_first_token_seconds": "Time of a streamed attempt, to its first event.",
 }
-_GAUGES = {"freehold_requests_in_progress": "Requests that are being answered now."}
+_GAUGES = {
+    "freehold_requests_in_progress": "Requests that are being answered now.",
+    "freehold_cost_today_usd": "US dollars of this day's calls (UTC) that are in the ledger and have a known price.",
+    "freehold_unpriced_calls_today": "Calls of this day (UTC) in the ledger whose cost nobody knows.",
+    "freehold_cost_as_of_seconds": "When costs were last counted, in seconds since 1970.",
+}
 BUCKETS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Upper bounds as in OpenTelemetry's conventions for generative models."""
 
@@ -75,6 +82,12 @@ class Counters:
         """A gauge without labels."""
         return Gauge(self, self.place(name, ()))
 
+    def put(self, name: str, labels: Labels, value: float) -> None:
+        """Let a number be what this process has found; the files' numbers are added up."""
+        place = self.place(name, labels)
+        if place:
+            self._doubles[place >> 3] = value
+
     def series(self, task: str, route: str, model: str, provider: str) -> Series:
         """The counters of attempts with these labels."""
         names = (task, route, model, provider)
@@ -87,11 +100,7 @@ class Counters:
 
     def page(self) -> bytes:
         """All workers' counters, in Prometheus' text format 0.0.4."""
-        totals: dict[str, float] = defaultdict(float)
-        for file in sorted(self._folder.glob("*.counters")):
-            data = file.read_bytes()
-            for key, _, value in _entries(data, _HEAD.unpack_from(data)[0]):
-                totals[key] += value
+        totals = read_totals(self._folder)
         by_family: dict[str, dict[str, float]] = defaultdict(dict)
         for key, value in totals.items():
             family, _, labels = key.partition("{")
@@ -145,6 +154,19 @@ class Gauge:
         self._counters.add_at(self._place, amount)
 
 
+def read_totals(folder: Path) -> dict[str, float]:
+    """All processes' counters added up: name and labels, as in `name{label="value"}` -> value."""
+    totals: dict[str, float] = defaultdict(float)
+    for path in sorted(folder.glob("*.counters")):
+        with path.open("rb") as file:
+            head = file.read(_HEAD.size)
+            (used,) = _HEAD.unpack(head) if head else (0,)
+            data = head + file.read(max(0, used - _HEAD.size))
+        for key, _, value in _entries(data, len(data)):
+            totals[key] += value
+    return totals
+
+
 class Series:
     """Counters of one combination of task, route, model and provider; places in the file are looked up once."""
 
@@ -163,10 +185,6 @@ class Series:
     def tokens(self, direction: str, count: int) -> None:
         """Tokens of one direction: input, cache_read, cache_write, output or reasoning."""
         self._add(direction, "freehold_tokens_total", "direction", float(count))
-
-    def cost(self, usd: float) -> None:
-        """What an attempt cost."""
-        self._add("usd", "freehold_cost_usd_total", None, usd)
 
     def took(self, seconds: float) -> None:
         """An attempt took so long."""
@@ -187,11 +205,10 @@ class Series:
         self._counters.add_at(places[first + _SUM], seconds)
         self._counters.add_at(places[first + index], 1.0)
 
-    def _add(self, key: str, name: str, label: str | None, amount: float) -> None:
+    def _add(self, key: str, name: str, label: str, amount: float) -> None:
         place = self._places.get(key)
         if place is None:
-            labels = self._labels if label is None else (*self._labels, (label, key))
-            place = self._places[key] = self._counters.place(name, labels)
+            place = self._places[key] = self._counters.place(name, (*self._labels, (label, key)))
         self._counters.add_at(place, amount)
 
 

@@ -16,13 +16,15 @@ class Refused(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        """HTTP `status`, a `message` for the caller, OpenAI's `code` and `param`, and when to try again."""
+        """HTTP `status`, a `message` for the caller, OpenAI's `code` and `param`, when to try again, and more."""
         super().__init__(message)
         self.status = status
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = headers
 
 
 _OPENAI_TYPES = {

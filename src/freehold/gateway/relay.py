@@ -9,6 +9,7 @@ import msgspec
 
 from freehold.gateway.attempt import Unpacker, is_packed
 from freehold.gateway.headers import to_client
+from freehold.gateway.limit_headers import with_limits
 from freehold.gateway.refusal import Refused, error_event
 from freehold.gateway.sse import EventTee
 from freehold.gateway.upstream import UpstreamFailure
@@ -224,4 +225,4 @@ def returned_headers(
     else:
         returned.append((b"x-request-id", upstream))
     returned.append((b"x-freehold-call-id", attempt.id_text.encode()))
-    return returned
+    return with_limits(returned, call.admitted.limit_headers())

@@ -23,6 +23,11 @@ _DIALECTS: dict[str, Dialect] = {
 _HAS_NO_EFFECT_BUT_COST = frozenset(
     (*_DIALECTS, "/messages/count_tokens", "/moderations", "/rerank", "/responses/compact")
 )
+_ASKS_NO_MODEL = re.compile(
+    r"/(?:models|files|uploads|batches|fine_tuning|assistants|vector_stores|containers|conversations|evals|organization)"
+    r"(?:/.*)?|/messages/(?:count_tokens|batches(?:/.*)?)|/responses/(?:input_tokens|[^/]+/cancel)|/chat/completions/.+"
+)
+"""Things are kept, listed, counted or planned here; what a batch costs is billed when it runs."""
 _STREAMS_TELL_USAGE_IF_ASKED = frozenset(("/chat/completions", "/completions"))
 _MOST_REMEMBERED = 1024
 
@@ -31,7 +36,8 @@ class Surface:
     """An endpoint, as every provider's address is made from it. Nothing changes after it is made."""
 
     __slots__ = (
-        "deployment", "dialect", "endpoint", "hides_usage", "is_anthropic", "is_repeatable", "reads_model", "tail",
+        "_asks_none", "deployment", "dialect", "endpoint", "hides_usage", "is_anthropic", "is_repeatable",
+        "reads_model", "tail",
     )  # fmt: skip
 
     def __init__(self, tail: str, deployment: str | None = None) -> None:
@@ -47,10 +53,15 @@ class Surface:
         """The model stands in its body."""
         self.is_anthropic = tail.startswith("/messages")
         """It belongs to Anthropic's API: errors have another shape."""
+        self._asks_none = _ASKS_NO_MODEL.fullmatch(tail) is not None
         self.is_repeatable = tail in _HAS_NO_EFFECT_BUT_COST
         """Asked twice, it does nothing else than asked once, but for the cost."""
         self.hides_usage = tail in _STREAMS_TELL_USAGE_IF_ASKED
         """Its streams tell their usage only to who asks for it."""
+
+    def asks_model(self, method: str) -> bool:
+        """A request of this method makes a model work: it is a call, and the ledger gets a row of it."""
+        return method == "POST" and not self._asks_none
 
 
 _known: dict[str, Surface] = {}
@@ -74,7 +85,7 @@ def _parse(path: str) -> Surface:
     match = _PATH.fullmatch(path)
     is_straight = all(unquote(part) not in {".", ".."} for part in path.split("/"))
     if match is None or not is_straight or not _ALLOWED.fullmatch(path) or re.search("%2f|%5c|%00", path, re.I):
-        known = "/v1/… , /openai/deployments/MODEL/… , /healthz, /readyz and /metrics"
+        known = "/v1/… , /openai/deployments/MODEL/… , /ui, /healthz, /readyz and /metrics"
         raise Refused(404, f"{path[:200]!r} does not exist here; there are {known}.", code="unknown_path")
     deployment = match["deployment"]
     return Surface(match["tail"], None if deployment is None else unquote(deployment))

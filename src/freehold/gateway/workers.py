@@ -1,4 +1,4 @@
-"""Several worker processes on one socket, each started again when it dies, and one beside them that keeps house.
+"""Several worker processes on one socket, each started again when it dies, and companions that do other work.
 
 Workers are forked, so they share what was imported. A worker that dies takes its own calls along and nobody else's:
 what it had recorded is in its segments. There is no health check by time-out: a busy worker is not a dead one.
@@ -14,10 +14,11 @@ import select
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import FrameType
 
 _LOG = logging.getLogger(__name__)
@@ -27,14 +28,23 @@ _YOUNG_S = 1.0
 """A worker that dies younger than this is not started again at once."""
 _PATIENCE_S = 5.0
 """Beyond the time to drain, before workers are killed."""
-_HOUSE = -1
-"""Number of the process that keeps house."""
-_HOUSE_AFTER_S = 1.0
-"""It starts when the workers have: what it imports takes longer than they do."""
-_HOUSE_PATIENCE_S = 30.0
-"""For its last round, after the last worker has ended."""
+_COMPANIONS_AFTER_S = 1.0
+"""They start when the workers have: what they import takes longer than those do."""
+_COMPANIONS_PATIENCE_S = 30.0
+"""For their last work, after the last worker has ended."""
 _FAILED = 1
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A process beside the workers, which ends after the last of them."""
+
+    name: str
+    work: Callable[[Stop], None]
+    """Works in a process of its own until it is told to stop."""
+    heeds_reload: bool = False
+    """It is told to stop at a reload, and started again with what is new."""
 
 
 class Workers:
@@ -46,7 +56,7 @@ class Workers:
         run: Callable[[str], int],
         *,
         drain_s: float,
-        keep_house: Callable[[Stop], None] | None = None,
+        companions: Sequence[Companion] = (),
         reload: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take what a worker does.
@@ -55,20 +65,21 @@ class Workers:
             count: Workers.
             run: Does a worker's work, given its name, in the worker's process; returns its exit code.
             drain_s: Time that workers take to end when they are told to.
-            keep_house: Works in a process of its own until it is told to stop, which is after the last worker ended.
+            companions: Work in processes of their own until the last worker ended.
             reload: Called at SIGHUP, in the parent; False: there is nothing that workers should know.
         """
         self._count = count
         self._run = run
         self._drain_s = drain_s
-        self._keep_house = keep_house
+        self._companions = {-1 - index: companion for index, companion in enumerate(companions)}
+        """By number: below 0, where workers have theirs from 0."""
         self._reload = reload
         self._pids: dict[int, tuple[int, float]] = {}
         """Process -> its number, and when it was started."""
         self._due: dict[int, float] = {}
         """Number of a worker that is missing -> when it is started again."""
-        self._house_pipe: int | None = None
-        """Closed: the one that keeps house ends after its last round."""
+        self._pipes: dict[int, int] = {}
+        """Number of a companion -> what tells it to stop by being closed."""
         self._is_stopping = False
         self._is_failed = False
 
@@ -85,8 +96,7 @@ class Workers:
         gc.freeze()  # what is shared stays shared: the collector would write into every object
         try:
             self._due = dict.fromkeys(range(self._count), 0.0)
-            if self._keep_house is not None:
-                self._due[_HOUSE] = time.monotonic() + _HOUSE_AFTER_S
+            self._due.update(dict.fromkeys(self._companions, time.monotonic() + _COMPANIONS_AFTER_S))
             while self._due or self._pids:
                 self._start_due(before, (reader, writer))
                 select.select([reader], [], [], self._pause())
@@ -110,18 +120,18 @@ class Workers:
         for number in [number for number, at in self._due.items() if at <= now and not self._is_stopping]:
             del self._due[number]
             hold_signals()  # none may come to a worker that does not know yet what to do with it
-            told, tell = os.pipe() if number == _HOUSE else (None, None)
+            told, tell = os.pipe() if number in self._companions else (None, None)
             pid = os.fork()
             if pid == 0:
-                for descriptor in (*pipe, tell, self._house_pipe):
+                for descriptor in (*pipe, tell, *self._pipes.values()):
                     if descriptor is not None:
                         os.close(descriptor)
                 self._become_child(number, handlers, parent, None if told is None else Stop(told))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
             self._pids[pid] = (number, now)
-            if told is not None:
+            if told is not None and tell is not None:
                 os.close(told)
-                self._house_pipe = tell
+                self._pipes[number] = tell
 
     def _become_child(
         self, number: int, handlers: Mapping[signal.Signals, object], parent: int, stop: Stop | None
@@ -134,11 +144,13 @@ class Workers:
                 signal.signal(name, handler)  # type: ignore[arg-type]  # what signal.signal returned itself
             if stop is None:
                 code = self._run(f"w{number}")
-            elif self._keep_house is not None:
-                self._keep_house(stop)  # its signals stay held: a terminal sends them to all, but its end comes last
+            else:
+                self._companions[number].work(
+                    stop
+                )  # its signals stay held: a terminal sends them to all, but its end comes last
                 code = 0
         except Exception:
-            _LOG.exception("%s failed", _name(number))
+            _LOG.exception("%s failed", self._name(number))
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -153,7 +165,7 @@ class Workers:
             self._stop()
         elif signal.SIGHUP in numbers and not self._is_stopping and self._reload():
             self._tell(signal.SIGHUP)
-            self._close_house()  # it is started again, with what is new
+            self._stop_companions([number for number, one in self._companions.items() if one.heeds_reload])
         if self._is_stopping and time.monotonic() > self._kill_at:
             self._tell(signal.SIGKILL)
 
@@ -165,26 +177,28 @@ class Workers:
         self._tell(signal.SIGTERM)
 
     def _tell(self, number: signal.Signals) -> None:
-        is_alone = all(worker == _HOUSE for worker, _ in self._pids.values())
+        are_alone = all(worker in self._companions for worker, _ in self._pids.values())
         for pid, (worker, _) in self._pids.items():
-            if worker != _HOUSE or (is_alone and number == signal.SIGKILL):
+            if worker not in self._companions or (are_alone and number == signal.SIGKILL):
                 os.kill(pid, number)
 
-    def _close_house(self) -> None:
-        if self._house_pipe is not None:
-            os.close(self._house_pipe)
-            self._house_pipe = None
+    def _stop_companions(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            pipe = self._pipes.pop(number, None)
+            if pipe is not None:
+                os.close(pipe)
 
     def _reap(self) -> None:
         while self._pids:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            number, started = self._pids.pop(pid, (-2, 0.0))
-            if number == _HOUSE:
-                is_over = self._house_pipe is None
-                self._close_house()
-            if number < _HOUSE or self._is_stopping:
+            if pid not in self._pids:
+                continue  # an errand of the start, not of ours
+            number, started = self._pids.pop(pid)
+            is_over = number in self._companions and number not in self._pipes
+            self._stop_companions([number])
+            if self._is_stopping:
                 continue
             age_s = time.monotonic() - started
             code = os.waitstatus_to_exitcode(status)
@@ -192,12 +206,15 @@ class Workers:
                 self._is_failed = True
                 self._stop()
                 continue
-            if number != _HOUSE or not is_over:
-                _LOG.error("%s ended and is started again", _name(number), extra={"exit_code": code})
+            if not is_over:
+                _LOG.error("%s ended and is started again", self._name(number), extra={"exit_code": code})
             self._due[number] = time.monotonic() + (0.0 if age_s > _YOUNG_S else _YOUNG_S)
-        if self._is_stopping and self._house_pipe is not None and len(self._pids) == 1:
-            self._close_house()  # the last worker has ended
-            self._kill_at = time.monotonic() + _HOUSE_PATIENCE_S
+        if self._is_stopping and self._pipes and all(number in self._companions for number, _ in self._pids.values()):
+            self._stop_companions(list(self._pipes))  # the last worker has ended
+            self._kill_at = time.monotonic() + _COMPANIONS_PATIENCE_S
+
+    def _name(self, number: int) -> str:
+        return f"worker {number}" if number >= 0 else self._companions[number].name
 
 
 class Stop:
@@ -206,6 +223,10 @@ class Stop:
     def __init__(self, descriptor: int) -> None:
         """Take this end of the pipe."""
         self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Becomes readable when it is time to stop."""
+        return self._descriptor
 
     def wait(self, timeout_s: float) -> bool:
         """Wait so long at most; whether to stop."""
@@ -223,10 +244,6 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(_FAILED)
-
-
-def _name(number: int) -> str:
-    return "the ledger's housekeeping" if number == _HOUSE else f"worker {number}"
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

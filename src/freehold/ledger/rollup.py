@@ -9,7 +9,9 @@ missing or contradict each other.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import duckdb
 import pyarrow as pa
@@ -17,7 +19,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 DIMENSIONS = (
@@ -101,6 +103,24 @@ def stored_sums(connection: sqlite3.Connection, *, removed: bool = True) -> pa.T
     """The rollup; with or without the sums of rows that retention has removed."""
     found = connection.execute("select sums from rollup where is_retired <= ? order by day", (removed,))
     return pa.concat_tables([SUMS.empty_table(), *(_unpacked(sums) for (sums,) in found)])
+
+
+def sums_by_day(connection: sqlite3.Connection, known: Mapping[str, int]) -> dict[str, tuple[int, pa.Table]]:
+    """The sums of days that have changed, removed rows included: day -> (mark, sums).
+
+    Args:
+        connection: Of the index.
+        known: Day -> mark of what the caller has seen of it.
+    """
+    parts: dict[str, list[bytes]] = defaultdict(list)
+    for day, sums in connection.execute("select day, sums from rollup order by day, is_retired"):
+        parts[day].append(sums)
+    marks = {day: crc32(b"".join(sums)) for day, sums in parts.items()}
+    return {
+        day: (marks[day], pa.concat_tables([_unpacked(one) for one in sums]))
+        for day, sums in parts.items()
+        if known.get(day) != marks[day]
+    }
 
 
 def _together(tables: list[pa.Table]) -> pa.Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,13 @@ from freehold.core.identity import content_hash
 from freehold.state.schema import AUDIT_TRAIL, REVISION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Connection
 
 _NO_HASH = "0" * 64
 _BUSY_TIMEOUT_S = 30
+_ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 def open_state(url: str) -> Engine:
@@ -75,6 +78,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+@contextmanager
+def acting_as(actor: str) -> Iterator[None]:
+    """Whatever is recorded inside was done by `actor`, who is somebody else than whoever runs this process."""
+    token = _ACTOR.set(actor)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(token)
+
+
 def record_action(connection: Connection, action: str, subject: str, details: Mapping[str, Any]) -> None:
     """Append one entry to the audit trail, chained to the one before by its hash.
 
@@ -94,7 +107,7 @@ def record_action(connection: Connection, action: str, subject: str, details: Ma
     entry = {
         "sequence": 1 if last is None else last.sequence + 1,
         "at": now(),
-        "actor": os.environ.get("FREEHOLD_ACTOR") or os.environ.get("USER") or "unknown",
+        "actor": _ACTOR.get() or os.environ.get("FREEHOLD_ACTOR") or os.environ.get("USER") or "unknown",
         "action": action,
         "subject": subject,
         "details": dict(details),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from freehold.core.errors import InputError
@@ -120,11 +120,9 @@ def create_key(
             connection.execute(insert(KEYS).values(row))
             secret = _add_secret(connection, key_id, at)
             for limit in limits:
-                values = {"measure": limit.measure, "period": limit.period, "amount": limit.amount}
-                connection.execute(insert(KEY_LIMITS).values(key_id=key_id, **values))
+                _add_limit(connection, key_id, limit)
             details = {key: value for key, value in row.items() if key not in {"id", "created_at", "revoked_at"}}
-            words = [f"{limit.name}={in_unit(limit.measure, limit.amount)}" for limit in limits]
-            details |= {"prefix": secret[:SHOWN_CHARACTERS], "limits": words}
+            details |= {"prefix": secret[:SHOWN_CHARACTERS], "limits": _in_words(limits)}
             record_action(connection, "key.created", key_id, details)
     except IntegrityError as error:
         raise InputError(
@@ -172,6 +170,41 @@ def revoke_key(engine: Engine, which: str, *, reason: str | None = None) -> Key:
         usable = KEYS.c.id == key.id, KEYS.c.revoked_at.is_(None)
         if connection.execute(update(KEYS).where(*usable).values(revoked_at=at)).rowcount:
             record_action(connection, "key.revoked", key.id, {"name": key.name, "reason": reason})
+    return get_key(engine, key.id)
+
+
+def change_limits(engine: Engine, which: str, *, set_to: Sequence[Limit] = (), drop: Collection[str] = ()) -> Key:
+    """Give a key other limits; what it has used stays, and counts against them.
+
+    Running gateways obey within a few seconds: a worker may still spend what it had leased under the old ones.
+
+    Args:
+        engine: The state database.
+        which: Id or name of the key, or how a secret of it begins.
+        set_to: New limits, and new amounts of limits that it has. Others stay.
+        drop: Names of limits that it shall not have any more, such as `tokens/day`.
+
+    Raises:
+        InputError: there is no such key, it is revoked, nothing is to change, or a limit cannot be used (all faults).
+    """
+    key = get_key(engine, which)
+    had = {limit.name: limit for limit in key.limits}
+    faults = _faults_of_limits(set_to)
+    faults += [f"it has no limit {name} to drop" for name in drop if name not in had]
+    faults += [f"the limit {one.name} is both set and dropped" for one in set_to if one.name in drop]
+    if key.revoked_at is not None:
+        faults.append("it is revoked")
+    if not set_to and not drop:
+        faults.append("no limit was named")
+    if faults:
+        raise InputError(f"The limits of key {key.name!r} cannot be changed: {'; '.join(faults)}.")
+    has = {name: limit for name, limit in had.items() if name not in drop} | {limit.name: limit for limit in set_to}
+    with engine.begin() as connection:
+        connection.execute(delete(KEY_LIMITS).where(KEY_LIMITS.c.key_id == key.id))
+        for limit in has.values():
+            _add_limit(connection, key.id, limit)
+        details = {"name": key.name, "before": _in_words(key.limits), "limits": _in_words(has.values())}
+        record_action(connection, "key.limits_changed", key.id, details)
     return get_key(engine, key.id)
 
 
@@ -234,6 +267,15 @@ def _add_secret(connection: Connection, key_id: str, at: datetime) -> str:
     values = {"sha256": sha256_of(secret), "prefix": secret[:SHOWN_CHARACTERS], "created_at": _text(at)}
     connection.execute(insert(KEY_SECRETS).values(key_id=key_id, **values))
     return secret
+
+
+def _add_limit(connection: Connection, key_id: str, limit: Limit) -> None:
+    values = {"measure": limit.measure, "period": limit.period, "amount": limit.amount}
+    connection.execute(insert(KEY_LIMITS).values(key_id=key_id, **values))
+
+
+def _in_words(limits: Iterable[Limit]) -> list[str]:
+    return [f"{limit.name}={in_unit(limit.measure, limit.amount)}" for limit in limits]
 
 
 def _keys(connection: Connection, rows: Iterable[RowMapping]) -> list[Key]:

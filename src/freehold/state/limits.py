@@ -61,8 +61,18 @@ def parse_limit(text: str) -> Limit:
         )
     groups: Any = found.groups()  # Any: the pattern allows the words of Measure and Period alone
     measure, period, number = groups
-    amount = Decimal(number) * (UNITS_PER_USD if measure == "usd" else 1)
-    if amount != amount.to_integral_value():
+    return limit_of(measure, period, Decimal(number))
+
+
+def limit_of(measure: Measure, period: Period, amount: Decimal) -> Limit:
+    """A limit of an amount as people count it: requests, tokens, US dollars.
+
+    Raises:
+        InputError: it cannot be counted in the measure's units.
+    """
+    units = amount * (UNITS_PER_USD if measure == "usd" else 1)
+    if units != units.to_integral_value():
         least = "a billionth of a dollar" if measure == "usd" else "whole ones"
-        raise InputError(f"The limit {text!r} cannot be counted: {measure} are counted in {least}.")
-    return Limit(measure, period, int(amount))
+        name = f"{measure}/{period}={amount}"
+        raise InputError(f"The limit {name!r} cannot be counted: {measure} are counted in {least}.")
+    return Limit(measure, period, int(units))

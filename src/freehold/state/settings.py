@@ -94,6 +94,27 @@ class ProviderSection(_Section):
     """Ask for the usage of streams. Switch it off for a server that refuses `stream_options`."""
 
 
+class AdminSection(_Section):
+    """`[gateway.admin]`: who may watch and steer the gateway, and where. Off without a token."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8401
+    """Of the admin API, apart from the calls."""
+    token_env: str | None = None
+    """Variable of the environment that holds the token."""
+    token_file: str | None = None
+    """File that holds the token and nothing else; relative to the settings file."""
+
+
+class SpansSection(_Section):
+    """`[gateway.spans]`: OpenTelemetry spans of calls, without content. Off without an endpoint."""
+
+    endpoint: str | None = None
+    """Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of calls that become spans; which ones follows from their trace."""
+
+
 class GatewaySection(_Section):
     """`[gateway]`."""
 
@@ -117,6 +138,8 @@ class GatewaySection(_Section):
     """A process beside the workers turns what they record into the ledger's files, every five seconds."""
     log_calls: bool = False
     """One line per call on standard error, without content."""
+    admin: AdminSection = AdminSection()
+    spans: SpansSection = SpansSection()
 
 
 class TaskLedgerSection(_Section):
@@ -176,6 +199,12 @@ class TasksSection(_Section):
     """Task of calls for which nothing else names one."""
     rules: list[TaskRule] = []
     """The first one that fits decides."""
+
+
+_INNER: dict[tuple[int | str, ...], type[_Section]] = {
+    ("gateway", "admin"): AdminSection,
+    ("gateway", "spans"): SpansSection,
+}
 
 
 class Settings(BaseSettings):
@@ -246,5 +275,7 @@ def _names_beside(location: tuple[int | str, ...]) -> list[str]:
         return list(ProviderSection.model_fields)
     if location[:2] == ("tasks", "rules"):
         return list(TaskRule.model_fields)
+    if location[:2] in _INNER:
+        return list(_INNER[location[:2]].model_fields)
     section = Settings.model_fields[str(location[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
