@@ -191,7 +191,7 @@ def test_the_anthropic_client_uses_tools_thinking_and_its_stream_helpers(both: R
         assert client.messages.count_tokens(model="claude-x", messages=QUESTION).input_tokens == 11
         with pytest.raises(anthropic.BadRequestError, match="max_tokens: Field required"):
             client.post("/v1/messages", body={"model": "claude-x"}, cast_to=object)
-    rows = [row.close for row in both.closed_rows(5) if row.close]
+    rows = [row.close for row in both.closed_rows(4) if row.close]  # counting tokens is no call
     assert [(one.input_tokens, one.output_tokens, one.cache_read_tokens) for one in rows[:3]] == [(13, 3, 3)] * 3
 
 
