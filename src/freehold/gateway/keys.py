@@ -164,9 +164,9 @@ class KeyRing:
             await self._check(age)
             if self._ticks() - self._checked > STALE_S:
                 return _UNREACHABLE
-        secrets = _secrets_in(headers)
         if self._is_open_without_keys and not self._has_keys:
             return NOBODY
+        secrets = _secrets_in(headers)
         ours = {secret for secret in secrets if secret.startswith(PREFIX)}
         if len(ours) > 1:
             return _unauthorised("two_keys", "The request shows two different Freehold keys. Send one.")
