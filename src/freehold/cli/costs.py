@@ -14,7 +14,7 @@ from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.cli.capacity_files import model_named
 from freehold.core.errors import InputError
 from freehold.core.spoken import answered
-from freehold.corrections.store import corrected_calls, human_outputs
+from freehold.corrections.store import corrected_calls, held_out_calls, human_outputs
 from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
@@ -82,12 +82,13 @@ class Prices:
     tuned: Price | None
 
 
-def audit_of(session: Session) -> Audit:
-    """The audit of everything in a session's ledger."""
+def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
+    """The audit of everything in a session's ledger; held-out cases are traffic only if that is wanted."""
     return audit(
         session.ledger.read(),
         aliases=session.settings.prices.alias,
         corrected_calls=corrected_calls(session.state),
+        held_out_calls=() if with_held_out else held_out_calls(session.state),
     )
 
 
@@ -170,6 +171,9 @@ def task_costs(
     found = next((one for one in audit_of(session).tasks if one.task == task), None)
     if found is None:
         raise InputError(f"There are no calls of task {task!r}. Import a log first.")
+    is_of_tests = not found.calls and found.held_out_calls > 0
+    if is_of_tests:
+        found = next(one for one in audit_of(session, with_held_out=True).tasks if one.task == task)
     workload, was_estimated = found.workload(), False
     if workload is None:
         workload, was_estimated = _estimate(session, task, question.queries_per_month), True
@@ -192,6 +196,16 @@ def task_costs(
                 "value": CHARACTERS_PER_TOKEN,
                 "unit": "characters/token",
                 "source": "assumption: the log counts no tokens",
+                "is_assumption": True,
+            }
+        )
+    if is_of_tests:
+        record["assumptions"].append(
+            {
+                "name": "held_out_calls",
+                "value": found.calls,
+                "unit": "calls",
+                "source": "assumption: traffic is like the held-out test cases, as the log has no other calls",
                 "is_assumption": True,
             }
         )

@@ -34,6 +34,13 @@ from freehold.report.findings import (
     verdict_words,
     way_words,
 )
+from freehold.report.ledger_tables import (
+    held_out_sentence,
+    import_sentence,
+    imported_task_table,
+    left_out_sentence,
+    recognised_table,
+)
 from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
@@ -62,20 +69,15 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     reasons = [f"{each.get('file')}, line {each.get('line')}: {each.get('reason')}" for each in rejected]
     more = len(reasons) - _FIRST_REJECTED
     shown = reasons[:_FIRST_REJECTED] + ([f"and {count(more)} more"] if more > 0 else [])
-    totals = (
-        ("Imported", record.get("imported")),
-        ("Duplicates", record.get("duplicates")),
-        ("Skipped", record.get("skipped")),
-        ("Rejected", len(rejected)),
-        ("Human answers", record.get("human_words")),
-    )
     return joined(
-        "\n".join(f"{name:<14}{count(value):>12}" for name, value in totals if value is not None),
-        _counted("Formats, files", record.get("formats")),
-        _counted("Tasks, rows", record.get("tasks")),
+        sentence(import_sentence(record)),
+        plain_table(recognised_table(record)),
+        plain_table(imported_task_table(record)),
+        sentence(held_out_sentence(record)),
         bullets("Rejected", shown),
         f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
         bullets("Fields that were ignored", record.get("ignored_fields") or ()),
+        bullets("Warnings", record.get("warnings") or ()),
     )
 
 
@@ -84,6 +86,7 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     return joined(
         plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
         plain_table(spending_table(record)),
+        sentence(left_out_sentence(record)),
         bullets("Assumed", record.get("assumptions") or ()),
         sentence(f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"),
     )
@@ -207,10 +210,6 @@ def demo_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(step_table(record.get("steps") or ())),
         _report_line(record),
     )
-
-
-def _counted(heading: str, counts: Mapping[str, Any] | None) -> str:  # Any: JSON
-    return bullets(heading, [f"{name}: {count(number)}" for name, number in (counts or {}).items()])
 
 
 def _report_line(record: Mapping[str, Any]) -> str:  # Any: JSON
