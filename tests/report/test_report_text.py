@@ -89,6 +89,11 @@ def test_a_label_that_is_too_long_for_its_narrowest_column_is_wrapped_further() 
     assert shown.count("y") >= 60  # nothing is lost, though the numbers alone fill the line
 
 
+def test_a_percentage_is_never_parted_from_its_sign() -> None:
+    for words in range(60):
+        assert "\n" not in text.sentence("word " * words + "5 %").partition("5")[2]
+
+
 def test_rows_left_out_may_be_a_mapping() -> None:
     assert "duplicate" in text.dataset_text({"excluded": {"duplicate": 31}})
 
