@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from freehold.report.numbers import count, number, share
+from freehold.report.numbers import exact, number, share
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
 
@@ -20,17 +20,17 @@ _FORMATS = {
 
 def counted(value: Any, noun: str) -> str:  # Any: a field of a JSON record
     """`1 call`, `2,000 calls`."""
-    return f"{count(value)} {noun}{'' if number(value) == 1 else 's'}"
+    return f"{exact(value)} {noun}{'' if number(value) == 1 else 's'}"
 
 
 def import_sentence(record: Mapping[str, Any]) -> str:  # Any: JSON
     """What was imported, there already, skipped and rejected, and how many corrections came with it."""
     words = record.get("corrections") or {}
-    said = [f"{count(words[kind])} {kind}" for kind in ("corrected", "accepted", "labelled") if words.get(kind)]
+    said = [f"{exact(words[kind])} {kind}" for kind in ("corrected", "accepted", "labelled") if words.get(kind)]
     people = f"; new answers of people: {', '.join(said)}" if said else "; no new answer of a person"
     return (
-        f"Imported {counted(record.get('imported'), 'row')}, {count(record.get('duplicates'))} there already, "
-        f"{counted(record.get('skipped'), 'blank line')} skipped, {count(len(record.get('rejected') or ()))} rejected"
+        f"Imported {counted(record.get('imported'), 'row')}, {exact(record.get('duplicates'))} there already, "
+        f"{counted(record.get('skipped'), 'blank line')} skipped, {exact(len(record.get('rejected') or ()))} rejected"
         f"{people}."
     )
 
@@ -44,7 +44,7 @@ def recognised_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
             (
                 visible(each.get("file"), 48),
                 _FORMATS.get(str(each.get("format")), visible(each.get("format"))),
-                count(each.get("rows")),
+                exact(each.get("rows")),
             )
             for each in record.get("recognised") or ()
         ),
@@ -69,8 +69,8 @@ def imported_task_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
                 visible(task, 48),
                 visible(kinds.get(task)),
                 "settled" if sure.get(task) is None else share(sure[task]),
-                count(rows),
-                count(held_out.get(task, 0)),
+                exact(rows),
+                exact(held_out.get(task, 0)),
             )
             for task, rows in (record.get("tasks") or {}).items()
         ),
@@ -98,7 +98,7 @@ def left_out_sentence(audit: Mapping[str, Any]) -> str:  # Any: JSON
     )
     totals = [(sum(number(task.get(name)) or 0 for task in audit.get("tasks") or ()), nouns) for name, *nouns in kinds]
     found = [
-        counted(total, nouns[0]) if total == 1 or len(nouns) == 1 else f"{count(total)} {nouns[1]}"
+        counted(total, nouns[0]) if total == 1 or len(nouns) == 1 else f"{exact(total)} {nouns[1]}"
         for total, nouns in totals
         if total
     ]

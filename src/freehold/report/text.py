@@ -47,7 +47,6 @@ from freehold.report.tables import (
     comparison_table,
     confusion_table,
     contender_table,
-    model_table,
     provenance_table,
     row_table,
     spending_table,
@@ -186,12 +185,6 @@ def decision_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         bullets("Notes", record.get("notes") or ()),
         _report_line(record),
     )
-
-
-def models_text(record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:  # Any: JSON
-    """Versions in the registry; takes the list itself or an object that holds it under `models`."""
-    models: Sequence[Mapping[str, Any]] = record.get("models") or () if hasattr(record, "get") else record
-    return joined(plain_table(model_table(models)) or "No model in the registry.")
 
 
 def demo_text(record: Mapping[str, Any]) -> str:  # Any: JSON
