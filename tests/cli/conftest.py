@@ -129,10 +129,10 @@ class Oracle:
         max_output_tokens: int,
         progress: Progress,
     ) -> list[Answer]:
-        return [Answer(text=self._topic(turns[-1].content), confidence=0.9) for turns in conversations]
+        return [Answer(text=self.topic(turns[-1].content), confidence=0.9) for turns in conversations]
 
     @staticmethod
-    def _topic(text: str) -> str:
+    def topic(text: str) -> str:
         return max(TOPICS, key=lambda topic: len(set(TOPICS[topic].split()) & set(text.split())))
 
 

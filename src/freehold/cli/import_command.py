@@ -168,7 +168,7 @@ def _define(session: Session, name: str, kind: TaskKind | None, taken: Taken) ->
 def _rented_outputs(session: Session, task: str) -> Iterator[str]:
     from freehold.core.spoken import answered
 
-    texts = (answered(call.response) for call in session.ledger.read(task) if call.model_version is None)
+    texts = (answered(call.response) for call in session.ledger.read(task) if call.route in {None, "rent"})
     yield from islice((text for text in texts if text is not None), _MOST_OUTPUTS)
 
 
