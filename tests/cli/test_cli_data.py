@@ -216,7 +216,7 @@ def test_an_import_says_how_sure_the_kind_of_each_task_is(terminal: Terminal, de
     rows = [*desk.rows(30, seed=1), {"input": "x", "output": "rare"}]
     log = desk.write(terminal.folder / "log.jsonl", rows)
     record = terminal.run("import", log, "--task", "desk", "--json").record
-    assert record["kind_confidence"]["desk"] == pytest.approx(30 / 31)
+    assert record["kind_confidence"]["desk"] == pytest.approx(31 / 33)
     assert terminal.run("import", log, "--task", "desk", "--kind", "text", "--json").record["kind_confidence"] == {
         "desk": None
     }

@@ -53,6 +53,7 @@ def test_an_audit_takes_in_what_a_worker_left(terminal: Terminal) -> None:
 def test_stats_of_an_empty_workspace(terminal: Terminal) -> None:
     assert terminal.run("ledger", "stats", "--json").record["calls"] == 0
     shown = terminal.run("ledger", "stats")
+    assert shown.err.count("\n") == 1  # nothing is told of what was not there to be taken in
     assert (shown.out, shown.last_line) == (
         "The ledger is empty.\n", "Next: freehold import logs.jsonl --task TASK, or: freehold gateway",
     )  # fmt: skip

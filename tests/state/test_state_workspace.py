@@ -26,7 +26,7 @@ def test_a_new_workspace_has_settings_that_load(tmp_path: Path) -> None:
 
 def test_the_examples_in_the_first_settings_are_settings_of_every_section(tmp_path: Path) -> None:
     workspace, _ = create_workspace(tmp_path / "desk")
-    lines = workspace.settings_file.read_text(encoding="utf-8").split("\n\n", 1)[1].splitlines()
+    lines = workspace.settings_file.read_text(encoding="utf-8").splitlines()
     workspace.settings_file.write_text("\n".join(line.removeprefix("# ") for line in lines), encoding="utf-8")
 
     settings = load_settings(workspace)

@@ -14,6 +14,7 @@ from freehold.cli.show import json_option, quiet_option, show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from freehold.core.progress import Progress
     from freehold.ledger.export import ExportFormat
     from freehold.ledger.policy import Policy
     from freehold.state.workspace import Workspace
@@ -31,13 +32,12 @@ def command() -> None:
 @quiet_option
 def stats(as_json: bool, quiet: bool) -> None:
     """Count the calls. What gateways have recorded meanwhile is taken in first, also after a crash."""
-    from freehold.ledger.ingest import ingest
     from freehold.ledger.summary import summarise
     from freehold.report.ledger_text import ledger_stats_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
     record = {"schema": "freehold.ledgerstats/1", **summarise(workspace.events).as_record()}
     step = "freehold audit" if record["calls"] else "freehold import logs.jsonl --task TASK, or: freehold gateway"
     show(record, ledger_stats_text(record), as_json=as_json, next_step=step)
@@ -93,12 +93,11 @@ def export(
       freehold ledger export --format parquet --out october.parquet --since 2026-10-01 --until 2026-10-31
     """
     from freehold.ledger.export import export as write
-    from freehold.ledger.ingest import ingest
     from freehold.report.ledger_text import ledger_export_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
         rows = write(
             workspace.events,
             out,
@@ -128,13 +127,12 @@ def costs(task: str | None, as_json: bool, quiet: bool) -> None:
     from freehold.audit.spending import Pricing, missing_edges, spending
     from freehold.cli.price_files import own_prices
     from freehold.ledger.index import Index
-    from freehold.ledger.ingest import ingest
     from freehold.ledger.rollup import EDGES, stored_sums, sums_of_files
     from freehold.report.ledger_text import ledger_costs_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
     prices = own_prices(None)
     pricing = Pricing(prices.aliases, prices.overrides)
     index = Index(workspace.calls)
@@ -217,3 +215,12 @@ def _progress(quiet: bool) -> Iterator[Any]:  # Any: imported late
 
     with TerminalProgress(quiet=quiet) as progress:
         yield progress
+
+
+def _take_in(workspace: Workspace, policy: Policy, progress: Progress) -> None:
+    """Ingest what gateways have recorded; where they have recorded nothing, nothing is said of it."""
+    from freehold.core.progress import Silent
+    from freehold.ledger.ingest import ingest
+
+    has_segments = any(workspace.segments.glob("*/*.seg"))
+    ingest(workspace.events, policy=policy, progress=progress if has_segments else Silent())

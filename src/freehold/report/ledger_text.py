@@ -52,7 +52,7 @@ def ledger_verify_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         f"{counted(record.get('segments'), 'segment')} looked through"
     )
     found = record.get("damaged") or ()
-    verdict = "Nothing is damaged" if record.get("ok") else f"{counted(len(found), 'place')} damaged"
+    verdict = "Nothing is damaged" if record.get("ok") else _damage(len(found))
     return joined(sentence(f"{verdict}: {seen}."), _findings(found))
 
 
@@ -88,10 +88,12 @@ def ledger_repair_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     lost = record.get("rows_lost")
     return joined(
         sentence(
-            f"{counted(len(found), 'place')} damaged; index and daily sums are made anew. Of damaged files "
+            f"{_damage(len(found))}; index and daily sums are made anew. Of damaged files "
             f"{counted(record.get('rows_saved'), 'row')} saved, "
             f"{'an unknown number' if lost is None else exact(lost)} lost; {counted(record.get('ingested'), 'call')} "
             "taken in from segments."
+            if found
+            else "Nothing was damaged; index and daily sums are made anew."
         ),
         _findings(found),
         bullets("Put aside, in _damaged", record.get("files_put_aside") or ()),
@@ -119,6 +121,10 @@ def ledger_export_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         f"{counted(record.get('rows'), 'row')} ({size(record.get('bytes'))}) in {visible(record.get('out'), 4096)}. "
         "'freehold import' reads them again.\n"
     )
+
+
+def _damage(places: int) -> str:
+    return f"{counted(places, 'place')} damaged"
 
 
 def _period(first: Any, last: Any) -> str:  # Any: fields of a JSON record

@@ -84,7 +84,8 @@ def kind_confidence(kind: TaskKind, outputs: Iterable[str]) -> float | None:
 
     Extraction: share of the answers that are JSON objects. Classification: chance that the next answer is one that
     has been seen, by Good and Turing: one minus the share of answers that came up once. Text: the share of answers
-    that are no JSON objects, and long or unique.
+    that are no JSON objects, and long or unique. Few answers prove little: one for and one against are added to
+    them (Laplace's rule).
     """
     answers = Counter(output.strip() for output in islice(outputs, _SAMPLE))
     if not answers:
@@ -102,7 +103,7 @@ def kind_confidence(kind: TaskKind, outputs: Iterable[str]) -> float | None:
                 for text, number in answers.items()
                 if _json_object(text) is None and (number == 1 or not _is_short(text))
             )
-    return found / answers.total()
+    return (found + 1) / (answers.total() + 2)
 
 
 def _is_short(text: str) -> bool:
