@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from freehold.report.numbers import exact, number, share
@@ -103,3 +104,19 @@ def left_out_sentence(audit: Mapping[str, Any]) -> str:  # Any: JSON
         if total
     ]
     return f"Not counted as rented traffic: {', '.join(found)}." if found else ""
+
+
+def unpriced_sentence(audit: Mapping[str, Any]) -> str:  # Any: JSON
+    """Models with calls whose cost is unknown, and what to do about it."""
+    models: Counter[str] = Counter()
+    for task in audit.get("tasks") or ():
+        models.update((task.get("unpriced") or {}).get("models") or {})
+    if not models:
+        return ""
+    named = ", ".join(f"{visible(model, 60)} ({counted(calls, 'call')})" for model, calls in models.most_common(5))
+    more = f" and {len(models) - 5} more" if len(models) > 5 else ""
+    return (
+        f"The cost is unknown, not zero, of {named}{more}: the calls have no time or no token counts, or the price "
+        "catalogue does not know the model. Name what it is billed like under [prices.alias] in freehold.toml, or add "
+        "its price with 'freehold prices override'."
+    )

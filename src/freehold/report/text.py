@@ -40,6 +40,7 @@ from freehold.report.ledger_tables import (
     imported_task_table,
     left_out_sentence,
     recognised_table,
+    unpriced_sentence,
 )
 from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
 from freehold.report.operations_table import operations_table
@@ -86,6 +87,7 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
         plain_table(spending_table(record)),
         sentence(left_out_sentence(record)),
+        sentence(unpriced_sentence(record)),
         bullets("Assumed", record.get("assumptions") or ()),
         sentence(f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"),
     )
