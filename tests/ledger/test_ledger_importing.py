@@ -320,6 +320,8 @@ def test_a_folder_is_read_whole(desk: _Desk) -> None:
     (desk.folder / "logs").mkdir()
     desk.file("logs/a.jsonl", [{"input": "x", "output": "a"}])
     desk.file("logs/notes.txt", "not a log")
+    (desk.folder / "logs" / ".freehold").mkdir()
+    desk.file("logs/.freehold/rejected.jsonl", [{"file": "a.jsonl", "line": 1, "reason": "no JSON"}])
     desk.file("logs/b.csv", "input,output\ny,b\n")
     assert desk.take(desk.folder / "logs").as_record() == {
         "schema": "freehold.import/1",

@@ -58,13 +58,15 @@ class Blank:
 def find_logs(paths: list[Path]) -> list[Path]:
     """The files that were named, and those inside the folders that were named, in order.
 
+    What is hidden inside a folder, such as the data of a workspace, is passed over.
+
     Raises:
         InputError: a path does not exist or a folder holds no log.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if file.is_file() and _kind_of(file) is not None]
+            inside = [file for file in sorted(path.rglob("*")) if _is_log(file, path)]
             if not inside:
                 raise InputError(
                     f"{path}: no .jsonl, .json or .csv file (plain or .gz) and no .parquet file in this folder."
@@ -109,6 +111,11 @@ def read_log(path: Path) -> Iterator[RawRow | Rejected | Blank]:
         raise InputError(f"{path}: the compressed file is cut off or broken ({error}). Fetch it again.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _is_log(file: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not is_hidden and file.is_file() and _kind_of(file) is not None
 
 
 def _kind_of(path: Path) -> str | None:
