@@ -82,7 +82,9 @@ def test_the_readme_shows_every_room_and_none_that_is_not_there() -> None:
     assert shown - set(ROOMS) <= elsewhere | inside
 
 
-@pytest.mark.parametrize("document", ["docs/tour.md", "CONTRIBUTING.md", "README.md"])
+@pytest.mark.parametrize(
+    "document", ["docs/tour.md", "docs/guides/from-traffic-to-a-model.md", "CONTRIBUTING.md", "README.md"]
+)
 def test_a_page_names_only_files_that_exist(document: str) -> None:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     named = re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|md|yaml|jsonl|toml))`", text)

@@ -150,7 +150,10 @@ def test_errors_count_and_cost_nothing_unless_tokens_were_used() -> None:
     assert found.latency.calls == 2
 
 
-def test_own_and_shadow_calls_change_nothing_that_is_said_of_renting() -> None:
+COUNTED_APART = ("own_calls", "shadow_calls", "held_out_calls")
+
+
+def test_own_shadow_and_held_out_calls_change_nothing_that_is_said_of_renting() -> None:
     rented = [call(number, started_at=MONDAY + timedelta(days=number)) for number in range(6)]
     later = {
         "started_at": MONDAY + timedelta(days=90),
@@ -164,10 +167,12 @@ def test_own_and_shadow_calls_change_nothing_that_is_said_of_renting() -> None:
     own = [call(100 + number, route=route, **later) for number, route in enumerate(["own"] * 30 + ["canary"])]
     shadow = call(200, route="shadow", **later)
     marked = {"call-0", "call-100"}
-    served = only([*rented, *own, shadow], corrected_calls=marked).as_record()
-    assert served.pop("own_calls") == 31
+    held_out = call(300, **later)
+    calls = [*rented, *own, shadow, held_out]
+    served = only(calls, corrected_calls=marked, held_out_calls={"call-300"}).as_record()
+    assert [served.pop(name) for name in COUNTED_APART] == [31, 1, 1]
     before = only(rented, corrected_calls=marked).as_record()
-    assert before.pop("own_calls") == 0
+    assert [before.pop(name) for name in COUNTED_APART] == [0, 0, 0]
     assert served == before
 
 

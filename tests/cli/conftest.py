@@ -129,10 +129,10 @@ class Oracle:
         max_output_tokens: int,
         progress: Progress,
     ) -> list[Answer]:
-        return [Answer(text=self._topic(turns[-1].content), confidence=0.9) for turns in conversations]
+        return [Answer(text=self.topic(turns[-1].content), confidence=0.9) for turns in conversations]
 
     @staticmethod
-    def _topic(text: str) -> str:
+    def topic(text: str) -> str:
         return max(TOPICS, key=lambda topic: len(set(TOPICS[topic].split()) & set(text.split())))
 
 
@@ -143,9 +143,11 @@ def masked(text: str, folder: Path) -> str:
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<call>", text)
     text = re.sub(r"(?<=[a-z]-)[0-9a-f]{12}\b", "x" * 12, text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", "<moment>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(?!:)", "<moment>       ", text)
+    text = re.sub(r"[\d.]+ (bytes|kB)\b", "<size>", text)
     text = re.sub(r"(?m)^(Time|CPU time|Final loss)( +)\S.*$", r"\1\2…", text)
     text = re.sub(r"(?m)^((?:Time|CPU time|Final loss) ) *…$", r"\1…", text)
-    return re.sub(r"(?m)(champion +\d+ +)\d+\.\d+$", r"\1…", text)
+    return re.sub(r"(?m)(champion +\d+  )\d{4}-\d\d-\d\d$", r"\1<day>", text)
 
 
 def fields_of(value: Any, path: str = "") -> set[str]:  # Any: JSON

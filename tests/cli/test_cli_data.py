@@ -67,7 +67,7 @@ def test_doctor_fails_when_something_that_is_needed_is_missing(
 def test_import_counts_what_is_new_and_what_is_there_already(terminal: Terminal, desk: type[Desk]) -> None:
     log = desk.write(terminal.folder / "log.jsonl", desk.rows(30, seed=1))
 
-    terminal.golden("import", "import", log, "--task", "desk")
+    terminal.golden("import", "import", log.name, "--task", "desk")
     record = terminal.json("import-again", "import", log, "--task", "desk")
 
     assert (record["imported"], record["duplicates"], record["skipped"], record["rejected"]) == (0, 30, 0, [])
@@ -175,10 +175,51 @@ def test_audit_tells_volume_tokens_cost_and_latency_of_each_task(imported: Termi
     record = imported.json("audit", "audit")
 
     (task,) = record["tasks"]
-    # 150 logged calls and 60 of the test set, each with 4 output tokens.
-    assert (task["task"], task["calls"], task["tokens"]["output"]) == ("desk", 210, 840)
-    assert task["models"] == {"gpt-5.4": 210}
+    # 150 logged calls, each with 4 output tokens; the 60 of the test set are no traffic.
+    assert (task["task"], task["calls"], task["tokens"]["output"]) == ("desk", 150, 600)
+    assert (task["models"], task["held_out_calls"]) == ({"gpt-5.4": 150}, 60)
     assert task["cost_usd"] > 0
+
+
+def test_where_only_test_cases_were_rented_they_stand_for_the_traffic_and_that_is_said(
+    terminal: Terminal, desk: type[Desk]
+) -> None:
+    labelled = ["model_output", "model", "provider", "input_tokens", "output_tokens", "duration_ms"]
+    desk.write(terminal.folder / "log.jsonl", desk.rows(40, seed=1), without=labelled)
+    desk.write(terminal.folder / "test.jsonl", desk.rows(30, seed=2))
+    terminal.run("import", "log.jsonl", "--task", "desk")
+    terminal.run("import", "test.jsonl", "--task", "desk", "--split", "test")
+
+    assert "Not counted as rented traffic: 30 held-out test cases, 40 labelled rows" in terminal.run("audit").out
+    record = terminal.run("breakeven", "desk", "--json").record
+
+    assert {each["name"]: each["value"] for each in record["assumptions"]}["held_out_calls"] == 30
+    assert record["inputs"]["rent"]["model"] == "gpt-5.4"
+
+
+def test_an_export_of_the_ledger_is_imported_into_another_workspace(imported: Terminal, desk: type[Desk]) -> None:
+    for form in ("jsonl", "parquet"):
+        imported.run("ledger", "export", "--format", form, "--out", f"calls.{form}")
+        record = imported.run("import", f"calls.{form}", "--json").record
+        assert (record["imported"], record["duplicates"], record["formats"]) == (0, 210, {"ledger": 1})
+    imported.run("init", "inner")
+    imported.folder.joinpath("calls.parquet").rename(imported.folder / "inner" / "calls.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(imported.folder / "inner")
+        imported.golden("import-export", "import", "calls.parquet")
+        desk.write(Path("log.jsonl"), desk.rows(150, seed=1))
+        again = imported.run("import", "log.jsonl", "--task", "desk", "--json").record
+        assert (again["imported"], again["duplicates"], again["human_words"]) == (0, 150, 150)
+
+
+def test_an_import_says_how_sure_the_kind_of_each_task_is(terminal: Terminal, desk: type[Desk]) -> None:
+    rows = [*desk.rows(30, seed=1), {"input": "x", "output": "rare"}]
+    log = desk.write(terminal.folder / "log.jsonl", rows)
+    record = terminal.run("import", log, "--task", "desk", "--json").record
+    assert record["kind_confidence"]["desk"] == pytest.approx(31 / 33)
+    assert terminal.run("import", log, "--task", "desk", "--kind", "text", "--json").record["kind_confidence"] == {
+        "desk": None
+    }
 
 
 def test_breakeven_of_typed_in_volumes_needs_no_workspace(nowhere: Terminal) -> None:

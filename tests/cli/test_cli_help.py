@@ -71,15 +71,15 @@ def test_short_help_and_version_are_there(nowhere: Terminal) -> None:
     assert nowhere.run("--version").out == f"freehold {__version__}\n"
 
 
-def modules_after(arguments: list[str], folder: Path) -> set[str]:
+def modules_after(arguments: list[str], folder: Path, *, code: int = 0) -> set[str]:
     """Top-level modules that a fresh process has loaded after one command."""
-    code = (
+    program = (
         "import json, sys\n"
         "from freehold.cli.main import run\n"
-        f"assert run({arguments!r}) == 0\n"
+        f"assert run({arguments!r}) == {code}\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stderr.splitlines()[-1]))
 
@@ -93,3 +93,38 @@ def test_importing_and_auditing_load_no_torch(terminal: Terminal, desk: type[Des
 
     for arguments in (["import", "log.jsonl", "--task", "desk"], ["audit"]):
         assert modules_after(arguments, terminal.folder).isdisjoint({"torch", "transformers", "peft", "openai"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tune nosuch",
+        "tune desk --recipe nosuch",
+        "tune desk nosuch.rank=3",
+        "tune desk base=nosuch",
+        "tune desk --dataset nosuch",
+        "evaluate nosuch",
+        "evaluate desk --model nosuch",
+        "decide nosuch",
+        "serve nosuch",
+        "dataset show nosuch",
+        "models show nosuch",
+        "models add nosuch",
+    ],
+)
+def test_what_is_not_there_is_refused_before_torch_is_loaded(imported: Terminal, words: str) -> None:
+    assert modules_after(words.split(), imported.folder, code=2).isdisjoint(
+        {"torch", "transformers", "peft", "sklearn"}
+    )
+
+
+@pytest.mark.parametrize(
+    "words", ["nosuch", "ledger nosuch", "tune desk --nosuch", "serve --nosuch", "import --nosuch"]
+)
+def test_wrong_usage_is_refused_before_anything_is_loaded(tmp_path: Path, words: str) -> None:
+    assert modules_after(words.split(), tmp_path, code=2).isdisjoint(HEAVY.split())
+
+
+@pytest.mark.parametrize("option", ["--model=nosuch", "--answers=nosuch", "--answers=base:nosuch.jsonl"])
+def test_a_slip_in_what_is_evaluated_is_refused_before_torch_is_loaded(tuned: Terminal, option: str) -> None:
+    assert "torch" not in modules_after(["evaluate", "desk", option], tuned.folder, code=2)

@@ -39,7 +39,9 @@ def test_stats_take_in_what_a_worker_left_and_count_it(terminal: Terminal) -> No
     assert (record["calls"], record["open_without_close"], record["lost_records"]) == (5, 1, 0)
     assert (record["by_route"], record["segments"]) == ({"rent": 5}, 0)
     assert record["bytes"] > 0
-    assert terminal.run("ledger", "stats").out.splitlines()[0] == "calls                5"
+    shown = terminal.golden("ledger-stats", "ledger", "stats")
+    assert shown.out.startswith("The ledger holds 5 calls of 1 task, of 2026-11-20, in ")
+    assert shown.last_line == "Next: freehold audit"
 
 
 def test_an_audit_takes_in_what_a_worker_left(terminal: Terminal) -> None:
@@ -50,6 +52,11 @@ def test_an_audit_takes_in_what_a_worker_left(terminal: Terminal) -> None:
 
 def test_stats_of_an_empty_workspace(terminal: Terminal) -> None:
     assert terminal.run("ledger", "stats", "--json").record["calls"] == 0
+    shown = terminal.run("ledger", "stats")
+    assert shown.err.count("\n") == 1  # nothing is told of what was not there to be taken in
+    assert (shown.out, shown.last_line) == (
+        "The ledger is empty.\n", "Next: freehold import logs.jsonl --task TASK, or: freehold gateway",
+    )  # fmt: skip
     assert terminal.run("ledger", "verify", "--json").record == {
         "schema": "freehold.ledgerverify/1", "ok": True, "damaged": [], "segments": 0, "files": 0, "rows": 0,
     }  # fmt: skip
@@ -68,7 +75,8 @@ def test_verify_says_what_is_damaged_repair_makes_it_sound_and_stats_go_on_count
     record = terminal.json("ledger-verify", "ledger", "verify", code=1)
     assert (record["ok"], len(record["damaged"]), record["damaged"][0]["lost"]) == (False, 1, 1)
     shown = terminal.run("ledger", "verify")
-    assert "bytes are damaged (1 lost)" in shown.out
+    assert shown.out.startswith("1 place damaged: 0 rows in 0 files and 1 segment looked through.\n")
+    assert "bytes are damaged" in shown.out
     assert shown.last_line == "Next: freehold ledger repair"
 
     repaired = terminal.json("ledger-repair", "ledger", "repair")
@@ -86,7 +94,9 @@ def test_export_writes_a_row_per_attempt(terminal: Terminal) -> None:
     assert [row["error_type"] for row in rows] == [None] * 4 + ["never_closed"]
 
     shown = terminal.run("ledger", "export", "--format", "parquet", "--out", "calls.parquet", "--no-bodies")
-    assert shown.out == "5 rows in calls.parquet\n"
+    assert shown.out.startswith("5 rows (")
+    assert shown.out.endswith(") in calls.parquet. 'freehold import' reads them again.\n")
+    assert shown.last_line == "Next: freehold import calls.parquet"
     table = pq.read_table(terminal.folder / "calls.parquet")
     assert table.column("request").null_count == 5
     assert "no file can be written there" in terminal.run("ledger", "export", "--out", "none/calls.jsonl").error

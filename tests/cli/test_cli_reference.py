@@ -97,7 +97,7 @@ def test_the_documented_fields_of_rows_are_those_that_are_read() -> None:
         name for cell in re.findall(r"^\| (`.+?) \|", calls, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
     }
 
-    assert len(fields) == 20
+    assert len(fields) == 21
     assert unknown_fields(dict.fromkeys(fields)) == set()
     assert unknown_fields({**dict.fromkeys(fields), "colour": "red"}) == {"colour"}
     assert all(f"`{name}`" in corrections for name in ("call_id", "output", "reviewer", "reviewed_at"))

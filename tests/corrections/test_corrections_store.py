@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from freehold.core.call import Call
-from freehold.corrections.store import corrected_calls, human_outputs, keep_words, kind_of
+from freehold.corrections.store import corrected_calls, held_out_calls, human_outputs, keep_words, kind_of
 from freehold.ledger.log_rows import HumanWord
 from freehold.state.schema import CORRECTIONS
 
@@ -42,18 +42,18 @@ def test_words_are_kept_once_and_originals_are_not_touched(state: Engine) -> Non
     word = HumanWord(call="c", output="b", reviewer="ada", reviewed_at="2026-10-05T12:00:00.000+00:00")
     held_out = HumanWord(call="c", output="b", is_test=True)
     call = _call(1, "a")
-    assert keep_words(state, [(word, call), (word, call), (held_out, call)]) == 2
-    assert keep_words(state, [(word, call)]) == 0
-    assert keep_words(state, []) == 0
+    assert keep_words(state, [(word, call), (word, call), (held_out, call)]) == {"corrected": 2}
+    assert keep_words(state, [(word, call)]) == {}
+    assert keep_words(state, []) == {}
     with state.connect() as connection:
         rows = connection.execute(select(CORRECTIONS).order_by(CORRECTIONS.c.split)).mappings().all()
     assert {row["kind"] for row in rows} == {"corrected"}
     assert {row["split"] for row in rows} == {None, "test"}
-    assert {row["call_id"] for row in rows} == {call.id} == corrected_calls(state)
+    assert {row["call_id"] for row in rows} == {call.id} == corrected_calls(state) == held_out_calls(state)
 
 
 def test_many_words_of_one_task_are_read_back(state: Engine) -> None:
     words = [(HumanWord(call="c", output=f"label {number}"), _call(number)) for number in range(1_203)]
-    assert keep_words(state, words) == 1_203
+    assert keep_words(state, words) == {"labelled": 1_203}
     assert sorted(human_outputs(state, "t")) == sorted(f"label {number}" for number in range(1_203))
     assert list(human_outputs(state, "other")) == []

@@ -275,11 +275,12 @@ def test_labels_that_stand_only_in_the_test_set_are_a_warning(desk: Desk) -> Non
     assert ", 'new 09', ...; test rows: 12)" in warning
 
 
-def test_serving_a_call_changes_no_dataset_until_a_human_looks_at_it(desk: Desk) -> None:
+@pytest.mark.parametrize("marks", [{"model_version": "m"}, {"route": "own"}, {"route": "canary"}], ids=str)
+def test_serving_a_call_changes_no_dataset_until_a_human_looks_at_it(desk: Desk, marks: dict[str, Any]) -> None:
     desk.rows(range(40))
     before = desk.build()
-    desk.call(desk.sentence(0), answer="yes", model_version="m", day=9)
-    served = desk.call("our own model said this one alone", answer="yes", model_version="m")
+    desk.call(desk.sentence(0), answer="yes", day=9, **marks)
+    served = desk.call("our own model said this one alone", answer="yes", **marks)
     assert desk.build() == before
     desk.say(served, "no", "corrected")
     assert everything(desk.build())[served].provenance == "human-corrected"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from freehold.core.errors import InputError
 from freehold.evaluation.compare import Basis, compare
 from freehold.evaluation.decide import Decision, decide
-from freehold.evaluation.policy import DecisionInputs, Policy, read_cost, read_policy
+from freehold.evaluation.policy import DecisionInputs, Policy, Quantiles, read_cost, read_policy
 from freehold.evaluation.result import CascadeResult, Cases, Comparison, Evaluation, Result
+from freehold.evaluation.sentences import _dollars
 
 if TYPE_CHECKING:
     from freehold.evaluation.contender import ContenderKind
@@ -137,8 +138,8 @@ def test_the_reasons_carry_the_numbers(made: type[Made]) -> None:
     assert found.reasons == (
         "Quality: on the same 1000 cases own differs from big by +2.0 points (95 % interval +0.8 to +3.4, "
         "margin 2): it is good enough.",
-        "Cost: at 100,000 queries a month owning costs $100.00 (5 to 95 %: 95.00 to 105.00) and renting "
-        "$1,000.00 (5 to 95 %: 950.00 to 1,050.00); it is the cheaper with probability 100 % (80 % is "
+        "Cost: at 100,000 queries a month owning costs $100.00 (5 to 95 %: $95.00 to $105.00) and renting "
+        "$1,000.00 (5 to 95 %: $950.00 to $1,050.00); it is the cheaper with probability 100 % (80 % is "
         "asked for): it is cheaper.",
         "Owning is good enough and the cheapest of what is proven.",
     )
@@ -416,3 +417,11 @@ def test_dearer_owning_never_turns_renting_into_owning(
     dear = decided(record, made.cost_record(own=own + dearer, spread=spread)).verdict
     order = ["own", "undecided", "stay-renting"]
     assert order.index(dear) >= order.index(cheap)
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [(0.0, "$0.00"), (0.81, "$0.81"), (15323.756, "$15,323.76"), (0.00012345, "$0.0001234"), (-3.5, "−$3.50")],
+)
+def test_an_amount_is_told_in_cents_or_in_four_digits_where_there_are_none(usd: float, shown: str) -> None:
+    assert _dollars(Quantiles(p5=usd, p50=usd, p95=usd)) == f"{shown} (5 to 95 %: {shown} to {shown})"

@@ -29,10 +29,10 @@ class _Words:
     def __init__(self) -> None:
         self.kept: list[tuple[HumanWord, str]] = []
 
-    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> int:
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> dict[str, int]:
         new = [(word, call.id) for word, call in words if (word, call.id) not in self.kept]
         self.kept += new
-        return len(new)
+        return {"labelled": len(new)}
 
 
 class _Desk:
@@ -121,6 +121,15 @@ def test_a_test_row_is_another_call_than_the_same_training_row(desk: _Desk) -> N
     desk.take(path)
     assert desk.take(path, is_test=True).imported == 1
     assert [word.is_test for word, _ in desk.words.kept] == [False, True]
+
+
+def test_a_row_may_say_itself_that_it_is_held_out(desk: _Desk) -> None:
+    rows = [{"input": f"question {split}", "output": "a", "split": split} for split in ("test", "train", "dev", None)]
+    result = desk.take(desk.file("log.jsonl", rows))
+    assert [word.is_test for word, _ in desk.words.kept] == [True, False, False, False]
+    assert (result.held_out, result.ignored_fields) == ({"t": 1}, {"split"})
+    fixes = [{"call_id": call.id, "output": "b", "split": "train"} for call in desk.calls()]
+    assert desk.take(desk.file("fixes.jsonl", fixes), is_test=True).held_out == {}
 
 
 def test_corrections_find_their_calls_whatever_the_order_of_files(desk: _Desk) -> None:
@@ -311,15 +320,22 @@ def test_a_folder_is_read_whole(desk: _Desk) -> None:
     (desk.folder / "logs").mkdir()
     desk.file("logs/a.jsonl", [{"input": "x", "output": "a"}])
     desk.file("logs/notes.txt", "not a log")
+    (desk.folder / "logs" / ".freehold").mkdir()
+    desk.file("logs/.freehold/rejected.jsonl", [{"file": "a.jsonl", "line": 1, "reason": "no JSON"}])
     desk.file("logs/b.csv", "input,output\ny,b\n")
     assert desk.take(desk.folder / "logs").as_record() == {
         "schema": "freehold.import/1",
         "formats": {"calls": 2},
+        "recognised": [
+            {"file": str(desk.folder / "logs" / name), "format": "calls", "rows": 1} for name in ("a.jsonl", "b.csv")
+        ],
         "imported": 2,
         "duplicates": 0,
         "skipped": 0,
         "rejected": [],
         "human_words": 2,
+        "corrections": {"corrected": 0, "accepted": 0, "labelled": 2},
+        "held_out": {},
         "tasks": {"t": 2},
         "ignored_fields": [],
     }

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from freehold.report import text
+from freehold.report import ledger_text, registry_text, text
+from freehold.report._plain import sentence
 from freehold.report.visible import columns
 
 if TYPE_CHECKING:
@@ -23,7 +25,15 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("tune", text.tune_text),
     ("evaluation", text.evaluation_text),
     ("decision", text.decision_text),
-    ("models", text.models_text),
+    ("models", registry_text.models_text),
+    ("model", registry_text.model_text),
+    ("datasets", registry_text.datasets_text),
+    ("ledger-stats", ledger_text.ledger_stats_text),
+    ("ledger-verify", ledger_text.ledger_verify_text),
+    ("ledger-costs", ledger_text.ledger_costs_text),
+    ("ledger-repair", ledger_text.ledger_repair_text),
+    ("ledger-compact", ledger_text.ledger_compact_text),
+    ("ledger-export", ledger_text.ledger_export_text),
     ("demo", text.demo_text),
 )
 
@@ -55,10 +65,18 @@ def test_an_empty_record_is_shown_all_the_same(_name: str, render: Callable[[Any
     assert render({}).endswith("\n")
 
 
-def test_the_list_of_models_may_come_alone() -> None:
-    models = record("models")
-    assert text.models_text(models["models"]) == text.models_text(models)
-    assert text.models_text([]) == "No model in the registry.\n"
+def test_an_empty_workspace_is_told_in_a_sentence() -> None:
+    assert ledger_text.ledger_stats_text({"calls": 0, "segments": 0}) == "The ledger is empty.\n"
+    assert registry_text.datasets_text({"versions": []}) == "No dataset yet.\n"
+    assert registry_text.models_text({}) == "No own model yet.\n"
+    assert ledger_text.ledger_costs_text({"days": []}).startswith("No call is recorded.\n")
+
+
+@pytest.mark.parametrize("name", ["ledger-stats", "ledger-costs", "datasets", "models"])
+def test_what_lies_in_a_workspace_fits_into_80_columns(name: str) -> None:
+    tables = [line for line in dict(CASES)[name](record(name)).splitlines() if re.match("  [^- ]", line)]
+    assert tables
+    assert max(map(columns, tables)) <= 80
 
 
 def test_a_report_path_is_never_broken() -> None:
@@ -87,6 +105,11 @@ def test_a_label_that_is_too_long_for_its_narrowest_column_is_wrapped_further() 
     options = [{"name": "x" * 48, "label": "y" * 60, "usd_per_month": {"p5": 1e299, "p50": 1e299, "p95": 1e299}}]
     shown = text.breakeven_text({"options": options})
     assert shown.count("y") >= 60  # nothing is lost, though the numbers alone fill the line
+
+
+def test_a_percentage_is_never_parted_from_its_sign() -> None:
+    for words in range(60):
+        assert "\n" not in sentence("word " * words + "5 %").partition("5")[2]
 
 
 def test_rows_left_out_may_be_a_mapping() -> None:

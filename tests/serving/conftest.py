@@ -14,12 +14,16 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from freehold.serving.cpu_engine import CpuEngine
+from freehold.serving.endpoint import ServedModel, running_endpoint
 from freehold.serving.gguf_export import export_adapter, export_base
+from tests.serving.endpoints import DISPUTE, REPLY, TOPIC, Served
 from tests.tiny_model import make_tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from freehold.core.call import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +98,30 @@ def post() -> Callable[[CpuEngine, str, Mapping[str, Any]], Any]:
             return json.load(response)
 
     return send
+
+
+@pytest.fixture(scope="session")
+def models(tiny: TinyModel) -> list[ServedModel]:
+    one, two = tiny.adapters_gguf
+    return [
+        ServedModel("topic-111111111111", TOPIC, one),
+        ServedModel("topic-222222222222", TOPIC, two),
+        ServedModel("dispute-333333333333", DISPUTE, two),
+        ServedModel("reply-base", REPLY, None),
+    ]
+
+
+@pytest.fixture(scope="session")
+def _endpoint(tiny: TinyModel, models: list[ServedModel], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    calls: list[Call] = []
+    log_file = tmp_path_factory.mktemp("endpoint") / "engine.log"
+    with running_endpoint(
+        models, base_gguf=tiny.base_gguf, recorder=calls.append, log_file=log_file, threads=1
+    ) as base_url:
+        yield Served(base_url, calls)
+
+
+@pytest.fixture
+def served(_endpoint: Served) -> Served:
+    _endpoint.calls.clear()
+    return _endpoint

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from freehold.cli.gateway_worker import setup_of
 from freehold.core.errors import InputError
-from freehold.state.settings import load_settings
+from freehold.gateway.admission import OpenDoor
+from freehold.gateway.routes import routes_of
+from freehold.state.settings import Settings, load_settings
 from freehold.state.workspace import create_workspace, find_workspace
 
 if TYPE_CHECKING:
@@ -19,6 +22,24 @@ def test_a_new_workspace_has_settings_that_load(tmp_path: Path) -> None:
     assert settings.workspace.name == "desk"
     assert (settings.decide.margin_points, settings.decide.confidence) == (2.0, 0.95)
     assert settings.state.url is None
+
+
+def test_the_examples_in_the_first_settings_are_settings_of_every_section(tmp_path: Path) -> None:
+    workspace, _ = create_workspace(tmp_path / "desk")
+    lines = workspace.settings_file.read_text(encoding="utf-8").splitlines()
+    workspace.settings_file.write_text("\n".join(line.removeprefix("# ") for line in lines), encoding="utf-8")
+
+    settings = load_settings(workspace)
+
+    default = Settings()
+    untouched = {"decide"}  # its values are the defaults, and stand there without a comment
+    named = {name for name in Settings.model_fields if getattr(settings, name) != getattr(default, name)}
+    assert named == set(Settings.model_fields) - untouched
+    assert [provider.route for provider in settings.providers.values()] == ["rent", "rent", "own"]
+    assert [rule.task for rule in settings.tasks.rules] == ["triage", "search"]
+    assert settings.ledger.tasks["triage"].sample == 0.2
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
+    setup_of(settings, routes_of(settings, workspace.root, keys), OpenDoor())  # a gateway would start with them
 
 
 def test_what_customers_wrote_is_for_the_owner_of_the_workspace_alone(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from sqlalchemy import insert
 
 from freehold.core.errors import InputError
 from freehold.state.schema import DATASETS
-from freehold.tasks.define import define_task, guess_task, known_kind, load_task
+from freehold.tasks.define import define_task, guess_task, kind_confidence, known_kind, load_task
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from freehold.core.task import TaskKind
 
 _DISPUTES = [
     {
@@ -158,3 +160,18 @@ def test_an_unknown_task_lists_the_known_ones(state: Engine) -> None:
     define_task(state, guess_task("t", ["a", "a"]))
     with pytest.raises(InputError, match="Known: t"):
         load_task(state, "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "for_it"),
+    [
+        ("classification", ["a", "a", "b", "b", "c"], 4),  # c came once: nobody knows whether there are more like it
+        ("classification", ["a", "b"], 0),
+        ("extraction", ['{"a": 1}', '{"a": 2}', "sorry"], 2),
+        ("text", ["yes", "yes", "a long answer of more words than any label has", "no"], 2),
+        ("text", ['{"a": 1}', "free"], 1),
+    ],
+)
+def test_a_guess_is_as_sure_as_its_answers_make_it(kind: TaskKind, outputs: list[str], for_it: int) -> None:
+    assert kind_confidence(kind, outputs) == (for_it + 1) / (len(outputs) + 2)
+    assert kind_confidence(kind, []) is None

@@ -59,6 +59,7 @@ def audit(
     aliases: Mapping[str, str],
     undated_as_of: date | None = None,
     corrected_calls: Container[str] | None = None,
+    held_out_calls: Container[str] = (),
     overrides: Sequence[Override] = (),
 ) -> Audit:
     """Audit calls in any order, each once.
@@ -66,8 +67,9 @@ def audit(
     A call is priced as of its own day (UTC). One without a time stays unpriced, unless `undated_as_of` names
     the day to assume. `aliases` maps names of models in the log to names in the catalogue; the used ones are
     among the assumptions. `corrected_calls` holds the ids of calls that a human has corrected (None: nobody
-    knows). `overrides` are the user's own dated prices. Shadow calls are left out: they repeat a call that is
-    there already. Own calls are only counted, so that serving an own model changes nothing that is said of renting.
+    knows). `overrides` are the user's own dated prices. Four kinds of row are counted apart and change nothing that
+    is said of renting: labelled rows, which no model answered; `held_out_calls`, ids of calls that were brought to
+    test with; calls of own models; shadow calls, which repeat a call that is there already.
     """
     pricing = _Pricing(aliases=aliases, undated_as_of=undated_as_of, overrides=overrides)
     tallies: dict[str, Tally] = {}
@@ -75,9 +77,13 @@ def audit(
         tally = tallies.setdefault(call.task, Tally())
         if is_labelled_row(call):
             tally.labelled_rows += 1
+        elif call.id in held_out_calls:
+            tally.held_out_calls += 1
         elif call.route in OWN_ROUTES:
             tally.own_calls += 1
-        elif call.route != "shadow":
+        elif call.route == "shadow":
+            tally.shadow_calls += 1
+        else:
             _count(tally, call, pricing)
             if corrected_calls is not None:
                 tally.corrected = (tally.corrected or 0) + (call.id in corrected_calls)

@@ -39,10 +39,14 @@ class TaskAudit:
 
     task: str
     calls: int
-    """Attempts at a rented model, failed ones included; own, labelled and shadow rows are not among them."""
+    """Attempts at a rented model, failed ones included; labelled, held-out, own and shadow rows are not among them."""
     labelled_rows: int
     own_calls: int
     """Answered by an own model; they stand beside all other numbers and change none."""
+    held_out_calls: int
+    """Brought as test cases, so not known to be traffic; as above."""
+    shadow_calls: int
+    """Repeat a call for comparison; as above."""
     errors: int
     models: dict[str, int]
     """Rented model -> calls."""
@@ -99,6 +103,8 @@ class TaskAudit:
             "calls": self.calls,
             "labelled_rows": self.labelled_rows,
             "own_calls": self.own_calls,
+            "held_out_calls": self.held_out_calls,
+            "shadow_calls": self.shadow_calls,
             "errors": self.errors,
             "models": dict(sorted(self.models.items())),
             "first_day": None if self.first_day is None else self.first_day.isoformat(),
@@ -134,6 +140,8 @@ class Tally:
     calls: int = 0
     labelled_rows: int = 0
     own_calls: int = 0
+    held_out_calls: int = 0
+    shadow_calls: int = 0
     errors: int = 0
     corrected: int | None = None
     priced_calls: int = 0
@@ -178,6 +186,8 @@ class Tally:
             calls=self.calls,
             labelled_rows=self.labelled_rows,
             own_calls=self.own_calls,
+            held_out_calls=self.held_out_calls,
+            shadow_calls=self.shadow_calls,
             errors=self.errors,
             models=dict(self.models),
             first_day=min(days, default=None),

@@ -14,7 +14,7 @@ from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.cli.capacity_files import model_named
 from freehold.core.errors import InputError
 from freehold.core.spoken import answered
-from freehold.corrections.store import corrected_calls, human_outputs
+from freehold.corrections.store import corrected_calls, held_out_calls, human_outputs
 from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from freehold.audit.audit import Audit
+    from freehold.audit.tally import TaskAudit
     from freehold.cli.scenario_file import Given
     from freehold.cli.session import Session
     from freehold.cli.traced_calls import TraceReading
@@ -82,12 +83,13 @@ class Prices:
     tuned: Price | None
 
 
-def audit_of(session: Session) -> Audit:
-    """The audit of everything in a session's ledger."""
+def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
+    """The audit of everything in a session's ledger; held-out cases are traffic only if that is wanted."""
     return audit(
         session.ledger.read(),
         aliases=session.settings.prices.alias,
         corrected_calls=corrected_calls(session.state),
+        held_out_calls=() if with_held_out else held_out_calls(session.state),
     )
 
 
@@ -135,15 +137,8 @@ def traced_cost(
     }
     record["warnings"] = warnings
     if question.queries_per_month is None:
-        record["assumptions"].append(
-            {
-                "name": "trace_month",
-                "value": workload.queries_per_month,
-                "unit": "queries/month",
-                "source": f"assumption: a month is like the {found.hours:,.1f} hours of the trace, stretched to 730",
-                "is_assumption": True,
-            }
-        )
+        why = f"a month is like the {found.hours:,.1f} hours of the trace, stretched to 730"
+        record["assumptions"].append(_assumed("trace_month", workload.queries_per_month, "queries/month", why))
     return record
 
 
@@ -167,9 +162,7 @@ def task_costs(
     Raises:
         InputError: the traffic is unknown and no volume was given.
     """
-    found = next((one for one in audit_of(session).tasks if one.task == task), None)
-    if found is None:
-        raise InputError(f"There are no calls of task {task!r}. Import a log first.")
+    found, is_of_tests = _traffic_of(session, task)
     workload, was_estimated = found.workload(), False
     if workload is None:
         workload, was_estimated = _estimate(session, task, question.queries_per_month), True
@@ -187,26 +180,30 @@ def task_costs(
     record["rented_latency_p95_ms"] = None if found.latency is None else found.latency.p95_ms
     if was_estimated:
         record["assumptions"].append(
-            {
-                "name": "characters_per_token",
-                "value": CHARACTERS_PER_TOKEN,
-                "unit": "characters/token",
-                "source": "assumption: the log counts no tokens",
-                "is_assumption": True,
-            }
+            _assumed("characters_per_token", CHARACTERS_PER_TOKEN, "characters/token", "the log counts no tokens")
         )
+    if is_of_tests:
+        why = "traffic is like the held-out test cases, as the log has no other calls"
+        record["assumptions"].append(_assumed("held_out_calls", found.calls, "calls", why))
     if base is not None and plan.model.name != base:
-        record["assumptions"].append(
-            {
-                "name": "own_plan",
-                "value": plan.label,
-                "unit": "model on machine",
-                "source": f"assumption: the own model stands on {base!r}, and is priced like {plan.model.name}",
-                "is_assumption": True,
-            }
-        )
+        why = f"the own model stands on {base!r}, and is priced like {plan.model.name}"
+        record["assumptions"].append(_assumed("own_plan", plan.label, "model on machine", why))
     others = [_compared(replace(workload, queries_per_month=volume), prices, scenario, question) for volume in volumes]
     return record, others
+
+
+def _traffic_of(session: Session, task: str) -> tuple[TaskAudit, bool]:
+    """The audit of one task, and whether it had to be made of its held-out test cases, for want of other calls."""
+    found = next((one for one in audit_of(session).tasks if one.task == task), None)
+    if found is None:
+        raise InputError(f"There are no calls of task {task!r}. Import a log first.")
+    if found.calls or not found.held_out_calls:
+        return found, False
+    return next(one for one in audit_of(session, with_held_out=True).tasks if one.task == task), True
+
+
+def _assumed(name: str, value: float | str, unit: str, why: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "source": f"assumption: {why}", "is_assumption": True}
 
 
 def _base_of(session: Session, task: str) -> str | None:

@@ -88,11 +88,14 @@ def show_one(name: str, as_json: bool) -> None:
 def list_all(as_json: bool) -> None:
     """List all dataset versions, latest first."""
     from freehold.cli.session import open_session
-    from freehold.datasets.read import list_datasets
+    from freehold.datasets.read import dataset_versions
+    from freehold.report.registry_text import datasets_text
 
-    names = list_datasets(open_session().state)
-    record = {"schema": "freehold.datasets/1", "datasets": names}
-    show(record, "\n".join(names) or "No dataset yet.", as_json=as_json, next_step="freehold dataset show NAME")
+    versions = dataset_versions(open_session().state)
+    names = [each["dataset"] for each in versions]
+    record = {"schema": "freehold.datasets/1", "datasets": names, "versions": versions}
+    step = f"freehold dataset show {quote(names[0])}" if names else "freehold dataset build TASK"
+    show(record, datasets_text(record), as_json=as_json, next_step=step)
 
 
 @command.command("export")

@@ -94,11 +94,9 @@ def evaluate_task(
     from freehold.core.errors import InputError
     from freehold.datasets.read import read_dataset, read_examples
     from freehold.evaluation.contender import Contender
-    from freehold.evaluation.evaluate import evaluate
     from freehold.evaluation.store import save_evaluation
     from freehold.registry.store import get_model, list_models, verify_model
     from freehold.tuning.bases import fetch_base
-    from freehold.tuning.predict import LocalModel
 
     known = list_models(session.state, task=task)
     if not known:
@@ -108,8 +106,13 @@ def evaluate_task(
         raise InputError(f"Model {model.id} is of task {model.task!r}, not of {task!r}.")
     dataset = read_dataset(session.workspace.datasets, model.dataset_id or task, engine=session.state)
     test, validation = read_examples(dataset, "test"), read_examples(dataset, "validation")
+    recorded = [_recorded(session, one, test) for one in answers]
     base = fetch_base(model.base, progress=progress)
     adapter = verify_model(model, session.workspace.models)
+
+    from freehold.evaluation.evaluate import evaluate
+    from freehold.tuning.predict import LocalModel  # torch takes seconds: all that was named is there
+
     contenders = [
         Contender(
             name=model.id,
@@ -118,7 +121,6 @@ def evaluate_task(
             version=model.id,
         )
     ]
-    recorded = [_recorded(session, one, test) for one in answers]
     contenders += recorded
     if with_base and not any(one.kind == "base" for one in recorded):
         name = f"{base.name} (untuned)"

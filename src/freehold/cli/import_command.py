@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import click
 from freehold.cli.show import json_option, quiet_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from freehold.ledger.importing import Imported
 
 REJECTS_FILE = "rejected.jsonl"
+_MOST_OUTPUTS = 200_000
+"""So many answers of a rented model tell what kind of work a task is."""
 
 
 @click.command("import")
@@ -32,7 +35,7 @@ REJECTS_FILE = "rejected.jsonl"
     type=click.Choice(["train", "test"]),
     default="train",
     show_default=True,
-    help="test: these rows are the held-out cases; copies of them will not train.",
+    help="test: rows that do not say so themselves are held-out cases; copies of them will not train.",
 )
 @click.option(
     "--kind",
@@ -49,11 +52,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Bring logs and corrections into the ledger: .jsonl, .json or .csv, plain or .gz, or folders of them.
+    """Bring logs and corrections into the ledger: .jsonl, .json, .csv (plain or .gz), .parquet, or folders of them.
 
     A row is {"input", "output", "task"}: input is text or a list of messages, output what a human says the
     answer is. Optional: "model_output" (what the rented model answered), "model", "input_tokens",
-    "output_tokens", "started_at", "id". A correction is {"call_id", "output", "reviewer", "reviewed_at"}.
+    "output_tokens", "started_at", "id", "split". A correction is {"call_id", "output", "reviewer",
+    "reviewed_at"}. What 'freehold ledger export' wrote comes back as it was, in any workspace.
     Importing the same file again adds nothing.
 
     \b
@@ -61,6 +65,7 @@ def command(
       freehold import october.jsonl --task support_intent
       freehold import held_out.jsonl --task support_intent --split test
       freehold import logs/ corrections.jsonl
+      freehold import calls.parquet
     """
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
@@ -77,6 +82,7 @@ def command(
     result = taken.result
     record = result.as_record() | {
         "kinds": {one.name: one.kind for one in taken.tasks},
+        "kind_confidence": taken.confidence,
         "warnings": taken.warnings,
         "rejects_file": _keep_rejects(session, result),
     }
@@ -100,6 +106,8 @@ class Taken:
     result: Imported
     tasks: list[Task]
     """The tasks that the rows belong to, as they are defined now."""
+    confidence: dict[str, float | None]
+    """Task -> how well its answers bear the guess of its kind out; None: it was given, or a dataset has settled it."""
     warnings: list[str]
 
 
@@ -130,34 +138,38 @@ def import_into(
         is_test=is_test,
         progress=progress,
     )
-    warnings: list[str] = []
-    tasks = [_define(session, name, kind, warnings) for name in sorted(result.tasks)]
-    return Taken(result, tasks, warnings)
+    taken = Taken(result, [], {}, [])
+    for name in sorted(result.tasks):
+        taken.tasks.append(_define(session, name, kind, taken))
+    return taken
 
 
-def _define(session: Session, name: str, kind: TaskKind | None, warnings: list[str]) -> Task:
+def _define(session: Session, name: str, kind: TaskKind | None, taken: Taken) -> Task:
     """Learn a task anew from all that humans answered, or from the rented model where no human did."""
     from freehold.core.errors import InputError
     from freehold.corrections.store import human_outputs
-    from freehold.tasks.define import define_task, guess_task, is_in_use, known_kind, load_task
+    from freehold.tasks.define import define_task, guess_task, is_in_use, kind_confidence, known_kind, load_task
 
-    outputs: Iterable[str] = list(human_outputs(session.state, name)) or _rented_outputs(session, name)
-    if kind is not None or not is_in_use(session.state, name):
+    outputs = list(human_outputs(session.state, name)) or list(_rented_outputs(session, name))
+    taken.confidence[name] = None
+    if kind is None and not is_in_use(session.state, name):
+        task = define_task(session.state, guess_task(name, outputs))
+        taken.confidence[name] = kind_confidence(task.kind, outputs)
+        return task
+    if kind is not None:
         return define_task(session.state, guess_task(name, outputs, kind=kind))
     try:
         return define_task(session.state, guess_task(name, outputs, kind=known_kind(session.state, name)))
     except InputError as error:
-        warnings.append(f"{error} Until then the task stays as it was, and answers outside it are left out.")
+        taken.warnings.append(f"{error} Until then the task stays as it was, and answers outside it are left out.")
         return load_task(session.state, name)
 
 
 def _rented_outputs(session: Session, task: str) -> Iterator[str]:
     from freehold.core.spoken import answered
 
-    for call in session.ledger.read(task):
-        text = answered(call.response)
-        if text is not None:
-            yield text
+    texts = (answered(call.response) for call in session.ledger.read(task) if call.route in {None, "rent"})
+    yield from islice((text for text in texts if text is not None), _MOST_OUTPUTS)
 
 
 def _keep_rejects(session: Session, result: Imported) -> str | None:

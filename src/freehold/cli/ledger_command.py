@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +12,9 @@ import click
 from freehold.cli.show import json_option, quiet_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from freehold.core.progress import Progress
     from freehold.ledger.export import ExportFormat
     from freehold.ledger.policy import Policy
     from freehold.state.workspace import Workspace
@@ -30,14 +32,15 @@ def command() -> None:
 @quiet_option
 def stats(as_json: bool, quiet: bool) -> None:
     """Count the calls. What gateways have recorded meanwhile is taken in first, also after a crash."""
-    from freehold.ledger.ingest import ingest
     from freehold.ledger.summary import summarise
+    from freehold.report.ledger_text import ledger_stats_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
     record = {"schema": "freehold.ledgerstats/1", **summarise(workspace.events).as_record()}
-    show(record, _lines(record), as_json=as_json, next_step="freehold audit")
+    step = "freehold audit" if record["calls"] else "freehold import logs.jsonl --task TASK, or: freehold gateway"
+    show(record, ledger_stats_text(record), as_json=as_json, next_step=step)
 
 
 @command.command("verify")
@@ -45,6 +48,7 @@ def stats(as_json: bool, quiet: bool) -> None:
 def verify(as_json: bool) -> int:
     """Check every record, file, page and sum, and change nothing. Exit code 1 if something is damaged."""
     from freehold.ledger.verify import verify as look_through
+    from freehold.report.ledger_text import ledger_verify_text
 
     workspace, _ = _open()
     found = look_through(workspace.events)
@@ -57,10 +61,8 @@ def verify(as_json: bool) -> int:
         "files": found.files,
         "rows": found.rows,
     }
-    damaged = [f"{one['file']}: {one['reason']}{_lost(one['lost'])}" for one in findings]
-    text = _lines({name: record[name] for name in ("ok", "segments", "files", "rows")}) + "\n".join(["", *damaged])
     step = "freehold ledger stats" if found.ok else "freehold ledger repair"
-    show(record, text, as_json=as_json, next_step=step)
+    show(record, ledger_verify_text(record), as_json=as_json, next_step=step)
     return 0 if found.ok else 1
 
 
@@ -91,11 +93,11 @@ def export(
       freehold ledger export --format parquet --out october.parquet --since 2026-10-01 --until 2026-10-31
     """
     from freehold.ledger.export import export as write
-    from freehold.ledger.ingest import ingest
+    from freehold.report.ledger_text import ledger_export_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
         rows = write(
             workspace.events,
             out,
@@ -113,7 +115,7 @@ def export(
         "out": str(out),
         "bytes": out.stat().st_size,
     }
-    show(record, f"{rows} rows in {out}", as_json=as_json, next_step="freehold ledger stats")
+    show(record, ledger_export_text(record), as_json=as_json, next_step=f"freehold import {quote(str(out))}")
 
 
 @command.command("costs")
@@ -125,13 +127,12 @@ def costs(task: str | None, as_json: bool, quiet: bool) -> None:
     from freehold.audit.spending import Pricing, missing_edges, spending
     from freehold.cli.price_files import own_prices
     from freehold.ledger.index import Index
-    from freehold.ledger.ingest import ingest
     from freehold.ledger.rollup import EDGES, stored_sums, sums_of_files
-    from freehold.report.numbers import usd
+    from freehold.report.ledger_text import ledger_costs_text
 
     workspace, policy = _open()
     with _progress(quiet) as progress:
-        ingest(workspace.events, policy=policy, progress=progress)
+        _take_in(workspace, policy, progress)
     prices = own_prices(None)
     pricing = Pricing(prices.aliases, prices.overrides)
     index = Index(workspace.calls)
@@ -150,9 +151,7 @@ def costs(task: str | None, as_json: bool, quiet: bool) -> None:
         "unpriced": dict(found.unpriced),
         "counted_from": "files" if further else "rollup",
     }
-    table = [f"{day['day']}  {day['task']:<30} {day['calls']:>10}  {usd(day['cost_usd']):>14}" for day in days]
-    text = "\n".join([*table, f"Prices: {found.price_catalogue}", *found.assumptions])
-    show(record, text, as_json=as_json, next_step="freehold audit")
+    show(record, ledger_costs_text(record), as_json=as_json, next_step="freehold audit")
 
 
 @command.command("repair")
@@ -160,6 +159,7 @@ def costs(task: str | None, as_json: bool, quiet: bool) -> None:
 def repair(as_json: bool) -> None:
     """Put damaged files aside, save what can be read of them, and make the index and the daily sums anew."""
     from freehold.ledger.repair import repair as make_sound
+    from freehold.report.ledger_text import ledger_repair_text
 
     workspace, policy = _open()
     done = make_sound(workspace.events, policy=policy)
@@ -171,7 +171,7 @@ def repair(as_json: bool) -> None:
         "rows_lost": done.rows_lost,
         "ingested": done.ingested.calls,
     }
-    show(record, _lines(record), as_json=as_json, next_step="freehold ledger verify")
+    show(record, ledger_repair_text(record), as_json=as_json, next_step="freehold ledger verify")
 
 
 @command.command("compact")
@@ -180,6 +180,7 @@ def repair(as_json: bool) -> None:
 def compact(as_json: bool, quiet: bool) -> None:
     """Merge small files, and let go of bodies and rows whose time is over. Waits until nobody reads."""
     from freehold.ledger.upkeep import keep_up
+    from freehold.report.ledger_text import ledger_compact_text
     from freehold.state.settings import load_settings
 
     workspace, policy = _open()
@@ -195,7 +196,7 @@ def compact(as_json: bool, quiet: bool) -> None:
         "ingested": done.ingested.calls,
         "segments_removed": done.ingested.segments_removed,
     }
-    show(record, _lines(record), as_json=as_json, next_step="freehold ledger stats")
+    show(record, ledger_compact_text(record), as_json=as_json, next_step="freehold ledger stats")
 
 
 def _open() -> tuple[Workspace, Policy]:
@@ -216,18 +217,10 @@ def _progress(quiet: bool) -> Iterator[Any]:  # Any: imported late
         yield progress
 
 
-def _lines(record: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in record.items() if name != "schema"}
-    return "\n".join(f"{name:<20} {_value(value)}" for name, value in shown.items())
+def _take_in(workspace: Workspace, policy: Policy, progress: Progress) -> None:
+    """Ingest what gateways have recorded; where they have recorded nothing, nothing is said of it."""
+    from freehold.core.progress import Silent
+    from freehold.ledger.ingest import ingest
 
-
-def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
-    if isinstance(value, list):
-        return str(len(value))
-    return "unknown" if value is None else str(value)
-
-
-def _lost(lost: int | None) -> str:
-    return "" if lost is None else f" ({lost} lost)"
+    has_segments = any(workspace.segments.glob("*/*.seg"))
+    ingest(workspace.events, policy=policy, progress=progress if has_segments else Silent())

@@ -25,15 +25,18 @@ def list_all(task: str | None, as_json: bool) -> None:
     """List base models and own models, newest first."""
     from freehold.cli.session import open_session
     from freehold.registry.store import list_models
-    from freehold.report.text import models_text
+    from freehold.report.registry_text import models_text
     from freehold.tuning.bases import cached_bases, known_bases
 
+    models = [_as_record(model) for model in list_models(open_session().state, task=task)]
     record: dict[str, Any] = {
         "schema": "freehold.models/1",
         "bases": [{"name": name, "fetched": name in cached_bases()} for name in known_bases()],
-        "models": [_as_record(model) for model in list_models(open_session().state, task=task)],
+        "models": models,
     }
-    show(record, models_text(record), as_json=as_json, next_step="freehold models show MODEL")
+    wanted = "TASK" if task is None else quote(task)
+    step = f"freehold models show {models[0]['id']}" if models else f"freehold tune {wanted}"
+    show(record, models_text(record), as_json=as_json, next_step=step)
 
 
 @command.command("show")
@@ -43,6 +46,7 @@ def show_one(model: str, as_json: bool) -> None:
     """Show an own model: MODEL is its id, the start of it, TASK (its champion) or TASK@ALIAS."""
     from freehold.cli.session import open_session
     from freehold.registry.store import get_model, verify_model
+    from freehold.report.registry_text import model_text
 
     session = open_session()
     found = get_model(session.state, model)
@@ -53,8 +57,7 @@ def show_one(model: str, as_json: bool) -> None:
         "folder": str(folder),
         "files_verified": True,
     }
-    lines = [f"{key:<14} {value}" for key, value in record.items() if key not in {"schema", "recipe", "files"}]
-    show(record, "\n".join(lines), as_json=as_json, next_step=f"freehold serve {quote(str(found.task))}")
+    show(record, model_text(record), as_json=as_json, next_step=f"freehold serve {quote(str(found.task))}")
 
 
 @command.command("add")

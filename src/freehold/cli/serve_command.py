@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def command(tasks: tuple[str, ...], port: int, threads: int | None) -> None:
     """Serve the champions of TASKS (default: of all tasks) behind an OpenAI-compatible endpoint.
 
-    The model's name is the task's, or a model id. It listens on 127.0.0.1 alone, and every call is recorded
-    in the ledger before its last byte is answered. Stop it with Ctrl-C.
+    The model's name is the task's, or a model id. It listens on 127.0.0.1 alone. Every call that reaches a
+    model is recorded in the ledger before its last byte is answered, a failed one with its status and error.
+    A request that names no served model or cannot be read is refused and leaves no row. Stop it with Ctrl-C.
 
     \b
     Examples:

@@ -72,13 +72,16 @@ def tune_task(
     from freehold.registry.store import add_model, list_models, set_alias
     from freehold.tuning.bases import fetch_base
     from freehold.tuning.recipe import load_recipe
-    from freehold.tuning.train import resolve, train
 
-    plan = resolve(load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])]))
+    wanted = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = read_dataset(session.workspace.datasets, dataset_name or task, engine=session.state)
     if dataset.task.name != task:
         raise InputError(f"Dataset {dataset.id} is of task {dataset.task.name!r}, not of {task!r}.")
-    base_model = fetch_base(plan.base, progress=progress)
+    base_model = fetch_base(wanted.base, progress=progress)
+
+    from freehold.tuning.train import resolve, train  # torch takes seconds: all that was named is there
+
+    plan = resolve(wanted)
     resolved: dict[str, Any] = plan.model_dump(mode="json")
     run_folder = session.workspace.runs / f"{dataset.id}-{content_hash(resolved)[:12]}"
     trained = train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Engine, select
@@ -43,11 +44,11 @@ def _number(text: str) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> int:
+def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> Counter[str]:
     """Record what humans said about these calls; the same word twice is one row.
 
     Returns:
-        How many were new.
+        How many were new, by their kind.
     """
     rows = {}
     for word, call in words:
@@ -63,18 +64,25 @@ def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> int:
         rows[content_hash(row)] = row
     values = [{"id": identifier, **row} for identifier, row in rows.items()]
     dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-    new = 0
+    new: Counter[str] = Counter()
     with engine.begin() as connection:
         for start in range(0, len(values), _INSERT_ROWS):
             statement = dialect.insert(CORRECTIONS).values(values[start : start + _INSERT_ROWS])
-            statement = statement.on_conflict_do_nothing().returning(CORRECTIONS.c.id)
-            new += len(connection.execute(statement).all())
+            statement = statement.on_conflict_do_nothing().returning(CORRECTIONS.c.kind)
+            new.update(connection.execute(statement).scalars())
     return new
 
 
 def corrected_calls(engine: Engine) -> set[str]:
     """Ids of the calls whose answer a human changed."""
     query = select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.kind == "corrected")
+    with engine.connect() as connection:
+        return set(connection.execute(query).scalars())
+
+
+def held_out_calls(engine: Engine) -> set[str]:
+    """Ids of the calls that were brought as held-out test cases."""
+    query = select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.split == "test")
     with engine.connect() as connection:
         return set(connection.execute(query).scalars())
 

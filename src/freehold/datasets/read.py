@@ -32,6 +32,16 @@ def list_datasets(engine: Engine, task: str | None = None) -> list[str]:
         return list(connection.scalars(query if task is None else query.where(DATASETS.c.task == task)))
 
 
+def dataset_versions(engine: Engine) -> list[dict[str, Any]]:  # Any: JSON
+    """Every registered dataset with its task, its rows by split and when it was last built; the latest first."""
+    query = select(DATASETS).order_by(DATASETS.c.created_at.desc(), DATASETS.c.id)
+    with engine.connect() as connection:
+        return [
+            {"dataset": row.id, "task": row.task, "rows": row.manifest["rows"], "created_at": row.created_at}
+            for row in connection.execute(query)
+        ]
+
+
 def read_dataset(folder: Path, name: str, *, engine: Engine) -> Dataset:
     """A dataset by its id, or the latest built one of a task.
 

@@ -33,6 +33,7 @@ _PROVENANCE: dict[str, Provenance] = {
 }
 _WEIGHT = {kind: weight for weight, kind in enumerate(_PROVENANCE)}
 """A correction outweighs a label, and a label an acceptance."""
+_OWN_ROUTES = frozenset({"own", "canary"})
 _CUT_OFF = frozenset({"length", "max_tokens"})
 
 
@@ -106,7 +107,7 @@ def read_rows(
     progress.start("read rows", None)
     rows: dict[str, Row] = {}
     for call in calls:
-        if call.task == task.name and (call.model_version is None or call.id in words):
+        if call.task == task.name and (not _is_own(call) or call.id in words):
             rows[call.id] = _row(task, call, words.get(call.id, ()))
             progress.update(1)
     progress.finish()
@@ -129,7 +130,7 @@ def moment(row: Row) -> str | None:
 def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
     masked, mapping = mask_texts([clean(turn.content) for turn in _turns(call)])
     turns = tuple(Message(turn.role, text) for turn, text in zip(_turns(call), masked, strict=True))
-    is_own = call.model_version is not None
+    is_own = _is_own(call)
     answer = answered(call.response)
     output, provenance, reason = _verdict(task, words)
     if not words:
@@ -157,6 +158,11 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
         pii=Counter(kind_of(placeholder) for placeholder in known),
         reason=reason or target.reason,
     )
+
+
+def _is_own(call: Call) -> bool:
+    """An own model answered, whether Freehold served it or a gateway passed the call on to it."""
+    return call.model_version is not None or call.route in _OWN_ROUTES
 
 
 def _joined(turns: Sequence[Message]) -> str:

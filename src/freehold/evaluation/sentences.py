@@ -185,8 +185,15 @@ def _points(points: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    return f"{share * 100:.1f}".removesuffix(".0") + " %"
 
 
 def _dollars(cost: Quantiles) -> str:
-    return f"${cost.p50:,.2f} (5 to 95 %: {cost.p5:,.2f} to {cost.p95:,.2f})"
+    return f"{_usd(cost.p50)} (5 to 95 %: {_usd(cost.p5)} to {_usd(cost.p95)})"
+
+
+def _usd(amount: float) -> str:
+    """Cents, or below one cent four significant digits; a saving has its sign before the dollar."""
+    size = abs(amount)
+    text = f"{size:,.2f}" if size >= 0.01 or size == 0 else f"{size:.4g}"
+    return f"{'−' if amount < 0 else ''}${text}"

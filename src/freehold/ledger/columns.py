@@ -27,7 +27,8 @@ _TYPES: dict[str, pa.DataType] = {
     "ttft_ms": pa.float64(),
     "duration_ms": pa.float64(),
 }
-_BODIES = ("request", "response")
+BODIES = ("request", "response")
+"""JSON objects as text."""
 COLUMNS = tuple(field.name for field in fields(Call))
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 
@@ -35,7 +36,7 @@ SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 def table_of(calls: Sequence[Call]) -> pa.Table:
     """Rows of the ledger, in the order given."""
     columns: dict[str, list[Any]] = {name: [getattr(call, name) for call in calls] for name in COLUMNS}
-    for name in _BODIES:
+    for name in BODIES:
         columns[name] = [None if body is None else json.dumps(body, ensure_ascii=False) for body in columns[name]]
     return pa.table(columns, schema=SCHEMA)
 
@@ -43,7 +44,7 @@ def table_of(calls: Sequence[Call]) -> pa.Table:
 def calls_of(batch: pa.RecordBatch) -> Iterator[Call]:
     """The calls of one batch of rows."""
     for row in batch.to_pylist():
-        for name in _BODIES:
+        for name in BODIES:
             if row[name] is not None:
                 row[name] = json.loads(row[name])
         yield Call(**row)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
-from freehold.ledger.columns import COLUMNS, SCHEMA
+from freehold.ledger.columns import BODIES, COLUMNS, SCHEMA
 from freehold.ledger.ingest import CALLS
 from freehold.ledger.publish import reading
 from freehold.ledger.stored import parquet_files
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from freehold.core.progress import Progress
 
 ExportFormat = Literal["jsonl", "parquet"]
-_BODIES = ("request", "response")
 _BATCH_ROWS = 2_000
 
 
@@ -82,7 +81,7 @@ def _batches(
         ):
             continue
         pattern = str(calls / f"day={day}" / "*.parquet").replace("'", "''")
-        names = [name if with_bodies or name not in _BODIES else f"null::varchar as {name}" for name in COLUMNS]
+        names = [name if with_bodies or name not in BODIES else f"null::varchar as {name}" for name in COLUMNS]
         query = f"""
             select {", ".join(names)} from read_parquet('{pattern}', union_by_name = true, hive_partitioning = false)
             where ? is null or task = ? order by started_at nulls last, id
@@ -110,7 +109,7 @@ def _line(row: dict[str, Any]) -> str:  # Any: one value per column
     if row["started_at"] is not None:
         row["started_at"] = row["started_at"].isoformat()
     # A body is JSON text already. Written as it is, its numbers and its order stay what they were.
-    bodies = {name: row.pop(name) for name in _BODIES}
+    bodies = {name: row.pop(name) for name in BODIES}
     text = json.dumps(row, ensure_ascii=False, separators=(", ", ": "))
     ends = "".join(f', "{name}": {_on_one_line(body)}' for name, body in bodies.items())
     return f"{text[:-1]}{ends}}}\n"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.core.errors import InputError
+from freehold.ledger.exported_rows import read_exported, unused_fields
 from freehold.ledger.log_files import Blank, RawRow, Rejected, read_log
 from freehold.ledger.log_rows import (
-    BadRow,
     CallReader,
     Format,
     HumanWord,
@@ -19,10 +20,10 @@ from freehold.ledger.log_rows import (
     recognise,
     unknown_fields,
 )
+from freehold.ledger.row_values import BadRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from freehold.core.call import Call
     from freehold.core.progress import Progress
@@ -34,9 +35,19 @@ _BATCH_ROWS = 10_000
 class HumanWordKeeper(Protocol):
     """Keeps what humans said about calls; the room of corrections gives one."""
 
-    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> int:
-        """Keep each word with its call; return how many were new."""
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> Mapping[str, int]:
+        """Keep each word with its call; return how many were new, by their kind."""
         ...
+
+
+@dataclass(slots=True)
+class ImportedFile:
+    """One file, as it was understood."""
+
+    file: str
+    format: Format
+    rows: int = 0
+    """Rows that are not blank, rejected ones included."""
 
 
 @dataclass(slots=True)
@@ -52,11 +63,20 @@ class Imported:
     skipped: int = 0
     """Blank lines."""
     rejected: list[Rejected] = field(default_factory=list)
-    human_words: int = 0
-    """New words of humans, in call rows and correction rows together."""
+    files: list[ImportedFile] = field(default_factory=list)
+    """In the order in which they were named."""
+    corrections: Counter[str] = field(default_factory=Counter)
+    """`corrected`, `accepted`, `labelled` -> new words of humans, in call rows and correction rows together."""
+    held_out: Counter[str] = field(default_factory=Counter)
+    """Task -> rows that are test cases: `--split test`, or the row says so."""
     tasks: Counter[str] = field(default_factory=Counter)
     """Task -> rows."""
     ignored_fields: set[str] = field(default_factory=set)
+
+    @property
+    def human_words(self) -> int:
+        """New words of humans, of whatever kind."""
+        return self.corrections.total()
 
     @property
     def is_useless(self) -> bool:
@@ -68,11 +88,14 @@ class Imported:
         return {
             "schema": "freehold.import/1",
             "formats": dict(sorted(self.formats.items())),
+            "recognised": [asdict(file) for file in self.files],
             "imported": self.imported,
             "duplicates": self.duplicates,
             "skipped": self.skipped,
             "rejected": [row.as_dict() for row in self.rejected],
             "human_words": self.human_words,
+            "corrections": {kind: self.corrections[kind] for kind in ("corrected", "accepted", "labelled")},
+            "held_out": dict(sorted(self.held_out.items())),
             "tasks": dict(sorted(self.tasks.items())),
             "ignored_fields": sorted(self.ignored_fields),
         }
@@ -97,21 +120,19 @@ def import_logs(
         ledger: Where calls go.
         keep: Where the humans' words go.
         task: Task of rows that name none.
-        is_test: The rows are held-out cases and never train.
+        is_test: Rows that do not say so themselves are held-out cases and never train.
         progress: Told of rows as they are read.
 
     Raises:
         InputError: a file is unreadable, empty, or of no known format.
     """
-    formats = {path: _format_of(path) for path in paths}
-    result = Imported(formats=Counter(formats.values()))
+    files = [ImportedFile(str(path), _format_of(path)) for path in paths]
+    result = Imported(formats=Counter(file.format for file in files), files=files)
     progress.start("importing", None)
     importer = _Importer(ledger, keep, task, is_test, result, progress)
-    for path in sorted(paths, key=lambda path: formats[path] == "corrections"):
-        if formats[path] == "calls":
-            importer.calls(path)
-        else:
-            importer.corrections(path)
+    take = {"calls": importer.calls, "ledger": importer.exported, "corrections": importer.corrections}
+    for file in sorted(files, key=lambda file: file.format == "corrections"):
+        take[file.format](file)
     progress.finish()
     place = {str(path): number for number, path in enumerate(paths)}
     result.rejected.sort(key=lambda row: (place[row.file], row.line))
@@ -137,21 +158,9 @@ def _format_of(path: Path) -> Format:
         raise InputError(f"{path}: the file is empty. A row is a JSON object with 'input' and 'output'.")
     fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
     raise InputError(
-        f"{path}: unknown format. Rows of calls have 'input' with 'output' or 'model_output', "
-        f"rows of corrections 'call_id' with 'output'; this file has {fields}."
+        f"{path}: unknown format. Rows of calls have 'input' with 'output' or 'model_output', rows of corrections "
+        f"'call_id' with 'output', an export of a ledger all of its fields; this file has {fields}."
     )
-
-
-def _good_rows(path: Path, result: Imported) -> Iterator[RawRow]:
-    """The rows that can be read; the others are counted."""
-    for row in read_log(path):
-        match row:
-            case Rejected():
-                result.rejected.append(row)
-            case Blank():
-                result.skipped += 1
-            case _:
-                yield row
 
 
 @dataclass(slots=True, frozen=True)
@@ -163,10 +172,9 @@ class _Importer:
     result: Imported
     progress: Progress
 
-    def calls(self, path: Path) -> None:
+    def calls(self, file: ImportedFile) -> None:
         reader = CallReader(task=self.task, is_test=self.is_test)
-        rows = _good_rows(path, self.result)
-        while batch := list(islice(rows, _BATCH_ROWS)):
+        for batch in self._batches(file):
             logged: list[LoggedCall] = []
             for row in batch:
                 try:
@@ -174,38 +182,81 @@ class _Importer:
                         raise BadRow("no 'input' with 'output' or 'model_output'")
                     logged.append(reader.read(row.values))
                 except BadRow as error:
-                    self.result.rejected.append(Rejected(str(path), row.line, str(error)))
+                    self._reject(file, row, error)
                 else:
                     self.result.ignored_fields |= unknown_fields(row.values)
-            appended = self.ledger.append(one.call for one in logged)
-            self.result.imported += appended.new
-            self.result.duplicates += appended.duplicates
-            self.result.tasks.update(one.call.task for one in logged)
-            words = [(one.human, one.call) for one in logged if one.human is not None]
-            self.result.human_words += self.keep(words)
-            self.progress.update(len(batch))
+            self._append([one.call for one in logged])
+            self._keep([(one.human, one.call) for one in logged if one.human is not None])
 
-    def corrections(self, path: Path) -> None:
-        rows = _good_rows(path, self.result)
-        while batch := list(islice(rows, _BATCH_ROWS)):
-            words: list[tuple[int, HumanWord]] = []
+    def exported(self, file: ImportedFile) -> None:
+        for batch in self._batches(file):
+            calls: list[Call] = []
+            for row in batch:
+                try:
+                    if recognise(row.values) != "ledger":
+                        raise BadRow("not all of the fields that a ledger's export has")
+                    if self.is_test:
+                        raise BadRow(
+                            "a ledger's export holds no human's answers, so it is no test set: import it without "
+                            "--split test, and then the answers as corrections"
+                        )
+                    calls.append(read_exported(row.values))
+                except BadRow as error:
+                    self._reject(file, row, error)
+                else:
+                    self.result.ignored_fields |= unused_fields(row.values)
+            self._append(calls)
+
+    def corrections(self, file: ImportedFile) -> None:
+        for batch in self._batches(file):
+            words: list[tuple[RawRow, HumanWord]] = []
             for row in batch:
                 try:
                     if recognise(row.values) != "corrections":
                         raise BadRow("no 'call_id' with 'output'")
-                    words.append((row.line, read_correction(row.values, is_test=self.is_test)))
+                    words.append((row, read_correction(row.values, is_test=self.is_test)))
                 except BadRow as error:
-                    self.result.rejected.append(Rejected(str(path), row.line, str(error)))
+                    self._reject(file, row, error)
             calls: Mapping[str, Call] = self.ledger.find(word.call for _, word in words)
             known = [(word, calls[word.call]) for _, word in words if word.call in calls]
-            self.result.rejected += [
-                Rejected(str(path), line, f"no call {word.call[:60]!r} in the ledger: import its log first")
-                for line, word in words
-                if word.call not in calls
-            ]
-            new = self.keep(known)
+            for row, word in words:
+                if word.call not in calls:
+                    fault = f"no call {word.call[:60]!r} in the ledger: import its log first"
+                    self._reject(file, row, BadRow(fault))
+            new = self._keep(known)
             self.result.imported += new
-            self.result.human_words += new
             self.result.duplicates += len(known) - new
             self.result.tasks.update(call.task for _, call in known)
+
+    def _batches(self, file: ImportedFile) -> Iterator[list[RawRow]]:
+        """The rows that can be read; all are counted."""
+        rows = self._good_rows(file)
+        while batch := list(islice(rows, _BATCH_ROWS)):
+            yield batch
             self.progress.update(len(batch))
+
+    def _good_rows(self, file: ImportedFile) -> Iterator[RawRow]:
+        for row in read_log(Path(file.file)):
+            file.rows += not isinstance(row, Blank)
+            match row:
+                case Rejected():
+                    self.result.rejected.append(row)
+                case Blank():
+                    self.result.skipped += 1
+                case _:
+                    yield row
+
+    def _reject(self, file: ImportedFile, row: RawRow, fault: BadRow) -> None:
+        self.result.rejected.append(Rejected(file.file, row.line, str(fault)))
+
+    def _append(self, calls: Sequence[Call]) -> None:
+        appended = self.ledger.append(calls)
+        self.result.imported += appended.new
+        self.result.duplicates += appended.duplicates
+        self.result.tasks.update(call.task for call in calls)
+
+    def _keep(self, words: Sequence[tuple[HumanWord, Call]]) -> int:
+        new = self.keep(words)
+        self.result.corrections.update(new)
+        self.result.held_out.update(call.task for word, call in words if word.is_test)
+        return sum(new.values())

@@ -1,4 +1,4 @@
-"""Reads the rows of a log file, whatever text format it is in, and says where each one stood."""
+"""Reads the rows of a log file, whatever format it is in, and says where each one stood."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from freehold.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ MAX_ROW_BYTES = 16_000_000
 """A longer row is rejected: it would be held in memory whole."""
 
 _BOM = b"\xef\xbb\xbf"
+_PARQUET_ROWS = 2_000
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -54,19 +58,25 @@ class Blank:
 def find_logs(paths: list[Path]) -> list[Path]:
     """The files that were named, and those inside the folders that were named, in order.
 
+    What is hidden inside a folder, such as the data of a workspace, is passed over.
+
     Raises:
         InputError: a path does not exist or a folder holds no log.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if file.is_file() and _kind_of(file) is not None]
+            inside = [file for file in sorted(path.rglob("*")) if _is_log(file, path)]
             if not inside:
-                raise InputError(f"{path}: no .jsonl, .json or .csv file (plain or .gz) in this folder.")
+                raise InputError(
+                    f"{path}: no .jsonl, .json or .csv file (plain or .gz) and no .parquet file in this folder."
+                )
             found += inside
         elif path.is_file():
             if _kind_of(path) is None:
-                raise InputError(f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz.")
+                raise InputError(
+                    f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz, or .parquet."
+                )
             found.append(path)
         else:
             raise InputError(f"{path}: there is no such file or folder.")
@@ -74,15 +84,18 @@ def find_logs(paths: list[Path]) -> list[Path]:
 
 
 def read_log(path: Path) -> Iterator[RawRow | Rejected | Blank]:
-    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped.
+    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped, or of a Parquet file.
 
     The columns of a CSV file are parted by commas, semicolons or tabs, whichever parts its header into most columns.
 
     Memory stays bounded, except for a JSON array, which is one value.
 
     Raises:
-        InputError: the file is no text, is cut off inside its compression, or cannot be read.
+        InputError: the file is no text and no Parquet, is cut off inside its compression, or cannot be read.
     """
+    if _kind_of(path) == "parquet":
+        yield from _parquet_rows(path)
+        return
     try:
         with _open(path) as stream:
             match _kind_of(path):
@@ -100,8 +113,15 @@ def read_log(path: Path) -> Iterator[RawRow | Rejected | Blank]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
+def _is_log(file: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not is_hidden and file.is_file() and _kind_of(file) is not None
+
+
 def _kind_of(path: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".parquet":
+        return "parquet"
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(suffixes[-1] if suffixes else "")
@@ -181,6 +201,19 @@ def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Bla
                 yield RawRow(reader.line_num, {name: cell for name, cell in named if cell != ""})
     except csv.Error as error:
         yield Rejected(str(path), reader.line_num, f"not CSV: {error}; nothing after it was read")
+
+
+def _parquet_rows(path: Path) -> Iterator[RawRow]:
+    """A row's number stands for its line."""
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield RawRow(number, values)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: no whole Parquet file ({str(error).splitlines()[0]}). Fetch it again.") from error
 
 
 def _json_type(value: object) -> str:

@@ -1,21 +1,21 @@
 """Turns the row of a log into a call and what a human said about it.
 
-Two kinds of row are known: a *call* (`input` with `output`, `model_output` or both) and a *correction*
-(`call_id` with `output`), told apart by their fields.
+Three kinds of row are known, told apart by their fields: a *call* (`input` with `output`, `model_output` or both), a
+*correction* (`call_id` with `output`), and a row that a ledger exported (`exported_rows.py`).
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from freehold.core.call import Call
 from freehold.core.identity import call_id, canonical_json
 from freehold.core.task import fault_of_name
+from freehold.ledger.exported_rows import is_exported
+from freehold.ledger.row_values import BadRow, clean, count_of, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,15 +23,10 @@ if TYPE_CHECKING:
 _CALL_FIELDS = (
     "input", "output", "model_output", "task", "id", "started_at", "model", "provider", "input_tokens",
     "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "duration_ms", "ttft_ms",
-    "finish_reason", "conversation_id", "reviewer", "reviewed_at", "status",
+    "finish_reason", "conversation_id", "reviewer", "reviewed_at", "status", "split",
 )  # fmt: skip
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_TOKENS_MAX = 2**53
-Format = Literal["calls", "corrections"]
-
-
-class BadRow(ValueError):
-    """The row cannot be used; the message says why, without quoting a customer's text."""
+_SPLITS = ("train", "test")
+Format = Literal["calls", "corrections", "ledger"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +51,8 @@ class LoggedCall:
 
 def recognise(values: Mapping[str, Any]) -> Format | None:
     """The kind of row this is, or None if it is of no known kind."""
+    if is_exported(values):
+        return "ledger"
     if "input" in values and ("output" in values or "model_output" in values):
         return "calls"
     if "call_id" in values and "output" in values:
@@ -67,7 +64,7 @@ class CallReader:
     """Reads call rows of one file; rows without an id are told apart by content and occurrence."""
 
     def __init__(self, *, task: str | None, is_test: bool) -> None:
-        """`task` is used for rows that name none; `is_test` marks all rows as held-out cases."""
+        """`task` is used for rows that name none; `is_test`: rows that do not say so themselves are held-out cases."""
         self._task = task
         self._is_test = is_test
         self._occurrences: Counter[str] = Counter()
@@ -78,7 +75,7 @@ class CallReader:
         Raises:
             BadRow: a field is missing or of the wrong type.
         """
-        task = _text(values, "task") or self._task
+        task = text_of(values, "task") or self._task
         if not task:
             raise BadRow("no task: give the row a 'task' or name one with --task")
         fault = fault_of_name(task)
@@ -88,11 +85,12 @@ class CallReader:
         answer, human = _output(values, "model_output"), _output(values, "output")
         if answer is None and human is None:
             raise BadRow("neither 'output' (the human's) nor 'model_output' (the model's) holds anything")
-        if self._is_test and human is None:
+        is_test = _is_test(values, self._is_test)
+        if is_test and human is None:
             raise BadRow("a test row needs 'output', the human's answer")
-        started_at = _moment(values, "started_at")
-        own_id = _text(values, "id")
-        identity = canonical_json([task, self._is_test, own_id, messages, answer, str(started_at)])
+        started_at = moment_of(values, "started_at")
+        own_id = text_of(values, "id")
+        identity = canonical_json([task, is_test, own_id, messages, answer, str(started_at)])
         self._occurrences[identity] += 1
         occurrence = 1 if own_id else self._occurrences[identity]
         identifier = call_id(started_at, f"{identity}#{occurrence}")
@@ -101,34 +99,25 @@ class CallReader:
             task=task,
             started_at=started_at,
             endpoint="/v1/chat/completions",
-            provider=_text(values, "provider"),
-            model_requested=_text(values, "model"),
-            model_served=_text(values, "model"),
+            provider=text_of(values, "provider"),
+            model_requested=text_of(values, "model"),
+            model_served=text_of(values, "model"),
             route=None if answer is None else "rent",
             request_id=own_id,
-            conversation_id=_text(values, "conversation_id"),
-            status=_count(values, "status") or (None if answer is None else 200),
-            input_tokens=_count(values, "input_tokens"),
-            cache_read_tokens=_count(values, "cache_read_tokens"),
-            cache_write_tokens=_count(values, "cache_write_tokens"),
-            output_tokens=_count(values, "output_tokens"),
-            reasoning_tokens=_count(values, "reasoning_tokens"),
-            ttft_ms=_number(values, "ttft_ms"),
-            duration_ms=_number(values, "duration_ms"),
-            finish_reason=_text(values, "finish_reason"),
+            conversation_id=text_of(values, "conversation_id"),
+            status=count_of(values, "status") or (None if answer is None else 200),
+            input_tokens=count_of(values, "input_tokens"),
+            cache_read_tokens=count_of(values, "cache_read_tokens"),
+            cache_write_tokens=count_of(values, "cache_write_tokens"),
+            output_tokens=count_of(values, "output_tokens"),
+            reasoning_tokens=count_of(values, "reasoning_tokens"),
+            ttft_ms=number_of(values, "ttft_ms"),
+            duration_ms=number_of(values, "duration_ms"),
+            finish_reason=text_of(values, "finish_reason"),
             request={"messages": messages},
             response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
         )
-        return LoggedCall(call, None if human is None else self._word(values, identifier, human))
-
-    def _word(self, values: Mapping[str, Any], identifier: str, output: str) -> HumanWord:
-        return HumanWord(
-            call=identifier,
-            output=output,
-            reviewer=_text(values, "reviewer"),
-            reviewed_at=_moment_text(values),
-            is_test=self._is_test,
-        )
+        return LoggedCall(call, None if human is None else _word(values, identifier, human, is_test=is_test))
 
 
 def read_correction(values: Mapping[str, Any], *, is_test: bool) -> HumanWord:
@@ -137,21 +126,32 @@ def read_correction(values: Mapping[str, Any], *, is_test: bool) -> HumanWord:
     Raises:
         BadRow: a field is missing or of the wrong type.
     """
-    call, output = _text(values, "call_id"), _output(values, "output")
+    call, output = text_of(values, "call_id"), _output(values, "output")
     if not call or output is None:
         raise BadRow("'call_id' or 'output' is empty")
+    return _word(values, call, output, is_test=_is_test(values, is_test))
+
+
+def _word(values: Mapping[str, Any], call: str, output: str, *, is_test: bool) -> HumanWord:
     return HumanWord(
         call=call,
         output=output,
-        reviewer=_text(values, "reviewer"),
+        reviewer=text_of(values, "reviewer"),
         reviewed_at=_moment_text(values),
         is_test=is_test,
     )
 
 
+def _is_test(values: Mapping[str, Any], otherwise: bool) -> bool:
+    """Whether the row is a held-out case: it may say so itself."""
+    said = values.get("split")
+    return said == "test" if said in _SPLITS else otherwise
+
+
 def unknown_fields(values: Mapping[str, Any]) -> set[str]:
-    """Fields of a call row that Freehold does not use."""
-    return set(values) - set(_CALL_FIELDS)
+    """Fields of a call row that Freehold does not use, a `split` that is neither `train` nor `test` among them."""
+    used = set(_CALL_FIELDS) if values.get("split") in (*_SPLITS, None) else set(_CALL_FIELDS) - {"split"}
+    return set(values) - used
 
 
 def _assistant(content: str) -> dict[str, str]:
@@ -165,7 +165,7 @@ def _messages(value: object) -> list[dict[str, str]]:
         if isinstance(value, str):
             if not value.strip():
                 raise BadRow("'input' is empty")
-            return [{"role": "user", "content": _clean(value)}]
+            return [{"role": "user", "content": clean(value)}]
     if not isinstance(value, list) or not value:
         raise BadRow("'input' must be text or a list of messages")
     messages = []
@@ -192,9 +192,9 @@ def _content(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _clean(value)
+        return clean(value)
     if isinstance(value, list):
-        return "\n".join(_clean(part["text"]) for part in value if _is_text_part(part))
+        return "\n".join(clean(part["text"]) for part in value if _is_text_part(part))
     raise BadRow("'input' has a message whose content is neither text nor a list of parts")
 
 
@@ -206,7 +206,7 @@ def _output(values: Mapping[str, Any], field: str) -> str | None:
     """An answer as text; an object or a number is written as JSON. Blank counts as absent."""
     value = values.get(field)
     if isinstance(value, str):
-        return _clean(value).strip() or None
+        return clean(value).strip() or None
     if value is None:
         return None
     try:
@@ -215,58 +215,6 @@ def _output(values: Mapping[str, Any], field: str) -> str | None:
         raise BadRow(f"{field!r} holds NaN or an infinity") from error
 
 
-def _text(values: Mapping[str, Any], field: str) -> str | None:
-    value = values.get(field)
-    if value is None or isinstance(value, str):
-        return _clean(value).strip() or None if value else None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise BadRow(f"{field!r} must be text")
-
-
-def _clean(text: str) -> str:
-    """Half of a surrogate pair is no character: it cannot be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
-
-
-def _number(values: Mapping[str, Any], field: str) -> float | None:
-    value = values.get(field)
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, bool) or not 0 <= number <= _TOKENS_MAX:
-        raise BadRow(f"{field!r} must be a number of 0 or more")
-    return number
-
-
-def _count(values: Mapping[str, Any], field: str) -> int | None:
-    number = _number(values, field)
-    if number is not None and number != int(number):
-        raise BadRow(f"{field!r} must be a whole number")
-    return None if number is None else int(number)
-
-
-def _moment(values: Mapping[str, Any], field: str) -> datetime | None:
-    """ISO 8601 text or seconds since 1970; without a zone it is UTC."""
-    value = values.get(field)
-    if value is None or value == "":
-        return None
-    try:
-        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
-            moment = datetime.fromisoformat(value)
-        else:
-            moment = datetime.fromtimestamp(float(value), UTC)
-    except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if not _EARLIEST <= moment < _LATEST:
-        raise BadRow(f"{field!r} lies outside the years 2000 to 2099")
-    return moment
-
-
 def _moment_text(values: Mapping[str, Any]) -> str | None:
-    moment = _moment(values, "reviewed_at")
+    moment = moment_of(values, "reviewed_at")
     return None if moment is None else moment.isoformat(timespec="milliseconds")

@@ -25,14 +25,18 @@ def joined(*blocks: str) -> str:
 
 
 def sentence(text: object, *, indent: str = "", first: str | None = None) -> str:
-    """Words of any length, wrapped; `first` (such as a bullet) stands before the first line."""
-    return textwrap.fill(
-        visible(text, 4000),
+    """Words of any length, wrapped; `first` (such as a bullet) stands before the first line.
+
+    A percentage stays on one line with its sign.
+    """
+    whole = textwrap.fill(
+        visible(text, 4000).replace(" %", "\u00a0%"),
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_on_hyphens=False,
     )
+    return whole.replace("\u00a0", " ")
 
 
 def bullets(heading: str, texts: Iterable[object]) -> str:

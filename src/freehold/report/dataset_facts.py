@@ -20,7 +20,7 @@ _SPLITS = {
 def dataset_facts(dataset: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:  # Any: JSON
     """Name and value of each fact."""
     how = str(dataset.get("split_by"))
-    since = f", from {visible(dataset['test_from'])}" if dataset.get("test_from") else ""
+    since = f", from {visible(dataset['test_from'])[:16].replace('T', ' ')} (UTC)" if dataset.get("test_from") else ""
     return (
         ("Test set", f"{_SPLITS.get(how, NOT_MEASURED)}{since}"),
         ("Personal data masked", _masked(dataset.get("pii"))),

@@ -49,6 +49,12 @@ def count(value: Any) -> str:  # Any: a field of a JSON record
     return NOT_MEASURED if amount is None else f"{_sign(round(amount))}{_scaled(abs(amount), 0)}"
 
 
+def exact(value: Any) -> str:  # Any: a field of a JSON record
+    """A whole number with all of its digits, for what was counted and is compared."""
+    amount = number(value)
+    return NOT_MEASURED if amount is None else f"{_sign(round(amount))}{abs(round(amount)):,}"
+
+
 def volume(value: Any) -> str:  # Any: a field of a JSON record
     """A count that is a forecast: three significant digits, in millions from a million on."""
     amount = number(value)
@@ -100,6 +106,17 @@ def milliseconds(value: Any) -> str:  # Any: a field of a JSON record
     if amount is None:
         return NOT_MEASURED
     return f"{amount:.0f} ms" if amount < 1000 else f"{amount / 1000:.1f} s"
+
+
+def size(value: Any) -> str:  # Any: a field of a JSON record
+    """Bytes with the unit that leaves the fewest digits: 812 bytes, 12.3 kB, 4.0 GB."""
+    amount = number(value)
+    if amount is None:
+        return NOT_MEASURED
+    for least, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if amount >= least:
+            return f"{amount / least:,.1f} {unit}"
+    return f"{amount:.0f} bytes"
 
 
 def duration(value: Any) -> str:  # Any: a field of a JSON record

@@ -25,7 +25,7 @@ from freehold.report.numbers import (
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,32 +256,6 @@ def step_table(steps: Iterable[Mapping[str, Any]]) -> Table:  # Any: JSON
                 "done" if each.get("ok") else "failed",
             )
             for each in steps
-        ),
-    )
-
-
-def model_table(models: Sequence[Mapping[str, Any]]) -> Table:  # Any: JSON
-    """Versions in the registry."""
-    return Table(
-        "Models in the registry",
-        (
-            Column("model"),
-            Column("task"),
-            Column("base"),
-            Column("alias"),
-            Column("examples", is_number=True),
-            Column("loss", is_number=True),
-        ),
-        tuple(
-            (
-                visible(each.get("id"), 60),
-                visible(each.get("task"), 30),
-                visible(each.get("base"), 30),
-                visible(", ".join(map(str, each.get("aliases") or ())) or "–", 30),
-                count((each.get("run") or {}).get("examples")),
-                plain_number((each.get("run") or {}).get("final_loss")),
-            )
-            for each in models
         ),
     )
 

@@ -34,13 +34,20 @@ from freehold.report.findings import (
     verdict_words,
     way_words,
 )
+from freehold.report.ledger_tables import (
+    held_out_sentence,
+    import_sentence,
+    imported_task_table,
+    left_out_sentence,
+    recognised_table,
+    unpriced_sentence,
+)
 from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
     confusion_table,
     contender_table,
-    model_table,
     provenance_table,
     row_table,
     spending_table,
@@ -62,20 +69,15 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     reasons = [f"{each.get('file')}, line {each.get('line')}: {each.get('reason')}" for each in rejected]
     more = len(reasons) - _FIRST_REJECTED
     shown = reasons[:_FIRST_REJECTED] + ([f"and {count(more)} more"] if more > 0 else [])
-    totals = (
-        ("Imported", record.get("imported")),
-        ("Duplicates", record.get("duplicates")),
-        ("Skipped", record.get("skipped")),
-        ("Rejected", len(rejected)),
-        ("Human answers", record.get("human_words")),
-    )
     return joined(
-        "\n".join(f"{name:<14}{count(value):>12}" for name, value in totals if value is not None),
-        _counted("Formats, files", record.get("formats")),
-        _counted("Tasks, rows", record.get("tasks")),
+        sentence(import_sentence(record)),
+        plain_table(recognised_table(record)),
+        plain_table(imported_task_table(record)),
+        sentence(held_out_sentence(record)),
         bullets("Rejected", shown),
         f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
         bullets("Fields that were ignored", record.get("ignored_fields") or ()),
+        bullets("Warnings", record.get("warnings") or ()),
     )
 
 
@@ -84,6 +86,8 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     return joined(
         plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
         plain_table(spending_table(record)),
+        sentence(left_out_sentence(record)),
+        sentence(unpriced_sentence(record)),
         bullets("Assumed", record.get("assumptions") or ()),
         sentence(f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"),
     )
@@ -185,12 +189,6 @@ def decision_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     )
 
 
-def models_text(record: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:  # Any: JSON
-    """Versions in the registry; takes the list itself or an object that holds it under `models`."""
-    models: Sequence[Mapping[str, Any]] = record.get("models") or () if hasattr(record, "get") else record
-    return joined(plain_table(model_table(models)) or "No model in the registry.")
-
-
 def demo_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """Verdicts, what each step took, and where the report lies."""
     verdicts = [
@@ -207,10 +205,6 @@ def demo_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(step_table(record.get("steps") or ())),
         _report_line(record),
     )
-
-
-def _counted(heading: str, counts: Mapping[str, Any] | None) -> str:  # Any: JSON
-    return bullets(heading, [f"{name}: {count(number)}" for name, number in (counts or {}).items()])
 
 
 def _report_line(record: Mapping[str, Any]) -> str:  # Any: JSON

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _ENGINE_FAILED = "engine_failed"
+_OWN_FAULT = "internal_error"
 _CLIENT_LEFT = 499
 """Status of a call whose client did not wait; nobody received it. nginx's number."""
 
@@ -81,7 +82,7 @@ class EndpointApp:
             _LOG.exception("the endpoint failed at %s", scope["path"])
             if has_begun:
                 raise
-            await _send_error(send, 500, "The endpoint failed; its log says why.", code="internal_error")
+            await _send_error(send, 500, "The endpoint failed; its log says why.", code=_OWN_FAULT)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -133,17 +134,11 @@ class EndpointApp:
             raise Refused(415, "The body must be sent as 'Content-Type: application/json'.")
         request = read_chat_request(await read_body(receive, self._max_body_bytes))
         model = self._find(request.model)
-        turns, placeholders = self._masked(request)
         request_id = headers.get(b"x-request-id")
         exchange = Exchange(
-            request=request,
-            model=model,
-            request_id=None if request_id is None else request_id.decode("latin-1"),
-            placeholders=placeholders,
+            request=request, model=model, request_id=None if request_id is None else request_id.decode("latin-1")
         )
-        grammar = self._grammars[model.id]
-        body = engine_body(model.task, grammar, turns, request, self._engine.lora(model.adapter_gguf))
-        answering = asyncio.create_task(self._answer(exchange, body, send))
+        answering = asyncio.create_task(self._answer(exchange, send))
         self._in_flight.add(answering)
         answering.add_done_callback(self._in_flight.discard)
         leaving = asyncio.ensure_future(receive())  # after the body, the next event is the client's leaving
@@ -162,8 +157,9 @@ class EndpointApp:
         texts, placeholders = self._mask([turn.content for turn in request.turns])
         return [Message(turn.role, text) for turn, text in zip(request.turns, texts, strict=True)], placeholders
 
-    async def _answer(self, exchange: Exchange, body: Mapping[str, Any], send: Send) -> None:
+    async def _answer(self, exchange: Exchange, send: Send) -> None:
         try:
+            body = self._asked(exchange)
             if exchange.request.stream:
                 await self._answer_in_pieces(exchange, body, send)
             else:
@@ -180,6 +176,16 @@ class EndpointApp:
                 await self._record(exchange, status=_CLIENT_LEFT)
             else:
                 await self._record(exchange, status=503, error_type="shutdown")
+        except Exception:
+            if not exchange.is_recorded:
+                await self._record(exchange, status=500, error_type=_OWN_FAULT)
+            raise
+
+    def _asked(self, exchange: Exchange) -> Mapping[str, Any]:
+        """What the engine is asked: the conversation masked, and the task's prompt and form."""
+        model, request = exchange.model, exchange.request
+        turns, exchange.placeholders = self._masked(request)
+        return engine_body(model.task, self._grammars[model.id], turns, request, self._engine.lora(model.adapter_gguf))
 
     async def _answer_at_once(self, exchange: Exchange, body: Mapping[str, Any], send: Send) -> None:
         async with aclosing(ask_engine(self._session, self._engine, body)) as pieces:

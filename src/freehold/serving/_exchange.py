@@ -31,7 +31,7 @@ class Exchange:
     request: ChatRequest
     model: ServedModel
     request_id: str | None
-    placeholders: Mapping[str, str]
+    placeholders: Mapping[str, str] = field(default_factory=dict)
     """What stands in the masked question -> what the client wrote."""
     is_recorded: bool = False
     has_client_left: bool = False

@@ -11,24 +11,7 @@ from freehold.core.errors import InputError
 SETTINGS_FILE = "freehold.toml"
 DATA_FOLDER = ".freehold"
 
-_FIRST_SETTINGS = """\
-# Settings of this Freehold workspace. Each value can be overridden by the environment:
-# [decide] margin_points becomes FREEHOLD_DECIDE__MARGIN_POINTS.
-
-[workspace]
-name = "{name}"
-
-[state]
-# url = "postgresql+psycopg://user@host/freehold"    # default: SQLite in .freehold/state.db
-
-[decide]
-margin_points = 2.0      # how many points worse the own model may be and still count as good enough
-confidence = 0.95        # of each interval
-
-# What calls of a model cost when the price catalogue does not know its name:
-# [prices.alias]
-# "our-gateway-large" = "openai/gpt-5.4"
-"""
+_FIRST_SETTINGS = Path(__file__).with_name("first_settings.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +101,8 @@ def create_workspace(root: Path) -> tuple[Workspace, bool]:
         root.mkdir(parents=True, exist_ok=True)
         workspace.data.mkdir(mode=0o700, exist_ok=True)  # it holds what customers wrote
         if is_new:
-            text = _FIRST_SETTINGS.format(name=workspace.root.name.replace("\\", "").replace('"', ""))
+            name = workspace.root.name.replace("\\", "").replace('"', "")
+            text = _FIRST_SETTINGS.read_text(encoding="utf-8").replace("@name@", name)
             workspace.settings_file.write_text(text, encoding="utf-8")
         ignore = workspace.data / ".gitignore"
         if not ignore.exists():

@@ -73,11 +73,41 @@ def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = Non
 def _guess_kind(answers: Counter[str], objects: Sequence[Mapping[str, Any]]) -> TaskKind:
     if objects and len(objects) >= 0.9 * len(answers):
         return "extraction"
-    is_short = all(len(text) <= _LABEL_CHARACTERS and len(text.split()) <= _LABEL_WORDS for text in answers)
-    is_closed = is_short and 0 < len(answers) <= min(LABELS_MAX, max(1, answers.total() // 2))
+    is_closed = all(map(_is_short, answers)) and 0 < len(answers) <= min(LABELS_MAX, max(1, answers.total() // 2))
     if is_closed and not any(map(_is_personal, answers)):
         return "classification"
     return "text"
+
+
+def kind_confidence(kind: TaskKind, outputs: Iterable[str]) -> float | None:
+    """How well these answers bear a guessed kind out, from 0 to 1; None: there is no answer.
+
+    Extraction: share of the answers that are JSON objects. Classification: chance that the next answer is one that
+    has been seen, by Good and Turing: one minus the share of answers that came up once. Text: the share of answers
+    that are no JSON objects, and long or unique. Few answers prove little: one for and one against are added to
+    them (Laplace's rule).
+    """
+    answers = Counter(output.strip() for output in islice(outputs, _SAMPLE))
+    if not answers:
+        return None
+    objects = sum(number for text, number in answers.items() if _json_object(text) is not None)
+    once = sum(number == 1 for number in answers.values())
+    match kind:
+        case "extraction":
+            found = objects
+        case "classification":
+            found = answers.total() - once
+        case "text":
+            found = sum(
+                number
+                for text, number in answers.items()
+                if _json_object(text) is None and (number == 1 or not _is_short(text))
+            )
+    return (found + 1) / (answers.total() + 2)
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _LABEL_CHARACTERS and len(text.split()) <= _LABEL_WORDS
 
 
 def _is_personal(answer: str) -> bool:
