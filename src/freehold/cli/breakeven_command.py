@@ -21,7 +21,7 @@ from freehold.cli.costs import (
     typed_cost,
     volume_option,
 )
-from freehold.cli.show import json_option, show
+from freehold.cli.show import json_option, show, tell_left_out
 
 if TYPE_CHECKING:
     from freehold.cli.scenario_file import ScenarioFile
@@ -36,7 +36,7 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 @volume_option
 @click.option("--input-tokens", type=float, help="Of a call, without a TASK or where a trace counts calls only.")
 @click.option("--output-tokens", type=float, help="Of a call, likewise.")
-@click.option("--trace", type=_FILE, help="Recorded or counted calls (JSON Lines) in place of typed-in volumes.")
+@click.option("--trace", type=_FILE, help="Recorded or counted calls in place of typed-in volumes; an export of the ledger will do.")
 @click.option("--sort", is_flag=True, help="Put the calls of a trace into the order of their arrival.")
 @click.option(
     "--duplicates",
@@ -117,6 +117,7 @@ def command(
 
         read = TraceReading(sort=sort, duplicates=duplicates or "refuse", **lengths)
         record = traced_cost(trace, question, aliases={}, reading=read)
+        tell_left_out(record["inputs"]["trace"]["skipped"])
         next_step = "freehold simulate --trace FILE, for the replicas that hold a latency"
     else:
         record = _typed(

@@ -107,13 +107,15 @@ def traced_cost(
     Raises:
         InputError: the file cannot be read, or neither it nor `reading` tells how long calls are.
     """
+    from freehold.cli.trace_rows import LeftOut
     from freehold.cli.traced_calls import TraceReading, traced_calls
     from freehold.economics.traffic import traffic
 
     as_of = question.as_of or datetime.now(UTC).date()
     warnings: list[str] = []
     prices = _prices(question, question.rent, as_of, aliases)
-    trace = traced_calls(path, reading or TraceReading(), warnings, seed=question.seed)
+    left_out = LeftOut()
+    trace = traced_calls(path, reading or TraceReading(), warnings, seed=question.seed, left_out=left_out)
     priced = [price for price in (prices.rent, prices.hosted, prices.tuned) if price is not None]
     if not priced:
         raise InputError("Name the model that is rented with --rent, or another one with --hosted or --tuned.")
@@ -122,6 +124,7 @@ def traced_cost(
         trace.input_tokens,
         trace.output_tokens,
         duration_s=trace.duration_s,
+        cached_share=trace.cached_share,
         thresholds=[tier.above_input_tokens for price in priced for tier in price.tiers],
         queries_per_month=question.queries_per_month,
     )
@@ -132,6 +135,7 @@ def traced_cost(
         "calls": found.calls,
         "hours": found.hours,
         "hours_with_calls_share": found.hours_with_calls_share,
+        "skipped": left_out.as_record(),
     }
     record["warnings"] = warnings
     if question.queries_per_month is None:

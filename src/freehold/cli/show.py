@@ -25,3 +25,10 @@ def show(record: Mapping[str, Any], text: str, *, as_json: bool, next_step: str)
     """
     click.echo(json.dumps(record, ensure_ascii=False, allow_nan=False) if as_json else text.rstrip("\n"))
     click.echo(f"Next: {next_step}", err=True)
+
+
+def tell_left_out(skipped: Mapping[str, Any]) -> None:  # Any: JSON
+    """Say on stderr how many rows of a trace did not count, and why."""
+    if skipped.get("rows"):
+        reasons = "; ".join(f"{each['rows']:,} {each['reason']}" for each in skipped["reasons"])
+        click.echo(f"Left out of the trace: {reasons}.", err=True)

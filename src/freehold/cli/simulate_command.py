@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.costs import day, seed_option
-from freehold.cli.show import json_option, show
+from freehold.cli.show import json_option, show, tell_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,8 @@ def command(
 
     \b
     The file: rows of t_s, input_tokens and output_tokens, or of client, t_s and
-    requests (calls counted by window); JSON Lines, JSON or CSV, plain or gzipped.
+    requests (calls counted by window), in JSON Lines, JSON, CSV or Parquet;
+    an export of the ledger will do. docs/reference/traces.md shows every form.
 
     \b
     Examples:
@@ -85,6 +86,7 @@ def command(
     if html is not None:
         check_page(html)
     record = simulation_record(Question(seed=seed, as_of=day(as_of), **given))
+    tell_left_out(record["skipped"])
     record["wall_s"] = round(time.perf_counter() - started, 3)
     if html is not None:
         from freehold.report.simulation_page import simulation_page

@@ -12,6 +12,7 @@ import numpy as np
 from freehold import __version__
 from freehold.cli.capacity_files import model_named, precision_for
 from freehold.cli.trace_file import first_row, is_windowed, read_lengths, read_trace
+from freehold.cli.trace_rows import LeftOut
 from freehold.cli.volume_file import read_volumes
 from freehold.core.errors import InputError
 from freehold.economics._compile import version as numba_version
@@ -79,7 +80,8 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
     precision = precision_for(question.precision, question.model, model, device)
     known: list[dict[str, Any]] = []  # Any: JSON
     warnings: list[str] = []
-    trace = _trace(question, known, warnings).times(question.times)
+    left_out = LeftOut()
+    trace = _trace(question, known, warnings, left_out).times(question.times)
     server = _server(question, trace, model, device, precision)
     found = _found(question, trace, server, goals)
     shown: Simulated = found.pop("shown")
@@ -105,6 +107,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
         ),
         **_cost(question, device, shown, known),
         "assumptions": [*_engine_facts(question, server), *known],
+        "skipped": left_out.as_record(),
         "warnings": warnings,
         "inputs": {
             "trace": question.trace.name,
@@ -149,7 +152,12 @@ def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> di
     }
 
 
-def _trace(question: Question, known: list[dict[str, Any]], warnings: list[str]) -> Trace:  # Any: JSON
+def _trace(
+    question: Question,
+    known: list[dict[str, Any]],  # Any: JSON
+    warnings: list[str],
+    left_out: LeftOut,
+) -> Trace:
     """Calls of the file; what was assumed to get them is added to `known`."""
     lengths = _lengths(question, known)
     if not is_windowed(first_row(question.trace)):
@@ -157,7 +165,7 @@ def _trace(question: Question, known: list[dict[str, Any]], warnings: list[str])
             raise click.UsageError("--client, --share and --window-s are for files of calls counted by window.")
         return read_trace(
             question.trace, lengths=lengths, seed=question.seed, sort=question.sort,
-            duplicates=question.duplicates, warnings=warnings,
+            duplicates=question.duplicates, warnings=warnings, left_out=left_out,
         )  # fmt: skip
     if lengths is None:
         raise click.UsageError("Counted calls have no lengths: give --input-tokens and --output-tokens, or --lengths.")
