@@ -104,9 +104,9 @@ def test_a_trace_gives_volume_lengths_and_peak(nowhere: Terminal) -> None:
 def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
     missing = nowhere.run(*ASKED, "--prices", "none.yaml")
     assert missing.code == 2
-    assert "none.yaml: it cannot be read" in missing.err
+    assert "none.yaml cannot be read: No such file" in missing.err
     (nowhere.folder / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
-    assert "it is no UTF-8 text" in nowhere.run(*ASKED, "--prices", "bytes.yaml").err
+    assert "bytes.yaml is no UTF-8 text" in nowhere.run(*ASKED, "--prices", "bytes.yaml").err
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,15 @@ def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
         (["--scenario", "none.yaml"], "none.yaml: it cannot be read"),
         (["--trace", "none.jsonl"], "none.jsonl"),
         (["support"], "describe calls without a TASK"),
-        (["--sort"], "--sort and --duplicates say how a --trace is read"),
-        (["--duplicates", "drop"], "--sort and --duplicates say how a --trace is read"),
+        (["--sort"], "--sort: options about how a --trace is read"),
+        (["--client", "a", "--duplicates", "drop"], "--client, --duplicates: options about how a --trace is read"),
+        (
+            ["--gpu-usd-per-hour", "2", "--set", "gpu_usd_per_hour=3"],
+            "--gpu-usd-per-hour and --set gpu_usd_per_hour differ",
+        ),
+        (["--gpu-usd-per-hour", "nan"], "gpu_usd_per_hour"),
+        (["--gpu-usd-per-hour", "-1"], "gpu_usd_per_hour"),
+        (["--own", "llama-3.1-8b@h100", "--gpus", "2", "--gpu-usd-per-hour", "inf"], "gpu_usd_per_hour"),
         (["--simple", "--own-bought"], "--simple knows rented devices alone"),
         (["--own-bought", "--own", "smollm2-135m@cpu-2vcpu"], "No purchase price of cpu-2vcpu is known"),
         (["--gpus", "3"], "32 attention heads, which 3 devices cannot share evenly"),
@@ -278,6 +285,30 @@ def test_counted_calls_need_lengths(nowhere: Terminal) -> None:
         shown = nowhere.run(*asked, *less)
         assert shown.code == 2
         assert "give both --input-tokens and --output-tokens" in " ".join(shown.err.split())
+
+
+def test_one_client_of_a_trace_and_a_share_of_it_are_chosen_as_in_the_simulation(nowhere: Terminal) -> None:
+    windows = [
+        {"client": name, "t_s": 3600.0 * hour, "requests": 10 if name == "a" else 90}
+        for hour in range(48)
+        for name in "ab"
+    ]
+    (nowhere.folder / "windows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in windows))
+    asked = ("breakeven", "--trace", "windows.jsonl", *MODELS, *LENGTHS, "--draws", "200", "--json")
+    one = nowhere.run(*asked, "--client", "a").record
+    assert one["inputs"]["trace"]["calls"] == 480
+    assert one["queries_per_month"] == pytest.approx(7300, rel=0.03)
+    half = nowhere.run(*asked, "--share", "0.5").record
+    assert half["inputs"]["trace"]["calls"] == pytest.approx(2400, rel=0.1)
+    assert {"width of a window", "share of the calls kept"} <= {each["name"] for each in half["assumptions"]}
+    step = nowhere.run(*asked, "--client", "a").last_line
+    assert step.startswith("Next: freehold simulate --trace windows.jsonl --model llama-3.1-8b --gpu h100 --gpus 1 ")
+
+
+def test_the_rent_of_a_device_has_an_option_of_its_own(nowhere: Terminal) -> None:
+    flagged = nowhere.run(*ASKED, "--draws", "200", "--gpu-usd-per-hour", "2.25", "--json").out
+    assert flagged == nowhere.run(*ASKED, "--draws", "200", "--set", "gpu_usd_per_hour=2.25", "--json").out
+    assert flagged != nowhere.run(*ASKED, "--draws", "200", "--json").out
 
 
 def test_the_simple_answer_is_plain_arithmetic(nowhere: Terminal) -> None:

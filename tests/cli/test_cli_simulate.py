@@ -97,15 +97,16 @@ def test_counted_calls_need_lengths_and_say_what_was_assumed(nowhere: Terminal) 
 
     both = nowhere.run(*question, "--json").record
     one = nowhere.run(*question, "--client", "2", "--share", "0.5", "--seed", "3", "--json").record
-    without = nowhere.run("simulate", "--trace", path, *REPLICA)
 
     assert both["calls"] == 600
     assert both["trace_s"] == 1800
     assert 110 < one["calls"] < 190
     names = {each["name"] for each in one["assumptions"] if each["is_assumption"]}
     assert {"input_tokens", "output_tokens", "arrivals inside a window"} <= names
-    assert without.code == 2
-    assert "--input-tokens" in without.err
+    for less in ((), ("--input-tokens", "5"), ("--input-tokens", "0", "--output-tokens", "1")):
+        without = nowhere.run("simulate", "--trace", path, *REPLICA, *less)
+        assert without.code == 2
+        assert "both --input-tokens and --output-tokens" in without.err
 
 
 def test_lengths_are_drawn_from_another_file(nowhere: Terminal, calls: Path) -> None:
@@ -159,8 +160,8 @@ def test_calls_that_no_replica_can_hold_count_as_never_answered(nowhere: Termina
         ((*REPLICA, "--chunk-tokens", "0"), "A step has between"),
         ((*REPLICA, "--times", "inf"), "positive number"),
         ((*REPLICA, "--gpu-usd-per-hour", "nan"), "--gpu-usd-per-hour"),
-        ((*REPLICA, "--input-tokens", "5"), "both --input-tokens and --output-tokens"),
-        ((*REPLICA, "--input-tokens", "0", "--output-tokens", "1"), "both --input-tokens and --output-tokens"),
+        ((*REPLICA, "--input-tokens", "5"), "tells how long its calls are"),
+        ((*REPLICA, "--lengths", "calls.jsonl"), "tells how long its calls are"),
         ((*REPLICA, "--share", "0.5"), "counted by window"),
         ((*REPLICA, "--lengths", "calls.jsonl", "--input-tokens", "5"), "contradict"),
     ],

@@ -20,7 +20,9 @@ REPLICA = ("--model", "llama-3.1-8b", "--gpu", "h100", "--replicas", "1")
 RENTED = ("--rent", "gpt-5.4", "--own", "llama-3.1-8b@h100", "--as-of", "2026-06-15", "--draws", "100")
 EXAMPLES: dict[str, str] = {
     str(name): str(text)
-    for name, text in re.findall(r"`(\w+\.(?:jsonl|json|csv))`(?:(?!\n```)[\s\S])*?:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+    for name, text in re.findall(
+        r"`(\w+\.(?:jsonl|json|csv))`(?:(?!\n```)[\s\S])*?:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL
+    )
 }
 WITHOUT_LENGTHS = {"arrivals.jsonl", "windows.jsonl"}
 

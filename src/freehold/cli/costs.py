@@ -12,6 +12,7 @@ import click
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.cli.capacity_files import model_named
+from freehold.cli.price_files import read_overrides
 from freehold.core.errors import InputError
 from freehold.core.spoken import answered
 from freehold.corrections.store import corrected_calls, human_outputs
@@ -88,7 +89,14 @@ def audit_of(session: Session) -> Audit:
         session.ledger.read(),
         aliases=session.settings.prices.alias,
         corrected_calls=corrected_calls(session.state),
+        overrides=_own_prices(session),
     )
+
+
+def _own_prices(session: Session) -> Sequence[Override]:
+    """The dated rows that the workspace names in its settings."""
+    name = session.settings.prices.overrides
+    return () if name is None else read_overrides(session.workspace.root / Path(name).expanduser())
 
 
 def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
@@ -107,15 +115,13 @@ def traced_cost(
     Raises:
         InputError: the file cannot be read, or neither it nor `reading` tells how long calls are.
     """
-    from freehold.cli.trace_rows import LeftOut
     from freehold.cli.traced_calls import TraceReading, traced_calls
     from freehold.economics.traffic import traffic
 
     as_of = question.as_of or datetime.now(UTC).date()
-    warnings: list[str] = []
     prices = _prices(question, question.rent, as_of, aliases)
-    left_out = LeftOut()
-    trace = traced_calls(path, reading or TraceReading(), warnings, seed=question.seed, left_out=left_out)
+    read = traced_calls(path, reading or TraceReading(), counting="rented", seed=question.seed)
+    trace = read.trace
     priced = [price for price in (prices.rent, prices.hosted, prices.tuned) if price is not None]
     if not priced:
         raise InputError("Name the model that is rented with --rent, or another one with --hosted or --tuned.")
@@ -135,9 +141,10 @@ def traced_cost(
         "calls": found.calls,
         "hours": found.hours,
         "hours_with_calls_share": found.hours_with_calls_share,
-        "skipped": left_out.as_record(),
+        "skipped": read.left_out.as_record(),
     }
-    record["warnings"] = warnings
+    record["warnings"] = read.warnings
+    record["assumptions"] += read.known
     if question.queries_per_month is None:
         record["assumptions"].append(
             {
@@ -171,6 +178,7 @@ def task_costs(
     Raises:
         InputError: the traffic is unknown and no volume was given.
     """
+    question = replace(question, overrides=question.overrides or _own_prices(session))
     found = next((one for one in audit_of(session).tasks if one.task == task), None)
     if found is None:
         raise InputError(f"There are no calls of task {task!r}. Import a log first.")

@@ -85,7 +85,9 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
         plain_table(spending_table(record)),
         bullets("Assumed", record.get("assumptions") or ()),
-        sentence(f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"),
+        sentence(
+            f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the price of its day and of its tier"
+        ),
     )
 
 
