@@ -33,6 +33,10 @@ _OPTIONS = (
     ),
     click.option("--chunk-tokens", default=2048, show_default=True, help="Tokens of one step of the engine."),
     click.option("--times", default=1.0, show_default=True, help="So many times the traffic, in as much less time."),
+    click.option(
+        "--cached-share", metavar="SHARE",
+        help="Of each prompt, what the replicas find in their cache; `trace`: as the file tells.  [default: 0]",
+    ),
     click.option("--gpu-usd-per-hour", type=float, help="Rent of one device; default: from the shipped table."),
     click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day of the rent; default: the newest known."),
     click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this page."),

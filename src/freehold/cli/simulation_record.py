@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from freehold import __version__
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from freehold.economics.simulation import Dispatch
     from freehold.economics.trace import Trace
 
-_INTERVAL_CALLS = 200_000
-"""Longer traces are searched once, not three times."""
+_INTERVAL_WORK = 10_000_000
+"""Calls times replicas from which on a trace is searched once and not three times, so that it takes seconds."""
+_AS_TRACED = "trace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class Question:
     dispatch: Dispatch = "least-loaded"
     chunk_tokens: int = 2048
     times: float = 1.0
+    cached_share: str | None = None
+    """Of each prompt, what the engine finds in its cache: a share, or `trace` for what the file says. None: nothing."""
     reading: TraceReading = field(default_factory=TraceReading)
     gpu_usd_per_hour: float | None = None
     as_of: date | None = None
@@ -67,6 +70,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
     precision = precision_for(question.precision, question.model, model, device)
     traced = traced_calls(question.trace, question.reading, counting="replayed", seed=question.seed)
     trace, known, warnings = traced.trace.times(question.times), traced.known, traced.warnings
+    trace = _with_cache(trace, question.cached_share, known)
     server = _server(question, trace, model, device, precision)
     found = _found(question, trace, server, goals)
     shown: Simulated = found.pop("shown")
@@ -101,6 +105,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
             "gpus": question.gpus,
             "precision": precision,
             "times": question.times,
+            "cached_share": question.cached_share,
             "dispatch": question.dispatch,
             "chunk_tokens": question.chunk_tokens,
         },
@@ -124,8 +129,8 @@ def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> di
         }
     sizing = fewest_replicas(trace, server, goals, dispatch=question.dispatch)
     interval = None
-    if sizing.replicas is not None and trace.calls <= _INTERVAL_CALLS:
-        interval = list(replica_interval(trace, server, goals, dispatch=question.dispatch))
+    if sizing.replicas is not None and trace.calls * sizing.replicas <= _INTERVAL_WORK:
+        interval = list(replica_interval(trace, server, goals, sizing.replicas, dispatch=question.dispatch))
     return {
         "replicas": sizing.replicas,
         "meets_slo": sizing.replicas is not None,
@@ -135,6 +140,27 @@ def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> di
         "tried": [{"replicas": count, "meets_slo": holds} for count, holds in sizing.tried],
         "shown": sizing.simulated,
     }
+
+
+def _with_cache(trace: Trace, asked: str | None, known: list[dict[str, Any]]) -> Trace:  # Any: JSON
+    """The calls with what a cache holds of their prompts; how much that is becomes a row of `known`."""
+    rules = "docs/decisions/0009-simulation.md"
+    if asked is None:
+        known.append(fact("prompts found in the cache", 0.0, "share", f"none are assumed; {rules}", is_assumption=True))
+        return replace(trace, cached_tokens=None)
+    if asked == _AS_TRACED:
+        if trace.cached_share is None:
+            raise InputError("--cached-share trace: no row of the file has cache_read_tokens. Give a share.")
+        source = "cache_read_tokens of the file; own replicas are assumed to find as much"
+    else:
+        try:
+            trace = trace.with_cached_share(float(asked))
+        except ValueError:
+            raise InputError(f"--cached-share is {asked!r}; it must be a share from 0 to 1, or: trace.") from None
+        source = "given"
+    share = number(trace.cached_share)
+    known.append(fact("prompts found in the cache", share, "share", source, is_assumption=True))
+    return trace
 
 
 def _server(question: Question, trace: Trace, model: ModelFacts, device: Hardware, precision: Precision) -> Server:
@@ -156,6 +182,8 @@ def _capacity_used(
     precision: Precision,
 ) -> float | None:
     """Calls that arrive over those that saturated replicas would serve at the mean lengths; None: not known."""
+    if trace.cached_tokens is not None:
+        return None  # the capacity model knows no cache
     try:
         full = capacity(
             model,
@@ -205,6 +233,5 @@ def _engine_facts(question: Question, server: Server) -> list[dict[str, Any]]:  
         fact("calls together at most", server.most_requests, "calls/replica", "engine's limit", is_assumption=True),
         fact("memory for contexts", kv_tokens, "tokens/replica", "capacity model"),
         fact("memory free when a call joins", ROOM_TO_GROW, "share", "vLLM's default", is_assumption=True),
-        fact("prompts found in the cache", 0.0, "share", f"none are assumed; {rules}", is_assumption=True),
         fact("spread of the speed, log sd", log_sd, "", "capacity model, measured over predicted"),
     ]

@@ -108,6 +108,16 @@ class Trace:
         _, counts = np.unique(((self.t_s - self.t_s[0]) // window_s).astype(np.int64), return_counts=True)
         return float(counts.max() * self.span_s / (window_s * self.calls))
 
+    def with_cached_share(self, share: float) -> Trace:
+        """The same calls, of each prompt this share (rounded down to whole tokens) in the cache.
+
+        Raises:
+            InputError: it is no share.
+        """
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"The share of a prompt that a cache holds must be from 0 to 1, not {share!r}.")
+        return replace(self, cached_tokens=np.floor(share * self.input_tokens).astype(np.int64))
+
     def times(self, factor: float) -> Trace:
         """The same calls, arriving `factor` times as fast.
 
