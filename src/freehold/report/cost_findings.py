@@ -11,6 +11,7 @@ from freehold.report.findings import (
     premium_words,
     spread,
     starting_volume,
+    today_words,
     way_words,
 )
 from freehold.report.numbers import NOT_MEASURED, count, number, plain_number, share, usd, volume
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "queries_per_month": "the volume",
+    "volume_growth_per_year": "growth of the volume",
     "gpu_usd_per_hour": "rent of a device",
     "rent_price_factor": "price of the rented model",
     "rent_drift_per_year": "drift of rented prices",
@@ -65,14 +67,14 @@ def cost_verdict_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
     """The verdict, all bills, and from where owning pays, any premium named; without a verdict the last alone."""
     if not cost.get("verdict"):
         return cost_finding(cost)
-    today, premium = count(cost.get("queries_per_month")), premium_words(cost)
+    today, premium = today_words(cost), premium_words(cost)
     bills = [
         f"{words} {usd(middle)}{_less_premium(option(cost, name))}"
         for name, words in _billed(cost)
         if number(middle := spread(option(cost, name).get("usd_per_month"))[1]) is not None
     ]
     verdict = f"{cost_verdict_words(cost)}{f', {premium}' if premium else ''}"
-    said = f"{verdict}: at {today} queries a month {_listed(bills)} a month"
+    said = f"{verdict}: at {today} {_listed(bills)} a month"
     pays = _pays(cost)
     return f"{said}; {pays}." if pays else f"{said}."
 

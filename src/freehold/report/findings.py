@@ -139,6 +139,13 @@ def cost_finding(cost: Mapping[str, Any]) -> str:  # Any: JSON
     return f"{said[0].upper()}{said[1:]} costs less from {starting_volume(low, middle, high)}{now}."
 
 
+def today_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Today's volume, and how it grows where somebody said so."""
+    growth = number(cost.get("volume_growth_per_year"))
+    more = "" if not growth else f", {'growing' if growth > 0 else 'shrinking'} by {share(abs(growth))} a year,"
+    return f"{count(cost.get('queries_per_month'))} queries a month{more}"
+
+
 def premium_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
     """The chosen premium for answering at home, as every figure that counts it names it; empty where there is none."""
     premium = number(cost.get("sovereignty_usd_per_month"))
