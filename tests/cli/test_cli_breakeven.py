@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -337,3 +338,27 @@ def test_a_page_for_a_folder_that_is_not_there_is_refused_at_once(nowhere: Termi
     shown = nowhere.run(*ASKED, "--html", "x/page.html")
     assert (shown.code, shown.out) == (2, "")
     assert shown.last_line.startswith("Error: x/page.html cannot be written: there is no folder x.")
+
+
+@pytest.mark.parametrize(
+    ("volume", "returned", "explained"),
+    [
+        ("1200000", "Set-up returned not within 36 months in most draws; 4 months in the best 5 %", True),
+        ("1300000", "Set-up returned after 34 months 3 to more than 36 months", True),
+        ("1400000", "Set-up returned after 16 months 3 to more than 36 months", False),
+        ("100000", "Set-up returned not within 36 months in most draws", False),
+    ],
+)
+def test_near_the_break_even_the_page_says_one_thing(
+    nowhere: Terminal, volume: str, returned: str, *, explained: bool
+) -> None:
+    near = ("--queries-per-month", volume, *LENGTHS, *MODELS)
+    shown = nowhere.run("breakeven", *near, "--html", "page.html", "--json")
+    page = (nowhere.folder / "page.html").read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]*>", " ", page.replace("&nbsp;", " ").replace("\u00a0", " ")).split())
+
+    # Worth and return of the set-up are both those of the draws; the typical case is named where it disagrees.
+    assert returned in words
+    assert ("Volume and break-even are too close together" in words) is explained
+    middle, typical = shown.record["npv_usd_interval"]["p50"], shown.record["npv_usd"]
+    assert ((middle > 0) != (typical > 0)) is explained

@@ -201,7 +201,7 @@ def test_a_stated_input_outside_of_what_is_seen_is_noted(audited: Audit) -> None
 def test_arithmetic_is_made_from_the_inputs(audited: Audit) -> None:
     lines = {each.claim.id: each.arithmetic for each in audited.findings}
 
-    assert lines["C12"] == ("1 × $2 × 730 / ((1,000 × $2.5 + 500 × $15) / 1,000,000) = 146,000 queries/month")
+    assert lines["C12"] == ("1 × $2 × 730 / ((1,000 × $2.50 + 500 × $15) / 1,000,000) = 146,000 queries/month")
     assert lines["C10"] == "2–8 × $2 = $4 to $16"
     assert lines["C20"] == "1 / (1 + 10^((1,447 − 1,510) / 400)) = 0.589684 share of wins"
     assert lines["C02"].endswith("so queries_per_month = 2,500,000 queries/month")

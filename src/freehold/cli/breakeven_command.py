@@ -22,7 +22,7 @@ from freehold.cli.costs import (
     typed_cost,
     volume_option,
 )
-from freehold.cli.show import json_option, show, tell_left_out
+from freehold.cli.show import all_option, json_option, show, tell_left_out
 from freehold.cli.traced_calls import TraceReading, trace_options
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 @click.option("--draws", type=int, help="Of the simulation.  [default: 20000]")
 @click.option("--simple", is_flag=True, help="The arithmetic of articles: one machine and list prices, nothing else.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as one HTML page.")
+@all_option
 @json_option
 @click.pass_context
 def command(
@@ -78,6 +79,7 @@ def command(
     overrides: Path | None,
     html: Path | None,
     simple: bool,
+    everything: bool,
     as_json: bool,
     **options: Any,  # Any: the options of a CostQuestion, each as click parsed it
 ) -> None:
@@ -135,7 +137,8 @@ def command(
 
         write_page(html, breakeven_page(record))
         next_step = f"open {quote(str(html))}"
-    show(record, (simple_text if simple else breakeven_text)(record), as_json=as_json, next_step=next_step)
+    text = simple_text(record) if simple else breakeven_text(record, everything=everything)
+    show(record, text, as_json=as_json, next_step=next_step)
 
 
 def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: bool) -> CostQuestion:

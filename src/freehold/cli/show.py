@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+all_option = click.option("--all", "everything", is_flag=True, help="Every table and number, not a screenful.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 
 

@@ -31,6 +31,15 @@ def usd(value: Any) -> str:  # Any: a field of a JSON record
     return f"{_sign(amount)}${_money(abs(amount))}"
 
 
+def rate_usd(value: Any) -> str:  # Any: a field of a JSON record
+    """A price of one unit: four significant digits, cents at least where there are any."""
+    amount = number(value)
+    if amount is None:
+        return NOT_MEASURED
+    whole, point, cents = plain_number(abs(amount)).partition(".")
+    return f"{_sign(amount)}${whole}{point}{cents + '0' if len(cents) == 1 else cents}"
+
+
 def brief_usd(value: Any) -> str:  # Any: a field of a JSON record
     """US dollars for a headline: three significant digits, thousands as k."""
     amount = number(value)
