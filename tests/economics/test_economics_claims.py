@@ -208,7 +208,7 @@ def test_arithmetic_is_made_from_the_inputs(audited: Audit) -> None:
     assert lines["C21"].startswith("Gemini 3 Pro: 2025-11-18 − 2025-04-07 = 225 days; Claude Opus 4.6: ")
     assert "2026-02-05 − 2025-04-07 = 304 days" in lines["C21"]
     assert lines["C24"].startswith("nothing to compute")
-    assert lines["C25"].startswith("GPT-5.4, input $2.5 = $2.5 = $2.5 = $2.5; ")
+    assert lines["C25"].startswith("GPT-5.4, input $2.50 = $2.50 = $2.50 = $2.50; ")
 
 
 def test_the_verdicts_name_what_they_follow_from(audited: Audit) -> None:

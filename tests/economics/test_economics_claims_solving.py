@@ -385,4 +385,4 @@ def test_prices_that_differ_are_not_written_as_equal() -> None:
 
     assert compute(formula.expression, "equal", inputs_of(prices)).arithmetic == "$2.50 = $2.50 = $2.50 = $2.50"
     differing = compute(formula.expression, "equal", inputs_of({**prices, "in_text": 2.0}))
-    assert (differing.value, differing.arithmetic) == (0.0, "$2 and $2.5 and $2.5 and $2.5")
+    assert (differing.value, differing.arithmetic) == (0.0, "$2 and $2.50 and $2.50 and $2.50")
