@@ -397,7 +397,8 @@ def test_in_how_many_draws_no_volume_pays_against_a_cheap_model(
     )
     cheap = replace(GPT, rates=rates, tiers=())
     plan = own_plan("llama-3.1-8b@h100", as_of=date(2026, 6, 15), precision=precision)
-    asked = question(replace(work(), **shares), cheap, default_scenario(plan, values=values), None)
+    calls = replace(work(), **shares)  # type: ignore[arg-type]  # each is a number
+    asked = question(calls, cheap, default_scenario(plan, values=values), None)
     found = lines(asked, draw(asked.assumptions, seed=0, draws=20_000))
     assert found.own is not None
 

@@ -447,7 +447,7 @@ def test_a_plan_may_name_its_devices_and_its_rent_is_that_of_the_day() -> None:
     with pytest.raises(InputError, match="it must read MODEL@HARDWARE"):
         own_plan("llama-3.1-8b@0xh100")
     assert own_plan("llama-3.1-8b@h100", as_of=JUNE).rental.as_of is not None
-    with pytest.raises(InputError, match="State gpu_usd_per_hour yourself"):
+    with pytest.raises(InputError, match="State it yourself with --gpu-usd-per-hour"):
         own_plan("llama-3.1-8b@gb300", as_of=JUNE)
     assert own_plan("llama-3.1-8b@gb300", usd_per_hour=4.0).rental.usd_per_hour == (4.0, 4.0, 4.0)
     early = own_plan("llama-3.1-8b@h100", as_of=date(2020, 1, 1)).rental
