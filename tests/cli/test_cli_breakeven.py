@@ -362,3 +362,21 @@ def test_near_the_break_even_the_page_says_one_thing(
     assert ("Volume and break-even are too close together" in words) is explained
     middle, typical = shown.record["npv_usd_interval"]["p50"], shown.record["npv_usd"]
     assert ((middle > 0) != (typical > 0)) is explained
+
+
+@pytest.mark.parametrize("volume", ["0.5", "100000", "50000000000"])
+def test_the_chart_reaches_today_and_the_break_even_however_small_or_large(nowhere: Terminal, volume: str) -> None:
+    calls = ("--queries-per-month", volume, "--input-tokens", "1", "--output-tokens", "1", "--draws", "200")
+    shown = nowhere.run("breakeven", *calls, *MODELS, "--html", "page.html", "--json")
+    page = (nowhere.folder / "page.html").read_text(encoding="utf-8")
+
+    volumes = [point["queries_per_month"] for point in shown.record["curve"]]
+    assert volumes[0] <= min(1000.0, float(volume))
+    assert volumes[-1] >= max(1e9, float(volume))
+    assert volumes == sorted(set(volumes))
+    assert shown.record["staircase"][-1]["ends_at"] <= volumes[-1]
+    assert not re.search(r"[0-9]e[+-][0-9]", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL))
+    text = " ".join(nowhere.run("breakeven", *calls, *MODELS).out.split())
+    assert {"0.5": "at 0.5 queries a month renting costs under $0.01 and", "100000": "at 100,000 queries"}.get(
+        volume, "at 50.0 bn queries"
+    ) in text

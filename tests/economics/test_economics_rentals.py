@@ -36,9 +36,7 @@ def test_a_contract_is_taken_when_it_is_asked_for_and_never_otherwise() -> None:
 
 
 def test_a_machine_without_a_found_price_has_none() -> None:
-    with pytest.raises(
-        InputError, match=r"gb300 has no on demand rental price .* State it yourself with --gpu-usd"
-    ):
+    with pytest.raises(InputError, match=r"gb300 has no on demand rental price .* State it yourself with --gpu-usd"):
         rental("gb300")
     with pytest.raises(InputError, match="nearest"):
         rental("h1000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, find_price, price_of
+from freehold.economics.workload import LARGEST_VOLUME
 from freehold.registry.store import list_models
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from freehold.economics.workload import Workload
 
 OTHER_VOLUMES = (10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0, 100_000_000.0)
-_CURVE_VOLUMES = tuple(10 ** (3 + step / 8) for step in range(49))
+_CURVE_DECADES, _CURVE_STEPS = (3, 9), 8
+"""Of the cost curve: powers of ten that it spans at least, and points in each of them."""
 DRAWS = 20_000
 SHARES = ("cached_share", "cache_write_share", "batchable_share")
 """Numbers of the workload that may be given beside the assumptions."""
@@ -296,13 +299,14 @@ def _compared(workload: Workload, prices: Prices, scenario: Scenario, question: 
 
 def _record(workload: Workload, prices: Prices, scenario: Scenario, question: CostQuestion) -> dict[str, Any]:
     record = _compared(workload, prices, scenario, question)
+    volumes = _curve_volumes(record)
     points = curve(
         workload,
         prices.rent,
         scenario,
         hosted=prices.hosted,
         tuned=prices.tuned,
-        volumes=_CURVE_VOLUMES,
+        volumes=volumes,
         seed=question.seed,
         draws=min(question.draws, DRAWS),
         only_simple=question.only_simple,
@@ -321,10 +325,20 @@ def _record(workload: Workload, prices: Prices, scenario: Scenario, question: Co
         for point in points
     ]
     stairs = staircase(
-        workload, prices.rent or prices.hosted, scenario, up_to=_CURVE_VOLUMES[-1], only_simple=question.only_simple
+        workload, prices.rent or prices.hosted, scenario, up_to=volumes[-1], only_simple=question.only_simple
     )
     record["staircase"] = [asdict(stair) for stair in stairs]
     return record
+
+
+def _curve_volumes(record: Mapping[str, Any]) -> list[float]:  # Any: JSON
+    """Volumes of the chart: today's and the break-even lie among them, however small or large they are."""
+    ends = (record["breakeven_queries_per_month"] or {}).values()
+    marks = [math.log10(each) for each in (record["queries_per_month"], *ends) if each]
+    first, last = _CURVE_DECADES
+    first = min(first, *(math.floor(mark) for mark in marks))
+    last = min(max(last, *(math.ceil(mark) for mark in marks)), round(math.log10(LARGEST_VOLUME)))
+    return [10 ** (first + step / _CURVE_STEPS) for step in range((last - first) * _CURVE_STEPS + 1)]
 
 
 def _estimate(session: Session, task: str, queries_per_month: float | None) -> Workload:

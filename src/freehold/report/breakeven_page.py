@@ -20,7 +20,17 @@ from freehold.report.cost_findings import (
 )
 from freehold.report.cost_tables import assumption_lines, option_table, settled_assumptions, term_table, ways_table
 from freehold.report.findings import cost_verdict_words, option, spread, volume_range
-from freehold.report.numbers import NOT_MEASURED, brief_usd, count, interval, number, plain_number, share, usd, volume
+from freehold.report.numbers import (
+    NOT_MEASURED,
+    bill_usd,
+    brief_usd,
+    count,
+    interval,
+    number,
+    plain_number,
+    share,
+    volume,
+)
 from freehold.report.verdict_page import Fact, unbroken
 from freehold.report.visible import visible
 
@@ -114,7 +124,7 @@ def _months(number_of: float) -> str:
 
 def _monthly(name: str, words: str, cost: Mapping[str, Any]) -> Fact:  # Any: JSON
     low, middle, high = spread(option(cost, name).get("usd_per_month"))
-    return Fact(f"{words}, a month", usd(middle), interval(low, high, usd))
+    return Fact(f"{words}, a month", bill_usd(middle), interval(low, high, bill_usd))
 
 
 def _assumed(cost: Mapping[str, Any], name: str) -> float | None:  # Any: JSON

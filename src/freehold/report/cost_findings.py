@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from freehold.economics.claims.words import amount_words
 from freehold.report.findings import (
     cost_finding,
     cost_verdict_words,
@@ -14,7 +15,7 @@ from freehold.report.findings import (
     today_words,
     way_words,
 )
-from freehold.report.numbers import NOT_MEASURED, count, number, plain_number, rate_usd, share, usd, volume
+from freehold.report.numbers import NOT_MEASURED, bill_usd, count, number, plain_number, rate_usd, share, usd, volume
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def cost_verdict_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
         return cost_finding(cost)
     today, premium = today_words(cost), premium_words(cost)
     bills = [
-        f"{words} {usd(middle)}{_less_premium(option(cost, name))}"
+        f"{words} {bill_usd(middle)}{_less_premium(option(cost, name))}"
         for name, words in _billed(cost)
         if number(middle := spread(option(cost, name).get("usd_per_month"))[1]) is not None
     ]
@@ -267,5 +268,7 @@ def simple_lines(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
             continue
         first = number(spread(each.get("own_breakeven_queries_per_month"))[1])
         result = "no volume" if first is None else f"{count(first)} queries a month"
-        lines.append(f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / ${price:.7g} a query = {result}")
+        lines.append(
+            f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / {amount_words(price, 'USD')} a query = {result}"
+        )
     return lines
