@@ -135,9 +135,26 @@ def test_an_undated_call_is_unpriced_unless_a_day_is_assumed() -> None:
     assert assumed.assumptions == ("1 calls without a time are priced as of 2026-06-15.",)
 
 
-def test_a_batch_tier_at_the_list_price_is_an_assumption() -> None:
-    found = audit([call(service_tier="batch"), call(1, service_tier="default")], aliases={})
-    assert found.assumptions == ("1 calls of a batch, flex or priority tier are priced at the list price.",)
+def test_a_call_is_priced_at_its_own_tier_where_that_has_a_price_on_the_day() -> None:
+    later = MONDAY.replace(month=11)
+    tiers = ("batch", "flex", "priority", "ON_DEMAND_PRIORITY", "default", "auto", None)
+    found = only([call(number, service_tier=tier, started_at=later) for number, tier in enumerate(tiers)])
+    # A list call costs 0.0100; batch and flex are half of it, priority (in two spellings) is twice as dear:
+    # 2 x 0.0050 + 2 x 0.0200 + 3 x 0.0100 = 0.0800
+    assert found.cost_usd == Decimal("0.0800")
+    assert audit([call(service_tier="flex", started_at=later)], aliases={}).assumptions == ()
+
+
+def test_a_tier_without_a_price_of_its_own_is_priced_by_the_list_and_told() -> None:
+    tiers = ("batch", "batch", "scale", "default")
+    found = audit([call(number, service_tier=tier) for number, tier in enumerate(tiers)], aliases={})
+
+    assert found.tasks[0].cost_usd == Decimal("0.0400")
+    # Batch rates of this model begin in October; "scale" is a word that no price list has.
+    assert found.assumptions == (
+        "1 call of gpt-5.4 at the tier 'scale' without a price of its own on the day: priced by the list.",
+        "2 calls of gpt-5.4 at the tier 'batch' without a price of its own on the day: priced by the list.",
+    )
 
 
 def test_errors_count_and_cost_nothing_unless_tokens_were_used() -> None:

@@ -145,7 +145,7 @@ def test_many_points_are_shown_in_part_and_counted(nowhere: Terminal) -> None:
 
 
 def test_tuning_has_hours_dollars_and_memory(nowhere: Terminal) -> None:
-    record = nowhere.run(*TUNING.split(), "--usd-per-gpu-hour", "2", "--json").record
+    record = nowhere.run(*TUNING.split(), "--gpu-usd-per-hour", "2", "--json").record
     shown = nowhere.run(*TUNING.split())
 
     assert record["schema"] == "freehold.finetuning/1"
@@ -191,7 +191,7 @@ def test_a_machine_without_a_price_has_hours_and_no_dollars(nowhere: Terminal) -
         ("--finetune --method lora --model llama-3.1-8b --gpu h100 --input-tokens 9", "--input-tokens cannot"),
         (
             "--finetune --method lora --model llama-3.1-8b --gpu h100 --trained-tokens 9 --usd-per-gpu-hour nan",
-            "--usd-per-gpu-hour is nan",
+            "--gpu-usd-per-hour is nan",
         ),
     ],
 )

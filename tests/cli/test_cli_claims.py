@@ -64,7 +64,7 @@ def test_a_file_of_ones_own_as_text(nowhere: Terminal) -> None:
     shown = nowhere.golden("claims-own", "claims", "pitch.yaml")
 
     # 2.5 × 730 = 1,825; 1,825 / 0.01 = 182,500
-    assert "= 1 × $2.5 × 730 = $1,825/month" in shown.out
+    assert "= 1 × $2.50 × 730 = $1,825/month" in shown.out
     assert "182,500 queries/month" in shown.out
     assert "UNVERIFIABLE" in shown.out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -367,3 +368,54 @@ def test_all_recorded_bodies_are_priced_from_the_command_line(nowhere: Terminal,
     assert len(record["rows"]) == 1577
     assert (record["priced"], record["recorded"]["rows"]["equal"]) == (1288, 1213)
     assert all((row["total_usd"] is None) == (row["reason"] is not None) for row in record["rows"])
+
+
+def test_own_prices_of_a_workspace_count_in_the_audit_and_in_a_breakeven(terminal: Terminal) -> None:
+    row = {"input": "hello", "model_output": "hi", "model": "house-model", "input_tokens": 1000, "output_tokens": 100}
+    rows = [json.dumps(row | {"started_at": f"2026-06-{day:02d}T08:00:00Z", "id": f"c{day}"}) for day in (1, 2)]
+    (terminal.folder / "log.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (terminal.folder / "freehold.toml").write_text('[prices]\noverrides = "own.yaml"\n', encoding="utf-8")
+    (terminal.folder / "own.yaml").write_text(
+        "- {model: house-model, valid_from: 2026-01-01, source: contract,\n"
+        "   input_usd_per_mtok: 2, output_usd_per_mtok: 20}\n",
+        encoding="utf-8",
+    )
+    assert terminal.run("import", "log.jsonl", "--task", "desk").code == 0
+
+    # 1,000 x 2/M + 100 x 20/M = 0.0040 a call
+    (task,) = terminal.run("audit", "--json").record["tasks"]
+    assert (task["cost_usd"], task["priced_calls"]) == (0.008, 2)
+    of_task = terminal.run("breakeven", "desk", "--draws", "100", "--json").record
+    typed = ("--queries-per-month", "100", "--input-tokens", "1000", "--output-tokens", "100")
+    of_numbers = terminal.run(
+        "breakeven", *typed, "--rent", "house-model", "--as-of", "2026-06-15", "--draws", "100", "--json"
+    ).record
+    for record in (of_task, of_numbers):
+        assert record["inputs"]["rent"]["input_usd_per_mtok"] == 2.0
+    (terminal.folder / "own.yaml").unlink()
+    assert "own.yaml cannot be read" in terminal.run("audit").error
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("gpt-5.4", "--as-of", "2026-06-15"),
+        ("gpt-5.4", "--provider", "azure", "--as-of", "2026-11-01", "--tariff", "list"),
+        ("azure/gpt-5.4", "--as-of", "2026-11-01"),
+        ("our gateway", "--as-of", "2026-11-01", "--overrides", "my prices.yaml"),
+    ],
+)
+def test_what_comes_next_after_a_price_can_be_run_as_it_stands(nowhere: Terminal, asked: tuple[str, ...]) -> None:
+    (nowhere.folder / "my prices.yaml").write_text(
+        "- {model: our gateway, valid_from: 2026-01-01, source: contract,\n"
+        "   input_usd_per_mtok: 2, output_usd_per_mtok: 9}\n"
+    )
+    price = nowhere.run("prices", "show", *asked, "--json")
+
+    program, *step = shlex.split(price.last_line.removeprefix("Next: "))
+    found = nowhere.run(*step, "--json")
+
+    assert (program, found.code) == ("freehold", 0)
+    rented = found.record["inputs"]["rent"]
+    names = ("provider", "input_usd_per_mtok", "output_usd_per_mtok", "as_of")
+    assert [rented[name] for name in names] == [price.record[name] for name in names]

@@ -97,15 +97,39 @@ def test_counted_calls_need_lengths_and_say_what_was_assumed(nowhere: Terminal) 
 
     both = nowhere.run(*question, "--json").record
     one = nowhere.run(*question, "--client", "2", "--share", "0.5", "--seed", "3", "--json").record
-    without = nowhere.run("simulate", "--trace", path, *REPLICA)
 
     assert both["calls"] == 600
     assert both["trace_s"] == 1800
     assert 110 < one["calls"] < 190
     names = {each["name"] for each in one["assumptions"] if each["is_assumption"]}
     assert {"input_tokens", "output_tokens", "arrivals inside a window"} <= names
-    assert without.code == 2
-    assert "--input-tokens" in without.err
+    for less in ((), ("--input-tokens", "5"), ("--input-tokens", "0", "--output-tokens", "1")):
+        without = nowhere.run("simulate", "--trace", path, *REPLICA, *less)
+        assert without.code == 2
+        assert "both --input-tokens and --output-tokens" in without.err
+
+
+def test_prompts_in_a_cache_wait_less_and_are_told(nowhere: Terminal) -> None:
+    rows = [
+        {"t_s": 5.0 * at, "input_tokens": 4000, "output_tokens": 5, "cache_read_tokens": 2000 + 500 * (at % 2)}
+        for at in range(20)
+    ]
+    path = write(nowhere.folder / "cached.jsonl", rows)
+    question = ("simulate", "--trace", path, *REPLICA, "--replicas", "1", "--json")
+    none, half, traced = (
+        nowhere.run(*question, *more).record for more in ((), ("--cached-share", "0.5"), ("--cached-share", "trace"))
+    )
+
+    waits = [record["ttft_ms"]["p50"] for record in (traced, half, none)]
+    assert waits == sorted(waits)
+    assert waits[2] > 1.5 * waits[1]
+    shares = [
+        next(each["value"] for each in record["assumptions"] if each["name"] == "prompts found in the cache")
+        for record in (none, half, traced)
+    ]
+    assert shares == [0.0, 0.5, 0.5625]  # 2,250 of 4,000 tokens
+    assert (none["inputs"]["cached_share"], traced["inputs"]["cached_share"]) == (None, "trace")
+    assert (none["capacity_used"] is None, half["capacity_used"]) == (False, None)
 
 
 def test_lengths_are_drawn_from_another_file(nowhere: Terminal, calls: Path) -> None:
@@ -159,9 +183,13 @@ def test_calls_that_no_replica_can_hold_count_as_never_answered(nowhere: Termina
         ((*REPLICA, "--chunk-tokens", "0"), "A step has between"),
         ((*REPLICA, "--times", "inf"), "positive number"),
         ((*REPLICA, "--gpu-usd-per-hour", "nan"), "--gpu-usd-per-hour"),
-        ((*REPLICA, "--input-tokens", "5"), "both --input-tokens and --output-tokens"),
-        ((*REPLICA, "--input-tokens", "0", "--output-tokens", "1"), "both --input-tokens and --output-tokens"),
+        ((*REPLICA, "--input-tokens", "5"), "tells how long its calls are"),
+        ((*REPLICA, "--lengths", "calls.jsonl"), "tells how long its calls are"),
         ((*REPLICA, "--share", "0.5"), "counted by window"),
+        ((*REPLICA, "--cached-share", "1.5"), "must be from 0 to 1"),
+        ((*REPLICA, "--cached-share", "nan"), "must be from 0 to 1"),
+        ((*REPLICA, "--cached-share", "much"), "a share from 0 to 1, or: trace"),
+        ((*REPLICA, "--cached-share", "trace"), "no row of the file has cache_read_tokens"),
         ((*REPLICA, "--lengths", "calls.jsonl", "--input-tokens", "5"), "contradict"),
     ],
 )

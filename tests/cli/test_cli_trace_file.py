@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from freehold.cli.row_faults import lines_named
 from freehold.cli.trace_file import read_lengths, read_trace
+from freehold.cli.trace_rows import LeftOut, NoTraffic, arrival
 from freehold.cli.volume_file import read_volumes
 from freehold.core.errors import InputError
 from freehold.economics.trace import Lengths
@@ -77,8 +81,9 @@ def test_columns_of_published_traces_and_of_logs_are_known(tmp_path: Path) -> No
         ('{"t_s": 1.5, "input_tokens": 200', "not JSON"),
         ("[1, 2]", "must be a JSON object"),
         ({"input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
-        ({"t_s": 1.5, "output_tokens": 1}, "input_tokens is missing"),
-        ({"t_s": 1.5, "input_tokens": None, "output_tokens": 1}, "input_tokens is missing"),
+        ({"t_s": None, "input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
+        ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": 10}, "cached_tokens is 10, more than"),
+        ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": -1}, "cached_tokens is -1, not a whole"),
         ({"t_s": "soon", "input_tokens": 1, "output_tokens": 1}, "neither seconds nor a moment"),
         ({"t_s": "nan", "input_tokens": 1, "output_tokens": 1}, "t_s is of type str, not a finite number"),
         ({"t_s": True, "input_tokens": 1, "output_tokens": 1}, "t_s is of type bool"),
@@ -106,7 +111,7 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, row: Any, reason: str
 
 
 def test_many_broken_rows_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
-    path = write(tmp_path, [{"t_s": number} for number in range(9)])
+    path = write(tmp_path, [{"input_tokens": number} for number in range(9)])
 
     with pytest.raises(
         InputError, match=r"has 9 faulty rows \(lines 1–9\). line 1: .*; line 5: [^;]*; and 4 more. Correct"
@@ -121,7 +126,7 @@ def test_every_faulty_line_is_named_of_every_kind_of_fault(tmp_path: Path) -> No
         read_trace(write(tmp_path, late))
 
     with pytest.raises(InputError, match=r"has 1 faulty row. line 1: [^;]* Correct or remove it.$"):
-        read_trace(write(tmp_path, [{"t_s": 1}], "only.jsonl"))
+        read_trace(write(tmp_path, [{"t_s": -1}], "only.jsonl"))
     assert str(error.value).split(". ", 1)[0].endswith("has 1 faulty row")
     assert "line 6: not JSON" in str(error.value)
     assert "line 3: the call arrived before the one on line 2; so did those on line 4 (2 rows in all)" in str(
@@ -209,6 +214,100 @@ def test_times_in_milliseconds_are_suspected(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="milliseconds"):
         read_trace(write(tmp_path, rows))
+
+
+def test_rows_without_tokens_are_left_out_and_told_with_their_lines(tmp_path: Path) -> None:
+    gone, notes = LeftOut(), list[str]()
+    without = [{"t_s": 0.75}, {"t_s": 0.8, "input_tokens": None, "output_tokens": 4}]
+    path = write(tmp_path, [GOOD[0], *without, *GOOD[1:], {"t_s": 9, "input_tokens": 3}])
+
+    assert columns(path, left_out=gone, warnings=notes) == EXPECTED
+    assert notes == [
+        "3 rows of the trace were left out: 3 without input_tokens or output_tokens (lines 2–3, 6).",
+    ]
+    assert gone.as_record() == {
+        "rows": 3,
+        "reasons": [{"reason": "without input_tokens or output_tokens", "rows": 3}],
+    }
+    csv = tmp_path / "trace.csv"
+    csv.write_text("t_s,input_tokens,output_tokens\n0.5,100,10\n0.7,,5\n1.5,200,20\n1.5,300,30\n", encoding="utf-8")
+    assert columns(csv) == EXPECTED
+    with pytest.raises(InputError, match=r"holds no calls that count. 2 rows .* \(lines 1–2\)\. .*--input-tokens"):
+        read_trace(write(tmp_path, without))
+
+
+LEDGER = {
+    "id": "a", "task": "desk", "started_at": "2026-06-01T08:00:00+00:00", "route": "rent", "model_requested": "gpt-5.4",
+    "status": 200, "error_type": None, "input_tokens": 9, "output_tokens": 3, "cache_read_tokens": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "replayed", "rented"),
+    [
+        ({}, None, None),
+        ({"route": "own"}, None, "answered by an own model"),
+        ({"route": "canary"}, None, "answered by an own model"),
+        ({"route": "cascade"}, None, None),
+        ({"route": "shadow"}, "in the shadow of another call", "in the shadow of another call"),
+        ({"split": "test"}, "held-out test cases", "held-out test cases"),
+        (
+            {"route": None, "status": None, "input_tokens": None, "output_tokens": None},
+            "never sent to a model",
+            "never sent to a model",
+        ),
+        ({"status": 500, "output_tokens": 0}, "failed without an answer", "failed without an answer"),
+        ({"error_type": "timeout", "output_tokens": None}, "failed without an answer", "failed without an answer"),
+        ({"status": 500, "output_tokens": 2}, None, None),
+        ({"started_at": None}, "without a time", "without a time"),
+        ({"input_tokens": None}, "without input_tokens or output_tokens", "without input_tokens or output_tokens"),
+    ],
+)
+def test_rows_of_a_ledger_count_where_they_are_traffic(
+    row: dict[str, Any], replayed: str | None, rented: str | None
+) -> None:
+    for counting, reason in (("replayed", replayed), ("rented", rented)):
+        if reason is None:
+            call = arrival(LEDGER | row, counting=counting)  # type: ignore[arg-type]  # a literal of two
+            assert (call.t_s, call.input_tokens, call.cached_tokens, call.name) == (1780300800.0, 9, 4, "a")
+        else:
+            with pytest.raises(NoTraffic, match=reason):
+                arrival(LEDGER | row, counting=counting)  # type: ignore[arg-type]  # a literal of two
+
+
+def test_parquet_is_read_like_the_same_rows_of_text(tmp_path: Path) -> None:
+    moments = [datetime(2026, 6, 1, 8, minute, tzinfo=UTC) for minute in (0, 1, 2)]
+    rows = [
+        LEDGER | {"id": str(place), "started_at": moment, "request": "{}", "route": route}
+        for place, (moment, route) in enumerate(zip(moments, ("rent", "own", "rent"), strict=True))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    text = write(tmp_path, [row | {"started_at": str(row["started_at"])} for row in rows])
+    gone = LeftOut()
+
+    assert columns(tmp_path / "t.parquet") == columns(text) == [(1780300800.0 + 60 * at, 9, 3) for at in range(3)]
+    assert len(columns(tmp_path / "t.parquet", counting="rented", left_out=gone)) == 2
+    assert gone.sentence() == "1 row of the trace was left out: 1 answered by an own model (line 2)."
+    (tmp_path / "no.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(InputError, match=r"no.parquet: this is no Parquet file that can be read"):
+        read_trace(tmp_path / "no.parquet")
+    with pytest.raises(InputError, match=r"none.parquet: there is no such file"):
+        read_trace(tmp_path / "none.parquet")
+
+
+def test_cached_tokens_of_a_trace_are_kept(tmp_path: Path) -> None:
+    rows = [{**row, "cache_read_tokens": cached} for row, cached in zip(GOOD, (0, 50, 100), strict=True)]
+    shared = read_trace(write(tmp_path, rows))
+
+    assert shared.cached_tokens is not None
+    assert shared.cached_tokens.tolist() == [0, 50, 100]
+    assert shared.cached_share == pytest.approx(150 / 600)
+    notes: list[str] = []
+    some = read_trace(write(tmp_path, [*rows[:2], GOOD[2]]), warnings=notes)
+    assert some.cached_tokens is not None
+    assert some.cached_tokens.tolist() == [0, 50, 0]
+    assert notes == ["1 call does not tell how much a prompt cache held: none is assumed."]
+    assert read_trace(write(tmp_path, GOOD)).cached_share is None
 
 
 def test_real_traces_are_read_whole(shared_data: Path) -> None:

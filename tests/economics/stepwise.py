@@ -6,6 +6,10 @@ Slow and obvious. The replay in `freehold.economics._batching` must end every ca
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass
@@ -14,12 +18,17 @@ class Call:
     arrival: int
     prompt: int
     answer: int
+    cached: int = 0
+    """Of the prompt; the last token is always read."""
     read: int = 0
     written: int = 0
     """Since the call was last taken in."""
     admitted: int = -1
     first: int = -1
     finished: int = -1
+
+    def __post_init__(self) -> None:
+        self.cached = self.read = min(self.cached, self.prompt - 1)
 
     @property
     def decodes(self) -> bool:
@@ -57,8 +66,8 @@ class Rules:
     chunk_tokens: int
 
 
-def replay(arrivals: list[tuple[int, int, int]], rules: Rules, *, replicas: int, by_turns: bool) -> list[Call]:
-    """Calls (arrival, prompt, answer) after all of them were answered."""
+def replay(arrivals: Sequence[tuple[int, ...]], rules: Rules, *, replicas: int, by_turns: bool) -> list[Call]:
+    """Calls (arrival, prompt, answer and perhaps what is cached) after all of them were answered."""
     fleet = [Replica() for _ in range(replicas)]
     calls = [Call(name, *each) for name, each in enumerate(arrivals)]
     for call in calls:
@@ -103,7 +112,7 @@ def make_room(replica: Replica, rules: Rules) -> None:
     while sum(need(call) for call in replica.running) > rules.kv_tokens:
         call = replica.running.pop()
         call.prompt, call.answer = call.prompt + call.written, call.answer - call.written
-        call.read = call.written = 0
+        call.read, call.written = call.cached, 0
         replica.queue.insert(0, call)
         replica.preemptions += 1
 
@@ -120,7 +129,7 @@ def begin_step(replica: Replica, rules: Rules) -> None:
         call = replica.queue.pop(0)
         call.admitted = replica.free_at if call.admitted < 0 else call.admitted
         replica.running.append(call)
-        replica.reading.append((call, min(room, call.prompt)))
+        replica.reading.append((call, min(room, call.prompt - call.read)))
         room -= replica.reading[-1][1]
     replica.is_working = bool(replica.running)
     replica.free_at += step_ticks(replica, rules)

@@ -17,13 +17,13 @@ from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
 from freehold.economics.breakeven import compare, curve
 from freehold.economics.costverdict import verdict_on_cost
-from freehold.economics.montecarlo import typical
-from freehold.economics.options import Lines, question
+from freehold.economics.montecarlo import draw, typical
+from freehold.economics.options import Lines, lines, question
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, price_of
 from freehold.economics.sensitivity import changes, tornado
 from freehold.economics.simple import simple
-from freehold.economics.terms import CostLine
+from freehold.economics.terms import CostLine, crossings
 from freehold.economics.waiting import hurdle, option_usd, waiting
 from freehold.economics.waterfall import NEUTRAL
 from freehold.economics.workload import Workload
@@ -35,6 +35,7 @@ from freehold.report.text import breakeven_text
 
 if TYPE_CHECKING:
     from freehold.economics.options import OptionName
+    from freehold.economics.precision import Precision
     from freehold.economics.scenario import OwnWay, Scenario, Spread
 
 JUNE = date(2026, 6, 15)
@@ -365,3 +366,42 @@ def test_a_share_of_escalated_cases_lies_from_0_to_1(volume: float) -> None:
     assert (found is None) == (record["breakeven_escalated_share_reason"] is not None)
     if found is not None:
         assert 0.0 <= found["p5"] <= found["p50"] <= found["p95"] <= 1.0
+
+
+ERRORS: dict[str, Spread] = {"error_difference": (-0.01, 0.01, 0.04), "usd_per_error": 0.10}
+DISCOUNTS_GIVEN = {"cached_share": 0.3, "batchable_share": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("values", "shares", "precision", "share"),
+    [
+        ({}, {}, None, 0.534),
+        ({}, DISCOUNTS_GIVEN, None, 0.667),
+        (ERRORS, {}, None, 0.868),
+        (ERRORS, DISCOUNTS_GIVEN, None, 0.907),
+        ({}, {}, "bf16", 0.861),
+        (ERRORS, DISCOUNTS_GIVEN, "bf16", 0.979),
+        ({"peak_to_mean": 4.0}, {}, None, 0.335),
+        ({"rent_drift_per_year": (-0.9, -0.5, 0.0)}, {}, None, 0.908),
+    ],
+)
+def test_in_how_many_draws_no_volume_pays_against_a_cheap_model(
+    values: dict[str, Spread], shares: dict[str, float], precision: Precision | None, share: float
+) -> None:
+    # The table of docs/decisions/0010-rent-or-own.md; the capacity fit may move a share by some points.
+    rates = replace(
+        GPT.rates,
+        input_usd_per_mtok=Decimal("0.10"),
+        cache_read_usd_per_mtok=Decimal("0.01"),
+        output_usd_per_mtok=Decimal("0.50"),
+    )
+    cheap = replace(GPT, rates=rates, tiers=())
+    plan = own_plan("llama-3.1-8b@h100", as_of=date(2026, 6, 15), precision=precision)
+    calls = replace(work(), **shares)  # type: ignore[arg-type]  # each is a number
+    asked = question(calls, cheap, default_scenario(plan, values=values), None)
+    found = lines(asked, draw(asked.assumptions, seed=0, draws=20_000))
+    assert found.own is not None
+
+    never = np.isinf(crossings(found.own, found.rented[0]).first).mean()
+
+    assert never == pytest.approx(share, abs=0.04)

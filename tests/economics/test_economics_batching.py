@@ -28,7 +28,7 @@ from tests.economics import stepwise
 from tests.economics.stepwise import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 FAST = _compile.compiled(_batching.replay)
 
-CALLS = st.lists(st.tuples(st.integers(0, 4_000), st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=60)
+CALL = st.tuples(st.integers(0, 4_000), st.integers(1, 40), st.integers(1, 30), st.integers(0, 45))
+CALLS = st.lists(CALL, min_size=1, max_size=60)
 TICKS = st.tuples(st.integers(1, 60), st.integers(0, 9), st.integers(0, 40))
 RULES = st.builds(
     Rules,
@@ -69,7 +70,7 @@ def completed(rules: Rules, fixed: int, each: int, extra: int) -> Rules:
 
 
 def run(
-    arrivals: list[tuple[int, int, int]],
+    arrivals: Sequence[tuple[int, ...]],
     rules: Rules,
     *,
     replicas: int = 1,
@@ -125,6 +126,20 @@ def test_two_calls_by_hand() -> None:
     assert windows[:, BUSY].tolist() == [460, 0, 0, 0, 0, 0]
 
 
+def test_what_a_cache_holds_is_not_read_by_hand() -> None:
+    # A prompt of 30 tokens, 20 of them cached. Chunks of 8: 8 and 2 are read, at 10 ticks a token and no less than
+    # the 100 ticks of the shortest step. Two steps, 200 ticks, to the first token; the second one is a decode step
+    # with 31 tokens of context: 100 + 31 = 131.
+    _, calls, _, _ = run([(0, 30, 2, 20)], SIMPLE)
+    assert (calls[0, FIRST], calls[0, FINISHED]) == (200, 331)
+    # Without the cache four steps are needed: 8 + 8 + 8 + 6 tokens.
+    _, calls, _, _ = run([(0, 30, 2, 0)], SIMPLE)
+    assert calls[0, FIRST] == 400
+    # Wholly cached: the last token is read all the same.
+    _, calls, _, _ = run([(0, 30, 2, 30)], SIMPLE)
+    assert calls[0, FIRST] == 100
+
+
 def test_a_call_is_put_back_by_hand() -> None:
     # 20 tokens of memory; both calls read 8 of their prompt in one step: [0, 160), first tokens at 160.
     # Contexts 9 + 9 fit, then 10 + 10 do: 110 + 18 = 128 and 110 + 20 = 130, until 418. 22 do not: call 1 is put back
@@ -165,7 +180,7 @@ def test_the_root_finds_the_fewest_steps_that_last_so_long(ticks: int, first: in
 @settings(max_examples=150, deadline=None)
 @given(CALLS, RULES, st.integers(1, 4), st.booleans(), TICKS)
 def test_jumping_over_steps_ends_every_call_at_the_tick_of_a_replay_step_by_step(
-    arrivals: list[tuple[int, int, int]], rules: Rules, replicas: int, by_turns: bool, ticks: tuple[int, int, int]
+    arrivals: Sequence[tuple[int, ...]], rules: Rules, replicas: int, by_turns: bool, ticks: tuple[int, int, int]
 ) -> None:
     arrivals, rules = sorted(arrivals), completed(rules, *ticks)
     _, calls, fleet, windows = run(arrivals, rules, replicas=replicas, by_turns=by_turns)
@@ -184,13 +199,16 @@ def test_jumping_over_steps_ends_every_call_at_the_tick_of_a_replay_step_by_step
 def test_thousands_of_calls_end_at_the_same_tick_too() -> None:
     random = np.random.default_rng(5)
     arrivals = np.column_stack(
-        [np.cumsum(random.integers(0, 90, 3_000)), random.integers(1, 300, 3_000), random.integers(1, 200, 3_000)]
-    )
+        [
+            np.cumsum(random.integers(0, 90, 3_000)), random.integers(1, 300, 3_000), random.integers(1, 200, 3_000),
+            random.integers(-200, 200, 3_000).clip(0),
+        ]
+    )  # fmt: skip
     rules = completed(
         Rules([], [], 1, 0.31, 0.0007, kv_tokens=4_000, admission_tokens=0, most_requests=24, chunk_tokens=64),
         fixed=70, each=2, extra=9,
     )  # fmt: skip
-    listed = [(int(a), int(b), int(c)) for a, b, c in arrivals]
+    listed: list[tuple[int, ...]] = [tuple(int(each) for each in row) for row in arrivals]
 
     _, calls, fleet, _ = run(listed, rules, replicas=3, how=FAST)
     slow = stepwise.replay(listed, rules, replicas=3, by_turns=False)

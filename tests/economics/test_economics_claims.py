@@ -201,14 +201,14 @@ def test_a_stated_input_outside_of_what_is_seen_is_noted(audited: Audit) -> None
 def test_arithmetic_is_made_from_the_inputs(audited: Audit) -> None:
     lines = {each.claim.id: each.arithmetic for each in audited.findings}
 
-    assert lines["C12"] == ("1 × $2 × 730 / ((1,000 × $2.5 + 500 × $15) / 1,000,000) = 146,000 queries/month")
+    assert lines["C12"] == ("1 × $2 × 730 / ((1,000 × $2.50 + 500 × $15) / 1,000,000) = 146,000 queries/month")
     assert lines["C10"] == "2–8 × $2 = $4 to $16"
     assert lines["C20"] == "1 / (1 + 10^((1,447 − 1,510) / 400)) = 0.589684 share of wins"
     assert lines["C02"].endswith("so queries_per_month = 2,500,000 queries/month")
     assert lines["C21"].startswith("Gemini 3 Pro: 2025-11-18 − 2025-04-07 = 225 days; Claude Opus 4.6: ")
     assert "2026-02-05 − 2025-04-07 = 304 days" in lines["C21"]
     assert lines["C24"].startswith("nothing to compute")
-    assert lines["C25"].startswith("GPT-5.4, input $2.5 = $2.5 = $2.5 = $2.5; ")
+    assert lines["C25"].startswith("GPT-5.4, input $2.50 = $2.50 = $2.50 = $2.50; ")
 
 
 def test_the_verdicts_name_what_they_follow_from(audited: Audit) -> None:

@@ -177,7 +177,7 @@ def test_an_end_alone_solves_a_claim_only_if_the_other_end_is_right() -> None:
     )
     assert solved["gpu_usd_per_hour"].value is None
     assert solved["gpu_usd_per_hour"].reason == (  # 28 / 8; 2 × 3.5
-        "unreachable: at $3.5/GPU-h the upper end is right, but the lower end is then $7, not $4"
+        "unreachable: at $3.50/GPU-h the upper end is right, but the lower end is then $7, not $4"
     )
     assert solved["gpu_hours.both"].value is None
 
@@ -325,7 +325,7 @@ def test_numbers_in_words() -> None:
         "0", "−2.5", "83,428.6", "1,203,333", "1 × 10⁻⁷", "12.2166 million", "3.2 × 10²⁰",
     ]  # fmt: skip
     assert (constant_words(1e12), constant_words(1e6), constant_words(0.0)) == ("10¹²", "1,000,000", "0")
-    assert (amount_words(-3.5, "USD/h"), amount_words(2.0, "")) == ("−$3.5/h", "2")
+    assert (amount_words(-3.5, "USD/h"), amount_words(2.0, "")) == ("−$3.50/h", "2")
     assert (range_words((4.0, 16.0), "USD"), range_words((1.0, 1.0), "h")) == ("$4 to $16", "1 h")
     assert about_words((0.678242, 83_428.57), "months") == "0.6782 to 83,429 months"
     assert (input_words((2.0, 8.0), "GPU-h"), input_words("h100", "name")) == ("2–8", "h100")
@@ -383,6 +383,6 @@ def test_prices_that_differ_are_not_written_as_equal() -> None:
     prices = dict.fromkeys(("in_text", "first_catalogue", "second_catalogue", "third_catalogue"), 2.5)
     formula = FORMULAS["same_in_all_catalogues"]
 
-    assert compute(formula.expression, "equal", inputs_of(prices)).arithmetic == "$2.5 = $2.5 = $2.5 = $2.5"
+    assert compute(formula.expression, "equal", inputs_of(prices)).arithmetic == "$2.50 = $2.50 = $2.50 = $2.50"
     differing = compute(formula.expression, "equal", inputs_of({**prices, "in_text": 2.0}))
-    assert (differing.value, differing.arithmetic) == (0.0, "$2 and $2.5 and $2.5 and $2.5")
+    assert (differing.value, differing.arithmetic) == (0.0, "$2 and $2.50 and $2.50 and $2.50")

@@ -20,7 +20,7 @@ from freehold.economics.options import lines, question
 from freehold.economics.owning import hours_on
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, price_of
-from freehold.economics.terms import CostLine, crossings
+from freehold.economics.terms import CostLine, crossings, total_of
 from freehold.economics.traffic import traffic
 from freehold.economics.waterfall import NEUTRAL
 from freehold.economics.workload import CallGroup, Workload
@@ -248,7 +248,12 @@ def test_recorded_calls_give_volume_peak_and_groups() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"rent_drift_per_year": -0.2, "gpu_drift_per_year": 0.1, "revalidations_per_year": (0, 0.5, 1)}]
+    "values",
+    [
+        {},
+        {"rent_drift_per_year": -0.2, "gpu_drift_per_year": 0.1, "revalidations_per_year": (0, 0.5, 1)},
+        {"volume_growth_per_year": (-0.5, 0.4, 2.0), "error_difference": 0.001, "usd_per_error": (0.01, 0.05, 0.2)},
+    ],
 )
 def test_a_slow_second_implementation_adds_up_every_month(values: dict[str, Spread]) -> None:
     asked = question(work(2_000_000, cached_share=0.3, batchable_share=0.5), GPT, scenario(values), None)
@@ -262,19 +267,24 @@ def test_a_slow_second_implementation_adds_up_every_month(values: dict[str, Spre
         v = {name: float(array[index % array.size]) for name, array in drawn.items()}
         per_query = (0.7 * 1000 * 2.5 + 0.3 * 1000 * 0.25 + 500 * 15) / 1e6 * (1 - 0.5 * 0.5)
         full = asked.capacity.requests_per_s * v["capacity_error"] * v["planned_load"] / v["peak_to_mean"] * 3600 * 730
-        replicas = max(v["replicas_minimum"], math.ceil(2_000_000 / full))
+        # Of all that is asked in the horizon, each month counted by what a dollar of it is worth today.
+        growth, worth = 1 + v["volume_growth_per_year"], [1.1 ** (-month / 12) for month in range(36)]
+        mean = sum(growth ** (month / 12) * worth[month] for month in range(36)) / sum(worth)
+        replicas = max(v["replicas_minimum"], math.ceil(2_000_000 * mean / full))
         day = v["salary_usd_per_year"] * (1 + v["salary_overhead"]) / v["working_days_per_year"]
         run = v["training_hours"] * v["gpu_usd_per_hour"] + v["evaluation_usd"]
         present = -(v["setup_days"] * day + v["first_trainings"] * run)
         balance, payback = present, math.inf
         for month in range(36):
-            rent = 2_000_000 * per_query * (1 + v["rent_drift_per_year"]) ** (month / 12)
+            asked_now = 2_000_000 * growth ** (month / 12)
+            rent = asked_now * per_query * (1 + v["rent_drift_per_year"]) ** (month / 12)
             rent += v["revalidations_per_year"] / 12 * (v["days_per_revalidation"] * day + v["evaluation_usd"])
             own = replicas * 730 * v["gpu_usd_per_hour"] * v["overhead_factor"]
             own *= (1 + v["gpu_drift_per_year"]) ** (month / 12)
             own += v["fte"] * v["salary_usd_per_year"] * (1 + v["salary_overhead"]) / 12
             turn = run + v["days_per_retraining"] * day + v["labels_per_retraining"] * v["usd_per_label"]
             own += v["retrainings_per_year"] / 12 * turn
+            own += asked_now * max(0.0, v["error_difference"]) * v["usd_per_error"]
             present += (rent - own) * 1.1 ** (-month / 12)
             balance += rent - own
             if balance >= 0 and payback == math.inf:
@@ -437,7 +447,7 @@ def test_a_plan_may_name_its_devices_and_its_rent_is_that_of_the_day() -> None:
     with pytest.raises(InputError, match="it must read MODEL@HARDWARE"):
         own_plan("llama-3.1-8b@0xh100")
     assert own_plan("llama-3.1-8b@h100", as_of=JUNE).rental.as_of is not None
-    with pytest.raises(InputError, match="State gpu_usd_per_hour yourself"):
+    with pytest.raises(InputError, match="State it yourself with --gpu-usd-per-hour"):
         own_plan("llama-3.1-8b@gb300", as_of=JUNE)
     assert own_plan("llama-3.1-8b@gb300", usd_per_hour=4.0).rental.usd_per_hour == (4.0, 4.0, 4.0)
     early = own_plan("llama-3.1-8b@h100", as_of=date(2020, 1, 1)).rental
@@ -461,3 +471,65 @@ def test_whole_numbers_stay_whole() -> None:
     assert levels is not None
     assert flow is not None
     np.testing.assert_allclose(levels, flow.npv_usd, rtol=1e-9, atol=1e-6)
+
+
+def test_a_growing_volume_by_hand() -> None:
+    # Twelve months without interest, twice as much at the end of the year: month t asks 2^(t/12) times as much as
+    # today's, in the mean (2 - 1) / (2^(1/12) - 1) / 12 = 1.4015 times.
+    values: dict[str, Spread] = {
+        **BARE, "volume_growth_per_year": 1.0, "horizon_months": 12, "discount_rate_per_year": 0,
+    }  # fmt: skip
+    mean = (2 - 1) / (2 ** (1 / 12) - 1) / 12
+    found, still = (
+        compare(work(), GPT, scenario(each), seed=0, draws=100)
+        for each in (values, {**values, "volume_growth_per_year": 0.0})
+    )
+
+    assert mean == pytest.approx(1.4015, abs=1e-4)
+    assert bill(found, "rent") == pytest.approx(100_000 * 0.0100 * mean)
+    assert bill(found, "own") == bill(still, "own") == pytest.approx(1460)
+    assert found.breakeven.first == pytest.approx(146_000 / mean)
+    # A query costs what it costs: the month is that of more queries.
+    assert option(found, "rent").usd_per_query == pytest.approx(0.0100)
+    assert found.as_record()["volume_growth_per_year"] == 1.0
+
+    def row(comparison: Comparison) -> tuple[float, bool]:
+        rows = comparison.as_record()["assumptions"]
+        return next((each["value"], each["is_assumption"]) for each in rows if each["name"] == "volume_growth_per_year")
+
+    assert row(found) == (1.0, False)
+    assert row(compare(work(), GPT, scenario(), seed=0, draws=100)) == (0.0, True)
+
+
+@settings(deadline=None, max_examples=30)
+@given(slow=st.floats(-0.9, 3.0), faster=st.floats(0.0, 3.0), volume=st.floats(1_000, 1e8))
+def test_more_growth_never_makes_owning_relatively_worse_at_constant_utilisation(
+    slow: float, faster: float, volume: float
+) -> None:
+    ratios, firsts = [], []
+    for growth in (slow, slow + faster):
+        asked = question(work(volume), GPT, scenario({"volume_growth_per_year": growth}), None)
+        found = lines(asked, typical(asked.assumptions))
+        assert found.own is not None
+        # Replicas in fractions: what is used of each stays the same, however many there are.
+        machines = float(total_of(found.own.per_replica)[0]) / float(found.own.replica_queries[0])
+        fixed, each = float(total_of(found.own.fixed)[0]), float(total_of(found.own.per_query)[0])
+        ratios.append((fixed + volume * (machines + each)) / float(found.rented[0].total(volume)[0]))
+        firsts.append(float(crossings(found.own, found.rented[0]).first[0]))
+    assert ratios[1] <= ratios[0] * (1 + 1e-9)
+    # On the staircase, too: with prices that stay, a growing volume reaches the break-even from a smaller start.
+    assert firsts[1] <= firsts[0] * (1 + 1e-9)
+
+
+def test_an_uncertain_growth_is_drawn_and_stands_in_the_tornado() -> None:
+    found = compare(work(), GPT, scenario({"volume_growth_per_year": (0.0, 0.3, 1.5)}), seed=0, draws=2_000)
+    (bar,) = [bar for bar in found.bars if bar.name == "volume_growth_per_year"]
+    assert bar.breakeven[0] is not None
+    assert bar.breakeven[1] is not None
+    assert bar.breakeven[1] < bar.breakeven[0]
+    (step,) = [step for step in found.steps if step.name == "growth of the volume"]
+    assert step.adds is not None
+    assert step.adds < 0
+    for growth in (-1.0, 11.0, math.nan):
+        with pytest.raises(InputError, match="volume_growth_per_year"):
+            scenario({"volume_growth_per_year": growth})

@@ -9,6 +9,7 @@ import pytest
 from freehold.core.errors import InputError
 from freehold.economics import rentals as table
 from freehold.economics.facts import known_hardware
+from freehold.economics.plans import STALE_DAYS, default_scenario, own_plan
 from freehold.economics.rentals import rental, rentals
 
 JUNE = date(2026, 6, 15)
@@ -35,7 +36,7 @@ def test_a_contract_is_taken_when_it_is_asked_for_and_never_otherwise() -> None:
 
 
 def test_a_machine_without_a_found_price_has_none() -> None:
-    with pytest.raises(InputError, match=r"gb300 has no on demand rental price .* table\. State gpu_usd_per_hour"):
+    with pytest.raises(InputError, match=r"gb300 has no on demand rental price .* State it yourself with --gpu-usd"):
         rental("gb300")
     with pytest.raises(InputError, match="nearest"):
         rental("h1000")
@@ -73,3 +74,28 @@ def test_a_row_whose_range_does_not_rise_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="low, typical and high must rise"):
         rental("h100")
     table._rows.cache_clear()
+
+
+DAYS = (date(2020, 1, 1), date(2026, 6, 15), date(2026, 8, 18), date(2026, 11, 23), date(2031, 1, 1))
+
+
+@pytest.mark.parametrize("day", DAYS)
+@pytest.mark.parametrize("name", known_hardware())
+def test_on_any_day_a_machine_has_a_dated_rent_an_assumption_that_names_one_or_an_error(name: str, day: date) -> None:
+    dated = [row.as_of for row in rentals(name) if "on demand" in row.terms and row.as_of is not None]
+    if not dated:
+        with pytest.raises(InputError, match="has no on demand rental price"):
+            own_plan(f"smollm2-135m@{name}", as_of=day)
+        return
+    rent = default_scenario(own_plan(f"smollm2-135m@{name}", as_of=day)).assumptions["gpu_usd_per_hour"]
+    known = [row for row in dated if row <= day]
+    nearest = max(known) if known else min(dated)
+
+    assert f"as of {nearest}" in rent.source
+    assert rent.is_assumption == (not known or (day - nearest).days > STALE_DAYS)
+    if rent.is_assumption:
+        assert rent.source.startswith("assumption: ")
+        assert str(day) in rent.source
+    if not known:
+        with pytest.raises(InputError, match=f"no rental price for {day}; the first is from {nearest}"):
+            rental(name, day)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
-from freehold.economics import simulation
+from freehold.economics import _compile, simulation
 from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware, model_facts
+from freehold.economics.montecarlo import Z95
 from freehold.economics.service import Goals, Server
 from freehold.economics.simulation import simulate
 from freehold.economics.simulation import simulate_if_held as holds
@@ -272,7 +273,11 @@ def test_the_search_finds_what_trying_every_number_finds() -> None:
     assert dict(found.tried)[found.replicas]
     assert not dict(found.tried)[found.replicas - 1]
     assert found.simulated.replicas == found.replicas
-    fast, slow = replica_interval(calls, each, goals)
+    spread = math.exp(Z95 * each.costs.log_sd)
+    fast, slow = replica_interval(calls, each, goals, found.replicas)
+    for count, factor in ((fast, 1 / spread), (slow, spread)):
+        slowed = replace(each, slowness=factor)
+        assert count == next(many for many in range(1, 99) if holds(calls, slowed, goals, replicas=many))
     assert fast is not None
     assert slow is not None
     assert fast <= found.replicas <= slow
@@ -293,7 +298,51 @@ def test_a_goal_that_a_lone_call_misses_is_out_of_reach() -> None:
     assert "a token every 20 ms" in (slow.reason or "")
     assert "50 of 50 calls are longer" in (long.reason or "")
     assert late.simulated.replicas == 1
-    assert replica_interval(calls, each, Goals(ttft_p95_ms=50.0, tpot_p95_ms=50.0)) == (None, None)
+    assert replica_interval(calls, each, Goals(ttft_p95_ms=50.0, tpot_p95_ms=50.0), 2) == (None, None)
+
+
+@pytest.mark.parametrize("near", [1, 2, 7, 8, 9, 40, 4096])
+def test_where_a_search_begins_changes_no_answer(near: int) -> None:
+    calls = trace(poisson(300.0, 3000, 4), 700, 80)
+    each, goals = Server(costs=step_costs(LLAMA, H100)), Goals(ttft_p95_ms=200.0, tpot_p95_ms=12.0)
+
+    found, again = fewest_replicas(calls, each, goals), fewest_replicas(calls, each, goals, near=near)
+
+    assert found.replicas is not None
+    assert 2 < found.replicas < 40
+    assert (again.replicas, again.simulated) == (found.replicas, found.simulated)
+    assert not dict(again.tried)[found.replicas - 1]
+
+
+def test_what_a_cache_holds_only_ever_shortens_the_wait_of_a_lone_call() -> None:
+    calls = trace(np.arange(50.0) * 20, 3000, 5)
+    each = Server(costs=step_costs(LLAMA, H100))
+    first = [
+        simulate(calls.with_cached_share(share), each, replicas=1).ttft_ms.p95 or 0.0 for share in (0.0, 0.3, 0.6, 1.0)
+    ]
+
+    assert simulate(calls, each, replicas=1).ttft_ms.p95 == first[0]
+    assert first == sorted(first, reverse=True)
+    # Half of the prompt is read in half of the time, the other terms of a step apart.
+    assert first[2] < 0.5 * first[0]
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(InputError, match="must be from 0 to 1"):
+            calls.with_cached_share(share)
+
+
+def test_a_replay_without_numba_gives_the_same_to_the_last_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    calls = trace(poisson(40.0, 400, 3), random.integers(10, 3000, 400), random.integers(1, 90, 400))
+    calls = calls.with_cached_share(0.25)
+    each, goals = Server(costs=step_costs(LLAMA, H100)), Goals(ttft_p95_ms=200.0, tpot_p95_ms=40.0)
+    compiled = fewest_replicas(calls, each, goals), replica_interval(calls, each, goals, 2)
+
+    monkeypatch.setattr(_compile, "numba", None)
+    simulation._fast_replay.cache_clear()
+    plain = fewest_replicas(calls, each, goals), replica_interval(calls, each, goals, 2)
+    simulation._fast_replay.cache_clear()
+
+    assert plain == compiled
 
 
 def test_no_number_of_replicas_up_to_one_for_each_call_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,12 +44,24 @@ def test_the_summary_adds_up_and_comes_first(record: dict[str, Any]) -> None:
     assert expected in claims_page(record)
 
 
+def test_a_screen_holds_every_verdict_and_what_is_behind_them_has_to_be_asked_for(record: dict[str, Any]) -> None:
+    short, whole = claims_text(record), claims_text(record, everything=True)
+
+    assert len(short.splitlines()) <= 50
+    assert all(claim["id"] in short and claim["verdict"] in short for claim in record["claims"])
+    assert "--all" in short
+    assert "--all" not in whole
+    assert set(short.split("\n\n")[:3]) < set(whole.split("\n\n"))
+    few = {**record, "claims": record["claims"][:3]}
+    assert "C03  CONTRADICTS" in claims_text(few)
+
+
 def test_every_verdict_of_the_closed_set_has_a_standing() -> None:
     assert set(STANDINGS) == set(get_args(Verdict))
 
 
 def test_each_claim_shows_its_arithmetic_its_verdict_and_what_would_make_it_true(record: dict[str, Any]) -> None:
-    page, text = claims_page(record), claims_text(record)
+    page, text = claims_page(record), claims_text(record, everything=True)
 
     for claim in record["claims"]:
         assert f'id="{claim["id"]}"' in page
@@ -81,7 +93,7 @@ def test_words_of_strangers_are_shown_and_not_obeyed(record: dict[str, Any]) -> 
     claim["evidence"] = [{"name": "<u>", "arithmetic": "1 < 2 && 3"}]
     claim["inputs"] = [{"name": "<s>", "value": "<q>", "unit": "", "source": "<p>", "is_stated": True}]
 
-    page, text = claims_page(hostile), claims_text(hostile)
+    page, text = claims_page(hostile), claims_text(hostile, everything=True)
 
     assert all(tag not in page for tag in ("<script>", "<b onclick", "<i>", "<u>", "<s>", "<q>"))
     assert "\x1b" not in text

@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from freehold.economics.claims.words import amount_words
 from freehold.report import ledger_text, registry_text, text
 from freehold.report._plain import sentence
+from freehold.report.cost_findings import change_sentences
+from freehold.report.numbers import rate_usd
 from freehold.report.visible import columns
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("import", text.import_text),
     ("audit", text.audit_text),
     ("breakeven", text.breakeven_text),
+    ("breakeven-all", partial(text.breakeven_text, everything=True)),
     ("dataset", text.dataset_text),
     ("tune", text.tune_text),
     ("evaluation", text.evaluation_text),
@@ -39,6 +44,7 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
 
 
 def record(name: str) -> Any:  # Any: JSON
+    name = name.removesuffix("-all")
     if name in {"breakeven", "evaluation"}:
         return record("decision")["inputs"][{"breakeven": "cost"}.get(name, name)]
     return json.loads((HERE / "records" / f"{name}.json").read_text(encoding="utf-8"))
@@ -110,6 +116,39 @@ def test_a_label_that_is_too_long_for_its_narrowest_column_is_wrapped_further() 
 def test_a_percentage_is_never_parted_from_its_sign() -> None:
     for words in range(60):
         assert "\n" not in sentence("word " * words + "5 %").partition("5")[2]
+
+
+def test_the_short_form_fits_on_a_screen_and_the_long_one_holds_all_of_it() -> None:
+    short, whole = (text.breakeven_text(record("breakeven"), everything=everything) for everything in (False, True))
+    assert len(short.splitlines()) <= 50
+    assert len(whole.splitlines()) > len(short.splitlines()) + 30
+    assert short.split("\n\n")[0] == whole.split("\n\n")[0]
+    assert ("--all" in short, "--all" in whole) == (True, False)
+    assert "Numbers behind the costs" in whole
+
+
+def test_money_is_written_alike() -> None:
+    prices = [rate_usd(value) for value in (2.5, 0.075, 15, 1234.5, 0.36, -2.5, None)]
+    assert prices == ["$2.50", "$0.075", "$15", "$1,234", "$0.36", "−$2.50", "not measured"]
+    assert [amount_words(value, "USD/month") for value in (262.8, 2.0605, 1000, -0.5)] == [
+        "$262.80/month", "$2.0605/month", "$1,000/month", "−$0.50/month",
+    ]  # fmt: skip
+    changes = [
+        {"name": "sovereignty_usd_per_month", "unit": "USD/month", "now": 0, "needed": 8760, "direction": "at least"},
+        {"name": "gpu_usd_per_hour", "unit": "USD per device hour", "now": 2.95, "needed": 0.5, "direction": "at most"},
+        {
+            "name": "rent_drift_per_year",
+            "unit": "change of price/year",
+            "now": 0,
+            "needed": 0.25,
+            "direction": "at most",
+        },
+    ]
+    assert change_sentences({"would_change": changes}) == [
+        "Rent of a device: at most $0.50 an hour (now $2.95).",
+        "Drift of rented prices: at most 25.0 % a year (now 0.0 %).",
+        "Premium for sovereignty: at least $8,760 a month (now $0).",
+    ]
 
 
 def test_rows_left_out_may_be_a_mapping() -> None:

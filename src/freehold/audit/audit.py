@@ -1,18 +1,20 @@
 """One pass over the calls of a log: per task its volume, tokens, cost, latency and rhythm.
 
 Counts are exact and memory is bounded: what is kept are counters of whole numbers (tokens, milliseconds,
-hours), never the calls. Each call is priced at the list price of its own day.
+hours), never the calls. Each call is priced at the price of its own day and its own tier (batch, flex, priority).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from freehold.audit.tally import Tally, in_utc
 from freehold.core.chat import Usage
-from freehold.economics.catalogue import catalogue_version
+from freehold.economics.catalogue import Tariff, catalogue_version
 from freehold.economics.prices import cost_of_call, price_of
+from freehold.economics.usage import tariff_word
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -28,9 +30,6 @@ SCHEMA = "freehold.audit/1"
 
 OWN_ROUTES = frozenset({"own", "canary"})
 """Answered by an own model: counted beside what was rented, which is all that a verdict looks at."""
-
-LIST_TIERS = frozenset({None, "default", "auto", "standard"})
-"""Service tiers that are billed at the list price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,8 @@ def audit(
 ) -> Audit:
     """Audit calls in any order, each once.
 
-    A call is priced as of its own day (UTC). One without a time stays unpriced, unless `undated_as_of` names
+    A call is priced as of its own day (UTC) and at the tariff of its service tier; where that has no price on the day,
+    at the list price, which is then an assumption. One without a time stays unpriced, unless `undated_as_of` names
     the day to assume. `aliases` maps names of models in the log to names in the catalogue; the used ones are
     among the assumptions. `corrected_calls` holds the ids of calls that a human has corrected (None: nobody
     knows). `overrides` are the user's own dated prices. Four kinds of row are counted apart and change nothing that
@@ -99,6 +99,12 @@ def is_labelled_row(call: Call) -> bool:
     return not call.was_answered and call.status is None and call.error_type is None and not call.output_tokens
 
 
+def tariff_of(service_tier: str | None) -> Tariff | None:
+    """The tariff that a call was billed under; None: the provider has a word for it that nobody here knows."""
+    word = tariff_word(service_tier)
+    return word if word in get_args(Tariff) else None  # type: ignore[return-value]  # it is one of them
+
+
 def _count(tally: Tally, call: Call, pricing: _Pricing) -> None:
     tally.add(call)
     usd = pricing.cost(call)
@@ -116,9 +122,10 @@ class _Pricing:
     aliases: Mapping[str, str]
     undated_as_of: date | None
     overrides: Sequence[Override] = ()
-    prices: dict[tuple[str, date], Price | None] = field(default_factory=dict)
+    prices: dict[tuple[str, date, Tariff], Price | None] = field(default_factory=dict)
     undated: int = 0
-    other_tier: int = 0
+    at_list: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Model and tier -> calls of that tier that have no price there, and were priced by the list."""
 
     @staticmethod
     def model(call: Call) -> str:
@@ -130,11 +137,13 @@ class _Pricing:
         day = self.undated_as_of if call.started_at is None else in_utc(call.started_at).date()
         if day is None:
             return None
-        price = self._price(self.model(call), day) or self._price(call.model_requested or "unknown", day)
+        tariff = tariff_of(call.service_tier)
+        price = self._paid(call, day, tariff)
         usd = None if price is None else cost_of_call(_usage(call), price)
-        if usd is not None:
+        if price is not None and usd is not None:
             self.undated += call.started_at is None
-            self.other_tier += call.service_tier not in LIST_TIERS
+            if price.tariff != tariff:
+                self.at_list[price.model, str(call.service_tier)] += 1
         return usd
 
     def assumptions(self) -> tuple[str, ...]:
@@ -148,14 +157,24 @@ class _Pricing:
         lines |= {f"{price.model}: {price.note}." for price in found if price.note is not None}
         if self.undated:
             lines.add(f"{self.undated} calls without a time are priced as of {self.undated_as_of}.")
-        if self.other_tier:
-            lines.add(f"{self.other_tier} calls of a batch, flex or priority tier are priced at the list price.")
+        lines |= {
+            f"{calls} {'call' if calls == 1 else 'calls'} of {model} at the tier {tier!r} without a price of its own "
+            "on the day: priced by the list."
+            for (model, tier), calls in self.at_list.items()
+        }
         return tuple(sorted(lines))
 
-    def _price(self, model: str, day: date) -> Price | None:
-        key = (model, day)
+    def _paid(self, call: Call, day: date, tariff: Tariff | None) -> Price | None:
+        """The price of the model that answered, else of the one that was asked for; at the tier, else at the list."""
+        tried: list[Tariff] = ["list"] if tariff is None or tariff == "list" else [tariff, "list"]
+        names = (self.model(call), call.model_requested or "unknown")
+        found = (self._price(name, day, wanted) for wanted in tried for name in names)
+        return next((price for price in found if price is not None), None)
+
+    def _price(self, model: str, day: date, tariff: Tariff) -> Price | None:
+        key = (model, day, tariff)
         if key not in self.prices:
-            self.prices[key] = price_of(model, day, aliases=self.aliases, overrides=self.overrides)
+            self.prices[key] = price_of(model, day, aliases=self.aliases, tariff=tariff, overrides=self.overrides)
         return self.prices[key]
 
 

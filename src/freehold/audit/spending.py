@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from freehold.audit.audit import tariff_of
 from freehold.economics.catalogue import catalogue_version
 from freehold.economics.prices import price_of
 from freehold.ledger.rollup import EDGES, least_input
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from freehold.economics.prices import Price
     from freehold.economics.rates import Rates
 
-_TARIFFS: Mapping[str, Tariff] = {"batch": "batch", "flex": "flex", "priority": "priority"}
 _UNDATED = "undated"
 _PRICED_BY = ("model_served", "model_requested", "service_tier", "day", "bucket")
 _SUMMED = ("calls", "errors", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
@@ -117,7 +117,7 @@ class Pricing:
         lists = {
             f"{model}: calls of the tier {tier!r} are priced at the list price."
             for (model, tier), known in self._found.items()
-            if tier in _TARIFFS and any(price is not None and price.tariff == "list" for _, _, price in known)
+            if tariff_of(tier) != "list" and any(price is not None and price.tariff == "list" for _, _, price in known)
         }
         return tuple(sorted(billed | notes | lists))
 
@@ -127,8 +127,8 @@ class Pricing:
     def _look_up(self, model: str, on: date, tier: str) -> tuple[Price | None, date | None]:
         """A price, and the first day on which another one may hold (None: it holds from now on)."""
         tomorrow = on + timedelta(days=1)
-        wanted = _TARIFFS.get(tier)
-        tried: list[Tariff] = ["list"] if wanted is None else [wanted, "list"]
+        wanted = tariff_of(tier)
+        tried: list[Tariff] = ["list"] if wanted is None or wanted == "list" else [wanted, "list"]
         for tariff in tried:
             price = price_of(model, on, aliases=self.aliases, tariff=tariff, overrides=self.overrides)
             if price is not None:

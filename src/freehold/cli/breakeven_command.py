@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,11 +22,13 @@ from freehold.cli.costs import (
     typed_cost,
     volume_option,
 )
-from freehold.cli.show import json_option, show
+from freehold.cli.show import all_option, json_option, show, tell_left_out
+from freehold.cli.traced_calls import TraceReading, trace_options
 
 if TYPE_CHECKING:
-    from freehold.cli.scenario_file import ScenarioFile
-    from freehold.cli.trace_file import Duplicates
+    from collections.abc import Mapping
+
+    from freehold.cli.scenario_file import Given, ScenarioFile
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DEFAULT = click.core.ParameterSource.DEFAULT
@@ -34,15 +37,12 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 @click.command("breakeven")
 @click.argument("task", required=False)
 @volume_option
-@click.option("--input-tokens", type=float, help="Of a call, without a TASK or where a trace counts calls only.")
-@click.option("--output-tokens", type=float, help="Of a call, likewise.")
-@click.option("--trace", type=_FILE, help="Recorded or counted calls (JSON Lines) in place of typed-in volumes.")
-@click.option("--sort", is_flag=True, help="Put the calls of a trace into the order of their arrival.")
 @click.option(
-    "--duplicates",
-    type=click.Choice(["refuse", "keep", "drop"]),
-    help="Rows of a trace that are there twice.  [default: refuse]",
+    "--trace",
+    type=_FILE,
+    help="Recorded or counted calls in place of typed-in volumes: docs/reference/traces.md.",
 )
+@trace_options
 @rent_option
 @own_option
 @click.option("--own-bought", is_flag=True, default=None, help="Owning means bought devices, not rented ones.")
@@ -52,28 +52,34 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 @click.option("--tuned", help="A model that a provider tunes and serves, at this model's price per token.")
 @click.option("--scenario", type=_FILE, help="YAML with any of these options, and numbers under `set`.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A number, or low,typical,high; repeat.")
-@click.option("--prices", type=_FILE, help="YAML with dated prices of your own.")
+@click.option("--gpu-usd-per-hour", type=float, help="Rent of one device; default: from the shipped table.")
+@click.option(
+    "--overrides",
+    "--prices",
+    "overrides",
+    type=_FILE,
+    help="Your own dated prices; default: [prices] overrides of the workspace.",
+)
 @as_of_option
 @seed_option
 @click.option("--draws", type=int, help="Of the simulation.  [default: 20000]")
 @click.option("--simple", is_flag=True, help="The arithmetic of articles: one machine and list prices, nothing else.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as one HTML page.")
+@all_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     task: str | None,
-    input_tokens: float | None,
-    output_tokens: float | None,
     trace: Path | None,
-    sort: bool,
-    duplicates: Duplicates | None,
     scenario: Path | None,
     settings: tuple[str, ...],
-    prices: Path | None,
+    gpu_usd_per_hour: float | None,
+    overrides: Path | None,
     html: Path | None,
     simple: bool,
+    everything: bool,
     as_json: bool,
     **options: Any,  # Any: the options of a CostQuestion, each as click parsed it
 ) -> None:
@@ -90,19 +96,22 @@ def command(
           --set fte=0.1,0.2,0.5 --html report.html
     """
     from freehold.cli.page_file import check_page, write_page
+    from freehold.cli.price_files import own_prices
     from freehold.cli.scenario_file import ScenarioFile, parse_settings, read_scenario
     from freehold.report.text import breakeven_text, simple_text
 
     if html is not None:
         check_page(html)
     file = ScenarioFile() if scenario is None else read_scenario(scenario)
-    lengths = {"input_tokens": input_tokens, "output_tokens": output_tokens}
-    _check_sources(task, trace, lengths, is_for_traces=sort or duplicates is not None)
+    reading = TraceReading.taken_from(options)
+    lengths = {"input_tokens": reading.input_tokens, "output_tokens": reading.output_tokens}
+    _check_sources(task, trace, lengths, reading)
+    own = own_prices(overrides)
     question = _question(options, file, is_seed_given=ctx.get_parameter_source("seed") is not _DEFAULT)
     question = replace(
         question,
-        values={**file.values, **parse_settings(settings)},
-        overrides=_overrides(prices),
+        values={**file.values, **_with_rent(parse_settings(settings), gpu_usd_per_hour)},
+        overrides=own.overrides,
         only_simple=simple,
     )
     if simple and question.own_bought:
@@ -111,24 +120,25 @@ def command(
         from freehold.cli.session import open_session
 
         record, _ = task_costs(open_session(), task, question)
-        next_step = f"freehold dataset build {task}"
+        next_step = f"freehold dataset build {quote(task)}"
     elif trace is not None:
-        from freehold.cli.traced_calls import TraceReading
-
-        read = TraceReading(sort=sort, duplicates=duplicates or "refuse", **lengths)
-        record = traced_cost(trace, question, aliases={}, reading=read)
-        next_step = "freehold simulate --trace FILE, for the replicas that hold a latency"
+        record = traced_cost(trace, question, aliases=own.aliases, reading=reading)
+        tell_left_out(record["inputs"]["trace"]["skipped"])
+        next_step = _replay_step(trace, record)
     else:
         record = _typed(
-            question, {**file.options, **{name: each for name, each in lengths.items() if each is not None}}
+            question,
+            {**file.options, **{name: each for name, each in lengths.items() if each is not None}},
+            aliases=own.aliases,
         )
         next_step = "freehold import logs.jsonl --task TASK"
     if html is not None:
         from freehold.report.breakeven_page import breakeven_page
 
         write_page(html, breakeven_page(record))
-        next_step = f"open {html}"
-    show(record, (simple_text if simple else breakeven_text)(record), as_json=as_json, next_step=next_step)
+        next_step = f"open {quote(str(html))}"
+    text = simple_text(record) if simple else breakeven_text(record, everything=everything)
+    show(record, text, as_json=as_json, next_step=next_step)
 
 
 def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: bool) -> CostQuestion:
@@ -143,18 +153,38 @@ def _question(options: dict[str, Any], file: ScenarioFile, *, is_seed_given: boo
     return CostQuestion(**{**from_file, **given})
 
 
+def _replay_step(trace: Path, record: dict[str, Any]) -> str:
+    """The command that replays the same calls on the plan that was asked for."""
+    own = record["inputs"]["own"]
+    plan = f"--model {own['model']} --gpu {own['hardware']} --gpus {own['devices']} --precision {own['precision']}"
+    return f"freehold simulate --trace {quote(str(trace))} {plan}"
+
+
+def _with_rent(values: dict[str, Given], usd_per_hour: float | None) -> dict[str, Given]:
+    """Numbers of --set, and the one that has an option of its own."""
+    from freehold.cli.scenario_file import Given
+
+    if usd_per_hour is None:
+        return values
+    given = Given(usd_per_hour)
+    if values.setdefault("gpu_usd_per_hour", given) != given:
+        raise click.UsageError("--gpu-usd-per-hour and --set gpu_usd_per_hour differ. Leave one of them out.")
+    return values
+
+
 def _check_sources(
-    task: str | None, trace: Path | None, lengths: dict[str, float | None], *, is_for_traces: bool
+    task: str | None, trace: Path | None, lengths: dict[str, float | None], reading: TraceReading
 ) -> None:
     if task is not None and trace is not None:
         raise click.UsageError("TASK and --trace are two sources of the same traffic; leave one out.")
-    if is_for_traces and trace is None:
-        raise click.UsageError("--sort and --duplicates say how a --trace is read; name one.")
+    stray = reading.for_traces_alone()
+    if stray and trace is None:
+        raise click.UsageError(f"{', '.join(stray)}: options about how a --trace is read; name one.")
     if task is not None and any(value is not None for value in lengths.values()):
         raise click.UsageError("--input-tokens and --output-tokens describe calls without a TASK; leave one out.")
 
 
-def _typed(question: CostQuestion, given: dict[str, Any]) -> dict[str, Any]:
+def _typed(question: CostQuestion, given: dict[str, Any], *, aliases: Mapping[str, str]) -> dict[str, Any]:
     from freehold.economics.workload import Workload
 
     names = ("queries_per_month", "input_tokens", "output_tokens")
@@ -166,18 +196,4 @@ def _typed(question: CostQuestion, given: dict[str, Any]) -> dict[str, Any]:
             "Name a TASK, a --trace, or all of --queries-per-month, --input-tokens, --output-tokens and --rent "
             f"(missing: {', '.join(missing)})."
         )
-    return typed_cost(Workload(**{name: numbers[name] for name in names}), question, aliases={})
-
-
-def _overrides(path: Path | None) -> tuple[Any, ...]:  # Any: Override, whose module is imported late
-    if path is None:
-        return ()
-    from freehold.core.errors import InputError
-    from freehold.economics.overrides import parse_overrides
-
-    try:
-        return parse_overrides(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: it cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: it is no UTF-8 text.") from error
+    return typed_cost(Workload(**{name: numbers[name] for name in names}), question, aliases=aliases)

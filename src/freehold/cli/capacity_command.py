@@ -14,7 +14,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _SERVING = ("input_tokens", "output_tokens", "concurrency")
 _TUNING = (
     "method", "trained_tokens", "examples", "tokens_per_example", "epochs", "sequence_tokens", "micro_batch", "rank",
-    "trainer", "recompute", "usd_per_gpu_hour",
+    "trainer", "recompute", "gpu_usd_per_hour", "as_of",
 )  # fmt: skip
 _SHAPE = ("sequence_tokens", "micro_batch", "rank", "trainer", "recompute", "precision")
 
@@ -47,7 +47,16 @@ _SHAPE = ("sequence_tokens", "micro_batch", "rank", "trainer", "recompute", "pre
 @click.option(
     "--recompute/--keep-activations", default=None, help="Compute activations twice to save memory.  [default: yes]"
 )
-@click.option("--usd-per-gpu-hour", type=float, help="Rent of one device.  [default: the shipped, dated price]")
+@click.option(
+    "--gpu-usd-per-hour",
+    "--usd-per-gpu-hour",
+    "gpu_usd_per_hour",
+    type=float,
+    help="Of tuning: rent of one device; default: from the shipped table.",
+)
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Of tuning: day of the rent; default: the newest known."
+)
 @json_option
 def command(
     model: str | None,
@@ -163,7 +172,7 @@ def _show_finetuning(model: str, gpu: str, gpus: int, given: dict[str, Any], *, 
         "model": facts.name,
         "gpu": machine.name,
         **run.as_record(),
-        **_dollars(machine.name, run.gpu_hours, run.interval, given.get("usd_per_gpu_hour")),
+        **_dollars(machine.name, run.gpu_hours, run.interval, given),
         "sources": [facts.source, machine.source],
     }
     show(record, finetuning_text(record), as_json=as_json, next_step="freehold dataset build TASK")
@@ -180,20 +189,21 @@ def _tokens(given: dict[str, Any]) -> float:
     return float(given["examples"] * given["tokens_per_example"] * given.get("epochs", 1.0))
 
 
-def _dollars(machine: str, hours: float, interval: tuple[float, float], stated: float | None) -> dict[str, Any]:
+def _dollars(machine: str, hours: float, interval: tuple[float, float], given: dict[str, Any]) -> dict[str, Any]:
     """What the run's hours cost, and by whose price; null where no price is known."""
     from freehold.core.errors import InputError
     from freehold.economics.montecarlo import number
     from freehold.economics.rentals import rental
 
     source: str | None
+    stated = given.get("gpu_usd_per_hour")
     if stated is not None:
         if not 0.0 <= stated < 1e6:
-            raise InputError(f"--usd-per-gpu-hour is {stated!r}; it must be from 0 to 1,000,000.")
+            raise InputError(f"--gpu-usd-per-hour is {stated!r}; it must be from 0 to 1,000,000.")
         price, source, as_of = stated, "stated", None
     else:
         try:
-            row = rental(machine)
+            row = rental(machine, None if "as_of" not in given else given["as_of"].date())
         except InputError as error:
             return {"usd": None, "usd_per_gpu_hour": None, "price_source": None, "price_as_of": None,
                     "reason": str(error)}  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from freehold.cli.show import json_option, show
+from freehold.cli.show import all_option, json_option, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,8 +23,11 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--as-of", type=_DAY, help="Day of the prices (default: the day that FILE names).")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Also write the audit as one HTML page.")
 @click.option("--formulas", is_flag=True, help="List the formulas that a claim can name, and stop.")
+@all_option
 @json_option
-def command(file: Path | None, as_of: datetime | None, page: Path | None, formulas: bool, as_json: bool) -> None:
+def command(
+    file: Path | None, as_of: datetime | None, page: Path | None, formulas: bool, everything: bool, as_json: bool
+) -> None:
     """Compute claims about costs again: verdict, arithmetic, and what would make each true.
 
     FILE is YAML: claims with their inputs, units and sources. Without it, the claims of the
@@ -32,6 +36,7 @@ def command(file: Path | None, as_of: datetime | None, page: Path | None, formul
     \b
     Examples:
       freehold claims
+      freehold claims --all
       freehold claims --html audit.html
       freehold claims vendor-pitch.yaml --as-of 2026-06-15 --json
       freehold claims --formulas
@@ -52,8 +57,8 @@ def command(file: Path | None, as_of: datetime | None, page: Path | None, formul
     if page is not None:
         _write(page, record)
         record["page"] = str(page)
-        next_step = f"open {page}"
-    show(record, claims_text(record), as_json=as_json, next_step=next_step)
+        next_step = f"open {quote(str(page))}"
+    show(record, claims_text(record, everything=everything), as_json=as_json, next_step=next_step)
 
 
 def _book(file: Path) -> ClaimsBook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
 from freehold.cli.capacity_files import model_named
+from freehold.cli.price_files import read_overrides
 from freehold.core.errors import InputError
 from freehold.core.spoken import answered
 from freehold.corrections.store import corrected_calls, held_out_calls, human_outputs
@@ -19,6 +21,7 @@ from freehold.economics.breakeven import compare, curve, staircase
 from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, find_price, price_of
+from freehold.economics.workload import LARGEST_VOLUME
 from freehold.registry.store import list_models
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
     from freehold.economics.workload import Workload
 
 OTHER_VOLUMES = (10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0, 100_000_000.0)
-_CURVE_VOLUMES = tuple(10 ** (3 + step / 8) for step in range(49))
+_CURVE_DECADES, _CURVE_STEPS = (3, 9), 8
+"""Of the cost curve: powers of ten that it spans at least, and points in each of them."""
 DRAWS = 20_000
 SHARES = ("cached_share", "cache_write_share", "batchable_share")
 """Numbers of the workload that may be given beside the assumptions."""
@@ -90,7 +94,14 @@ def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
         aliases=session.settings.prices.alias,
         corrected_calls=corrected_calls(session.state),
         held_out_calls=() if with_held_out else held_out_calls(session.state),
+        overrides=_own_prices(session),
     )
+
+
+def _own_prices(session: Session) -> Sequence[Override]:
+    """The dated rows that the workspace names in its settings."""
+    name = session.settings.prices.overrides
+    return () if name is None else read_overrides(session.workspace.root / Path(name).expanduser())
 
 
 def typed_cost(workload: Workload, question: CostQuestion, aliases: Mapping[str, str]) -> dict[str, Any]:
@@ -113,9 +124,9 @@ def traced_cost(
     from freehold.economics.traffic import traffic
 
     as_of = question.as_of or datetime.now(UTC).date()
-    warnings: list[str] = []
     prices = _prices(question, question.rent, as_of, aliases)
-    trace = traced_calls(path, reading or TraceReading(), warnings, seed=question.seed)
+    read = traced_calls(path, reading or TraceReading(), counting="rented", seed=question.seed)
+    trace = read.trace
     priced = [price for price in (prices.rent, prices.hosted, prices.tuned) if price is not None]
     if not priced:
         raise InputError("Name the model that is rented with --rent, or another one with --hosted or --tuned.")
@@ -124,6 +135,7 @@ def traced_cost(
         trace.input_tokens,
         trace.output_tokens,
         duration_s=trace.duration_s,
+        cached_share=trace.cached_share,
         thresholds=[tier.above_input_tokens for price in priced for tier in price.tiers],
         queries_per_month=question.queries_per_month,
     )
@@ -134,8 +146,10 @@ def traced_cost(
         "calls": found.calls,
         "hours": found.hours,
         "hours_with_calls_share": found.hours_with_calls_share,
+        "skipped": read.left_out.as_record(),
     }
-    record["warnings"] = warnings
+    record["warnings"] = read.warnings
+    record["assumptions"] += read.known
     if question.queries_per_month is None:
         why = f"a month is like the {found.hours:,.1f} hours of the trace, stretched to 730"
         record["assumptions"].append(_assumed("trace_month", workload.queries_per_month, "queries/month", why))
@@ -162,6 +176,7 @@ def task_costs(
     Raises:
         InputError: the traffic is unknown and no volume was given.
     """
+    question = replace(question, overrides=question.overrides or _own_prices(session))
     found, is_of_tests = _traffic_of(session, task)
     workload, was_estimated = found.workload(), False
     if workload is None:
@@ -281,13 +296,14 @@ def _compared(workload: Workload, prices: Prices, scenario: Scenario, question: 
 
 def _record(workload: Workload, prices: Prices, scenario: Scenario, question: CostQuestion) -> dict[str, Any]:
     record = _compared(workload, prices, scenario, question)
+    volumes = _curve_volumes(record)
     points = curve(
         workload,
         prices.rent,
         scenario,
         hosted=prices.hosted,
         tuned=prices.tuned,
-        volumes=_CURVE_VOLUMES,
+        volumes=volumes,
         seed=question.seed,
         draws=min(question.draws, DRAWS),
         only_simple=question.only_simple,
@@ -306,10 +322,20 @@ def _record(workload: Workload, prices: Prices, scenario: Scenario, question: Co
         for point in points
     ]
     stairs = staircase(
-        workload, prices.rent or prices.hosted, scenario, up_to=_CURVE_VOLUMES[-1], only_simple=question.only_simple
+        workload, prices.rent or prices.hosted, scenario, up_to=volumes[-1], only_simple=question.only_simple
     )
     record["staircase"] = [asdict(stair) for stair in stairs]
     return record
+
+
+def _curve_volumes(record: Mapping[str, Any]) -> list[float]:  # Any: JSON
+    """Volumes of the chart: today's and the break-even lie among them, however small or large they are."""
+    ends = (record["breakeven_queries_per_month"] or {}).values()
+    marks = [math.log10(each) for each in (record["queries_per_month"], *ends) if each]
+    first, last = _CURVE_DECADES
+    first = min(first, *(math.floor(mark) for mark in marks))
+    last = min(max(last, *(math.ceil(mark) for mark in marks)), round(math.log10(LARGEST_VOLUME)))
+    return [10 ** (first + step / _CURVE_STEPS) for step in range((last - first) * _CURVE_STEPS + 1)]
 
 
 def _estimate(session: Session, task: str, queries_per_month: float | None) -> Workload:

@@ -113,7 +113,11 @@ def show_one(
 
     day, assumed = _day(as_of)
     record = price_record(model, day, own_prices(overrides), tariff=tariff, provider=provider, assumed=assumed)
-    show(record, price_text(record), as_json=as_json, next_step="freehold breakeven --rent MODEL --as-of DATE")
+    named = model if provider is None else f"{provider}/{model.removeprefix(f'{provider}/')}"
+    own = "" if overrides is None else f" --overrides {quote(str(overrides))}"
+    volume = "--queries-per-month 100000 --input-tokens 1000 --output-tokens 500"
+    next_step = f"freehold breakeven --rent {quote(named)} --as-of {day} {volume}{own}"
+    show(record, price_text(record), as_json=as_json, next_step=next_step)
 
 
 @command.command("override")

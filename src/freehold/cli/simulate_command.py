@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from freehold.cli.costs import day, seed_option
-from freehold.cli.show import json_option, show
+from freehold.cli.show import json_option, show, tell_left_out
+from freehold.cli.traced_calls import TraceReading, trace_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,16 +33,9 @@ _OPTIONS = (
     ),
     click.option("--chunk-tokens", default=2048, show_default=True, help="Tokens of one step of the engine."),
     click.option("--times", default=1.0, show_default=True, help="So many times the traffic, in as much less time."),
-    click.option("--input-tokens", type=int, help="Of every call, where the file tells no lengths."),
-    click.option("--output-tokens", type=int, help="Of every call, likewise."),
-    click.option("--lengths", type=_FILE, help="File whose pairs of lengths are drawn from instead."),
-    click.option("--client", "clients", multiple=True, help="Of counted calls only this client; may be repeated."),
-    click.option("--share", type=float, help="Of counted calls keep each with this probability."),
-    click.option("--window-s", type=float, help="Width of a window; default: the distance between two."),
-    click.option("--sort", is_flag=True, help="Put calls into the order of their arrival."),
     click.option(
-        "--duplicates", default="refuse", show_default=True, type=click.Choice(["refuse", "keep", "drop"]),
-        help="Rows that are there twice.",
+        "--cached-share", metavar="SHARE",
+        help="Of each prompt, what the replicas find in their cache; `trace`: as the file tells.  [default: 0]",
     ),
     click.option("--gpu-usd-per-hour", type=float, help="Rent of one device; default: from the shipped table."),
     click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day of the rent; default: the newest known."),
@@ -58,6 +53,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("simulate")
 @_options
+@trace_options
 def command(
     html: Path | None,
     as_json: bool,
@@ -69,7 +65,8 @@ def command(
 
     \b
     The file: rows of t_s, input_tokens and output_tokens, or of client, t_s and
-    requests (calls counted by window); JSON Lines, JSON or CSV, plain or gzipped.
+    requests (calls counted by window), in JSON Lines, JSON, CSV or Parquet;
+    an export of the ledger will do. docs/reference/traces.md shows every form.
 
     \b
     Examples:
@@ -84,12 +81,15 @@ def command(
 
     if html is not None:
         check_page(html)
-    record = simulation_record(Question(seed=seed, as_of=day(as_of), **given))
+    record = simulation_record(Question(reading=TraceReading.taken_from(given), seed=seed, as_of=day(as_of), **given))
+    tell_left_out(record["skipped"])
     record["wall_s"] = round(time.perf_counter() - started, 3)
     if html is not None:
         from freehold.report.simulation_page import simulation_page
 
         write_page(html, simulation_page(record))
         click.echo(f"Wrote {html}.", err=True)
-    next_step = f"freehold breakeven --trace {given['trace']} --own {given['model']}@{given['gpu']} --rent MODEL"
+    devices = "" if given["gpus"] == 1 else f"{given['gpus']}x"
+    plan = quote(f"{given['model']}@{devices}{record['inputs']['gpu']}")
+    next_step = f"freehold breakeven --trace {quote(str(given['trace']))} --own {plan} --rent MODEL"
     show(record, simulation_text(record), as_json=as_json, next_step=next_step)

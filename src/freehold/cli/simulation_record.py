@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import click
-import numpy as np
 
 from freehold import __version__
 from freehold.cli.capacity_files import model_named, precision_for
-from freehold.cli.trace_file import first_row, is_windowed, read_lengths, read_trace
-from freehold.cli.volume_file import read_volumes
+from freehold.cli.traced_calls import TraceReading, fact, traced_calls
 from freehold.core.errors import InputError
 from freehold.economics._compile import version as numba_version
 from freehold.economics.capacity import capacity
@@ -23,21 +19,21 @@ from freehold.economics.service import Goals, Server
 from freehold.economics.simulation import ROOM_TO_GROW, simulate
 from freehold.economics.sizing import fewest_replicas, replica_interval
 from freehold.economics.steps import step_costs
-from freehold.economics.trace import LARGEST_CV, MOST_TOKENS, Lengths, Trace, spread
 
 if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from freehold.cli.trace_file import Duplicates
     from freehold.economics.decoder import ModelFacts
     from freehold.economics.machine import Hardware
     from freehold.economics.precision import Precision
     from freehold.economics.service import Simulated
     from freehold.economics.simulation import Dispatch
+    from freehold.economics.trace import Trace
 
-_INTERVAL_CALLS = 200_000
-"""Longer traces are searched once, not three times."""
+_INTERVAL_WORK = 10_000_000
+"""Calls times replicas from which on a trace is searched once and not three times, so that it takes seconds."""
+_AS_TRACED = "trace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +51,9 @@ class Question:
     dispatch: Dispatch = "least-loaded"
     chunk_tokens: int = 2048
     times: float = 1.0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    lengths: Path | None = None
-    clients: tuple[str, ...] = ()
-    share: float | None = None
-    window_s: float | None = None
-    sort: bool = False
-    duplicates: Duplicates = "refuse"
+    cached_share: str | None = None
+    """Of each prompt, what the engine finds in its cache: a share, or `trace` for what the file says. None: nothing."""
+    reading: TraceReading = field(default_factory=TraceReading)
     gpu_usd_per_hour: float | None = None
     as_of: date | None = None
     seed: int = 0
@@ -77,9 +68,9 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
     goals = Goals(ttft_p95_ms=question.ttft_p95_ms, tpot_p95_ms=question.tpot_p95_ms)
     model, device = model_named(question.model), hardware(question.gpu)
     precision = precision_for(question.precision, question.model, model, device)
-    known: list[dict[str, Any]] = []  # Any: JSON
-    warnings: list[str] = []
-    trace = _trace(question, known, warnings).times(question.times)
+    traced = traced_calls(question.trace, question.reading, counting="replayed", seed=question.seed)
+    trace, known, warnings = traced.trace.times(question.times), traced.known, traced.warnings
+    trace = _with_cache(trace, question.cached_share, known)
     server = _server(question, trace, model, device, precision)
     found = _found(question, trace, server, goals)
     shown: Simulated = found.pop("shown")
@@ -105,6 +96,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
         ),
         **_cost(question, device, shown, known),
         "assumptions": [*_engine_facts(question, server), *known],
+        "skipped": traced.left_out.as_record(),
         "warnings": warnings,
         "inputs": {
             "trace": question.trace.name,
@@ -113,6 +105,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
             "gpus": question.gpus,
             "precision": precision,
             "times": question.times,
+            "cached_share": question.cached_share,
             "dispatch": question.dispatch,
             "chunk_tokens": question.chunk_tokens,
         },
@@ -136,8 +129,8 @@ def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> di
         }
     sizing = fewest_replicas(trace, server, goals, dispatch=question.dispatch)
     interval = None
-    if sizing.replicas is not None and trace.calls <= _INTERVAL_CALLS:
-        interval = list(replica_interval(trace, server, goals, dispatch=question.dispatch))
+    if sizing.replicas is not None and trace.calls * sizing.replicas <= _INTERVAL_WORK:
+        interval = list(replica_interval(trace, server, goals, sizing.replicas, dispatch=question.dispatch))
     return {
         "replicas": sizing.replicas,
         "meets_slo": sizing.replicas is not None,
@@ -149,48 +142,25 @@ def _found(question: Question, trace: Trace, server: Server, goals: Goals) -> di
     }
 
 
-def _trace(question: Question, known: list[dict[str, Any]], warnings: list[str]) -> Trace:  # Any: JSON
-    """Calls of the file; what was assumed to get them is added to `known`."""
-    lengths = _lengths(question, known)
-    if not is_windowed(first_row(question.trace)):
-        if question.clients or question.share is not None or question.window_s is not None:
-            raise click.UsageError("--client, --share and --window-s are for files of calls counted by window.")
-        return read_trace(
-            question.trace, lengths=lengths, seed=question.seed, sort=question.sort,
-            duplicates=question.duplicates, warnings=warnings,
-        )  # fmt: skip
-    if lengths is None:
-        raise click.UsageError("Counted calls have no lengths: give --input-tokens and --output-tokens, or --lengths.")
-    share = 1.0 if question.share is None else question.share
-    if not 0.0 < share <= 1.0:
-        raise InputError(f"--share must be above 0 and up to 1, not {share!r}.")
-    volumes = read_volumes(question.trace, clients=question.clients, window_s=question.window_s, sort=question.sort)
-    how = "independent of each other" if volumes.cv is None else f"gamma gaps of the file's cv, {LARGEST_CV:g} at most"
-    known.append(_fact("arrivals inside a window", how, "", "assumption: the file counts calls", is_assumption=True))
-    known.append(_fact("width of a window", volumes.window_s, "s", "the file" if not question.window_s else "given"))
-    if share < 1.0:
-        known.append(_fact("share of the calls kept", share, "", "given: each call by chance, with the seed"))
-    return spread(volumes, lengths, seed=question.seed, kept=share)
-
-
-def _lengths(question: Question, known: list[dict[str, Any]]) -> Lengths | None:  # Any: JSON
-    typed = (question.input_tokens, question.output_tokens)
-    if question.lengths is not None:
-        if typed != (None, None):
-            raise click.UsageError("--lengths and --input-tokens or --output-tokens contradict each other.")
-        lengths = read_lengths(question.lengths)
-        source = f"assumption: drawn in pairs from the {len(lengths.input_tokens):,} rows of {question.lengths.name}"
-    elif typed == (None, None):
-        return None
+def _with_cache(trace: Trace, asked: str | None, known: list[dict[str, Any]]) -> Trace:  # Any: JSON
+    """The calls with what a cache holds of their prompts; how much that is becomes a row of `known`."""
+    rules = "docs/decisions/0009-simulation.md"
+    if asked is None:
+        known.append(fact("prompts found in the cache", 0.0, "share", f"none are assumed; {rules}", is_assumption=True))
+        return replace(trace, cached_tokens=None)
+    if asked == _AS_TRACED:
+        if trace.cached_share is None:
+            raise InputError("--cached-share trace: no row of the file has cache_read_tokens. Give a share.")
+        source = "cache_read_tokens of the file; own replicas are assumed to find as much"
     else:
-        if None in typed or not all(isinstance(each, int) and 1 <= each <= MOST_TOKENS for each in typed):
-            raise InputError(f"Give both --input-tokens and --output-tokens, each between 1 and {MOST_TOKENS:,}.")
-        lengths = Lengths(input_tokens=np.array(typed[:1]), output_tokens=np.array(typed[1:]))
-        source = "assumption: given, the same for every call"
-    for name in ("input_tokens", "output_tokens"):
-        mean = float(getattr(lengths, name).mean())
-        known.append(_fact(name, number(mean), "tokens/call", source, is_assumption=True))
-    return lengths
+        try:
+            trace = trace.with_cached_share(float(asked))
+        except ValueError:
+            raise InputError(f"--cached-share is {asked!r}; it must be a share from 0 to 1, or: trace.") from None
+        source = "given"
+    share = number(trace.cached_share)
+    known.append(fact("prompts found in the cache", share, "share", source, is_assumption=True))
+    return trace
 
 
 def _server(question: Question, trace: Trace, model: ModelFacts, device: Hardware, precision: Precision) -> Server:
@@ -212,6 +182,8 @@ def _capacity_used(
     precision: Precision,
 ) -> float | None:
     """Calls that arrive over those that saturated replicas would serve at the mean lengths; None: not known."""
+    if trace.cached_tokens is not None:
+        return None  # the capacity model knows no cache
     try:
         full = capacity(
             model,
@@ -242,7 +214,7 @@ def _cost(question: Question, device: Hardware, shown: Simulated, known: list[di
         except InputError as error:
             return {**unknown, "usd_reason": str(error)}
         rents, source = row.usd_per_hour, f"{row.terms}, as of {row.as_of}: {row.source}"
-    known.append(_fact("rent of a device", [number(each) for each in rents], "USD/h", source))
+    known.append(fact("rent of a device", [number(each) for each in rents], "USD/h", source))
     low, typical, high = (shown.usd_per_1000_calls(each, devices=question.gpus) for each in rents)
     return {
         "usd_per_1000_calls": number(typical),
@@ -256,15 +228,10 @@ def _engine_facts(question: Question, server: Server) -> list[dict[str, Any]]:  
     rules, steps = "docs/decisions/0009-simulation.md", question.chunk_tokens
     kv_tokens, log_sd = int(server.costs.kv_tokens), number(server.costs.log_sd)
     return [
-        _fact("a call goes to", f"{question.dispatch} replica", "", rules, is_assumption=True),
-        _fact("tokens of one step", steps, "tokens", "vLLM's default is 2048", is_assumption=True),
-        _fact("calls together at most", server.most_requests, "calls/replica", "engine's limit", is_assumption=True),
-        _fact("memory for contexts", kv_tokens, "tokens/replica", "capacity model"),
-        _fact("memory free when a call joins", ROOM_TO_GROW, "share", "vLLM's default", is_assumption=True),
-        _fact("prompts found in the cache", 0.0, "share", f"none are assumed; {rules}", is_assumption=True),
-        _fact("spread of the speed, log sd", log_sd, "", "capacity model, measured over predicted"),
+        fact("a call goes to", f"{question.dispatch} replica", "", rules, is_assumption=True),
+        fact("tokens of one step", steps, "tokens", "vLLM's default is 2048", is_assumption=True),
+        fact("calls together at most", server.most_requests, "calls/replica", "engine's limit", is_assumption=True),
+        fact("memory for contexts", kv_tokens, "tokens/replica", "capacity model"),
+        fact("memory free when a call joins", ROOM_TO_GROW, "share", "vLLM's default", is_assumption=True),
+        fact("spread of the speed, log sd", log_sd, "", "capacity model, measured over predicted"),
     ]
-
-
-def _fact(name: str, value: Any, unit: str, source: str, *, is_assumption: bool = False) -> dict[str, Any]:  # Any: JSON
-    return {"name": name, "value": value, "unit": unit, "source": source, "is_assumption": is_assumption}

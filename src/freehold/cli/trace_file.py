@@ -1,44 +1,53 @@
-"""Reads traces: calls as they arrived, from JSON Lines, JSON or CSV, plain or gzipped.
+"""Reads traces: calls as they arrived, from JSON Lines, JSON, CSV (plain or gzipped) or Parquet.
 
-A file is either right or refused: every fault is named by its line, and a replay of half a trace would be worth
-nothing. Files with the plain field names are read in one go; only where something is wrong are they read again, row
-by row, to say where.
+A row is a call, or stands there for something else (`trace_rows`), or is broken: a file with broken rows is refused,
+each named by its line, and what was left out is told. Files with the plain field names are read in one go; only where
+something is unusual are they read again, row by row.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from freehold.cli.row_faults import broken, counted, lines_named
+from freehold.cli.trace_rows import (
+    CACHED,
+    INPUTS,
+    NAMES,
+    OUTPUTS,
+    SIGNS,
+    TIMES,
+    LeftOut,
+    NoTraffic,
+    arrival,
+    raw_rows,
+)
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS, Lengths, Trace
-from freehold.ledger.log_files import RawRow, Rejected, find_logs, read_log
+from freehold.ledger.log_files import RawRow, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from freehold.cli.row_faults import Fault
+    from freehold.cli.trace_rows import Arrival, Counting
     from freehold.economics.montecarlo import FloatArray
 
 Duplicates = Literal["refuse", "keep", "drop"]
 
-TIMES = ("t_s", "timestamp", "TIMESTAMP", "Timestamp", "started_at")
-INPUTS = ("input_tokens", "prompt_tokens", "ContextTokens", "Request tokens")
-OUTPUTS = ("output_tokens", "completion_tokens", "GeneratedTokens", "Response tokens")
-NAMES = ("id", "call_id", "request_id")
 _PLAIN = (TIMES[0], INPUTS[0], OUTPUTS[0])
 _CHANCE = 3.0
 """Equal rows are taken for chance up to so many times as many as chance would give."""
 _SMALL = 1_000
 """A file of fewer rows has equal ones because somebody copied them."""
+_REMEDY = "Give --input-tokens and --output-tokens where a file tells no lengths; see docs/reference/traces.md."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,8 @@ class _Rows:
     t_s: FloatArray
     input_tokens: FloatArray
     output_tokens: FloatArray
+    cached_tokens: FloatArray
+    """Of the prompt, NaN where a row does not tell."""
     name: tuple[str, ...] = ()
     """Of each call, where the file names them."""
 
@@ -60,9 +71,11 @@ def read_trace(
     seed: int = 0,
     sort: bool = False,
     duplicates: Duplicates = "refuse",
+    counting: Counting = "replayed",
     warnings: list[str] | None = None,
+    left_out: LeftOut | None = None,
 ) -> Trace:
-    """Calls of a file: `t_s` (seconds) or a moment, `input_tokens`, `output_tokens`; other names see TIMES and so on.
+    """Calls of a file: `t_s` (seconds) or a moment, `input_tokens`, `output_tokens`; docs/reference/traces.md has all.
 
     Args:
         path: The file.
@@ -71,31 +84,37 @@ def read_trace(
         sort: Put calls in the order of their arrival instead of refusing a file that is not in order.
         duplicates: What to do with rows that are there twice, by their name or word for word. `refuse` lets pass
             what chance explains: many calls, few lengths, times in whole milliseconds.
+        counting: Which calls of a ledger count.
         warnings: Receives a sentence about everything that was let pass.
+        left_out: Receives the rows that are no traffic, or do not tell their lengths.
 
     Raises:
-        InputError: the file cannot be read, holds no calls, or has faulty rows; each is named by its line.
+        InputError: the file cannot be read, holds no calls that count, or has faulty rows; each is named by its line.
     """
     notes = warnings if warnings is not None else []
+    gone = LeftOut() if left_out is None else left_out
     first = first_row(path)
     if is_windowed(first):
         raise InputError(f"{path} counts calls by window of time; freehold simulate reads such files.")
     rows = _read_at_once(path, first, has_lengths=lengths is None)
     if rows is None or not _is_clean(rows):
-        rows = _read_by_row(
-            path, has_lengths=lengths is None, others=lambda rest: _complaints(rest, sort=sort, duplicates=duplicates)
-        )
+        reading = _Reading(counting, has_lengths=lengths is None)
+        rows = _read_by_row(path, reading, gone, lambda rest: _complaints(rest, sort=sort, duplicates=duplicates))
+    if gone.rows:
+        notes.append(gone.sentence())
     complaints = _complaints(rows, sort=sort, duplicates=duplicates)
     if complaints:
         raise InputError(f"{path}: {' '.join(complaints)}")
     rows = _once(_in_order(rows, notes), duplicates, notes)
+    cached = None
     if lengths is None:
         inputs, outputs = rows.input_tokens.astype(np.int64), rows.output_tokens.astype(np.int64)
+        cached = _known_cached(rows, notes)
     else:
         drawn = np.random.default_rng([seed, 1]).integers(len(lengths.input_tokens), size=len(rows.t_s))
         inputs, outputs = lengths.input_tokens[drawn], lengths.output_tokens[drawn]
     try:
-        return Trace(t_s=rows.t_s, input_tokens=inputs, output_tokens=outputs)
+        return Trace(t_s=rows.t_s, input_tokens=inputs, output_tokens=outputs, cached_tokens=cached)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -106,7 +125,7 @@ def read_lengths(path: Path) -> Lengths:
     Raises:
         InputError: as `read_trace`.
     """
-    rows = _read_by_row(path, has_lengths=True, has_times=False)
+    rows = _read_by_row(path, _Reading("replayed", has_times=False), LeftOut(), lambda _: [])
     return Lengths(input_tokens=rows.input_tokens.astype(np.int64), output_tokens=rows.output_tokens.astype(np.int64))
 
 
@@ -116,9 +135,8 @@ def first_row(path: Path) -> Mapping[str, Any]:  # Any: nothing has been checked
     Raises:
         InputError: the file cannot be read or holds none.
     """
-    find_logs([path])
     faults: list[Fault] = []
-    for row in read_log(path):
+    for row in raw_rows(path):
         if isinstance(row, RawRow):
             return row.values
         if isinstance(row, Rejected):
@@ -131,68 +149,6 @@ def is_windowed(row: Mapping[str, Any]) -> bool:  # Any: not checked yet
     return "requests" in row
 
 
-def token_count(values: Mapping[str, Any], names: Iterable[str], least: int = 1) -> float:  # Any: not checked yet
-    """A whole number of a row.
-
-    Raises:
-        ValueError: it is missing or no such number; the message says what is wrong.
-    """
-    name, value = _field(values, names)
-    number = _finite(name, value)
-    if number != math.floor(number) or not least <= number <= MOST_TOKENS:
-        raise ValueError(f"{name} is {_shown(value)}, not a whole number between {least} and {MOST_TOKENS:,}")
-    return number
-
-
-def moment_s(values: Mapping[str, Any]) -> float:  # Any: not checked yet
-    """Time of arrival in seconds: a number as it stands, a moment in ISO 8601 since 1970 (UTC where it says nothing).
-
-    Raises:
-        ValueError: it is missing, negative or no time.
-    """
-    name, value = _field(values, TIMES)
-    try:
-        moment = _finite(name, value)
-    except ValueError:
-        if not isinstance(value, str) or value.strip().lower().lstrip("+-") in {"nan", "inf", "infinity", ""}:
-            raise
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{name} is {_shown(value)}, neither seconds nor a moment in ISO 8601") from None
-        moment = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-    if moment < 0:
-        raise ValueError(f"{name} is {_shown(value)}, before the beginning of time")
-    return moment
-
-
-def _field(values: Mapping[str, Any], names: Iterable[str]) -> tuple[str, Any]:  # Any: not checked yet
-    for name in names:
-        if values.get(name) is not None:
-            return name, values[name]
-    raise ValueError(f"{next(iter(names))} is missing")
-
-
-def _finite(name: str, value: object) -> float:
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
-    raise ValueError(f"{name} is {_shown(value)}, not a finite number")
-
-
-def _shown(value: object) -> str:
-    """Numbers as they are; customers' text is never quoted."""
-    return (
-        f"{value!r:.30}"
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else f"of type {type(value).__name__}"
-    )
-
-
 def _read_at_once(
     path: Path,
     first: Mapping[str, Any],  # Any: not checked yet
@@ -200,13 +156,15 @@ def _read_at_once(
     has_lengths: bool,
 ) -> _Rows | None:
     """The columns of a JSON Lines file with the plain names; None when it is another one or anything is unusual."""
-    from pyarrow import ArrowException, BufferReader, float64, json, schema
+    from pyarrow import ArrowException, BufferReader, float64, json, schema, string
 
     wanted = _PLAIN if has_lengths else _PLAIN[:1]
     if path.suffix.lower() not in {".jsonl", ".ndjson"} or not set(wanted) <= set(first) or set(NAMES) & set(first):
         return None
+    numbers = [*wanted, *(CACHED if has_lengths else ())]
     parse = json.ParseOptions(
-        explicit_schema=schema([(name, float64()) for name in wanted]), unexpected_field_behavior="ignore"
+        explicit_schema=schema([*((name, float64()) for name in numbers), *((name, string()) for name in SIGNS)]),
+        unexpected_field_behavior="ignore",
     )
     text = path.read_bytes()
     try:
@@ -215,14 +173,20 @@ def _read_at_once(
         return None
     if len(table) != text.count(b"\n") + (not text.endswith(b"\n")):
         return None  # empty lines would shift the numbers of those below
-    columns = [table.column(name).to_numpy() for name in wanted]
-    columns += [np.full(len(columns[0]), math.nan)] * (len(_PLAIN) - len(columns))
-    return _Rows(np.arange(1, len(columns[0]) + 1), columns[0], columns[1], columns[2])
+    if any(table.column(name).null_count < len(table) for name in (*SIGNS, *CACHED[1:]) if name in table.column_names):
+        return None
+    unknown = np.full(len(table), math.nan)
+    found = {name: table.column(name).to_numpy() for name in numbers}
+    t_s, inputs, outputs, cached = (found.get(name, unknown) for name in (*_PLAIN, CACHED[0]))
+    return _Rows(np.arange(1, len(table) + 1), t_s, inputs, outputs, cached)
 
 
 def _is_clean(rows: _Rows) -> bool:
     """Whether every value is one that a call can have."""
     if not len(rows.t_s) or not np.isfinite(rows.t_s).all() or (rows.t_s < 0).any():
+        return False
+    are_possible = (rows.cached_tokens >= 0) & (rows.cached_tokens <= rows.input_tokens)
+    if not are_possible.all() and not np.isnan(rows.cached_tokens).all():
         return False
     return all(
         np.isnan(tokens).all() or ((tokens >= 1) & (tokens <= MOST_TOKENS) & (tokens == np.floor(tokens))).all()
@@ -230,43 +194,61 @@ def _is_clean(rows: _Rows) -> bool:
     )
 
 
-def _read_by_row(
-    path: Path,
-    *,
-    has_lengths: bool,
-    has_times: bool = True,
-    others: Callable[[_Rows], list[str]] = lambda _: [],
-) -> _Rows:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What of the rows is read."""
+
+    counting: Counting
+    has_lengths: bool = True
+    has_times: bool = True
+
+
+def _read_by_row(path: Path, reading: _Reading, left_out: LeftOut, others: Callable[[_Rows], list[str]]) -> _Rows:
     """The columns, row by row. `others` says what else is wrong, for a message about rows that cannot be read."""
-    find_logs([path])
     faults: list[Fault] = []
-    found: list[tuple[int, float, float, float]] = []
-    names: list[str] = []
-    for row in read_log(path):
+    lines: list[int] = []
+    found: list[Arrival] = []
+    for row in raw_rows(path):
         if isinstance(row, Rejected):
             faults.append((row.line, row.reason))
         if not isinstance(row, RawRow):
             continue
         try:
-            t_s = moment_s(row.values) if has_times else 0.0
-            inputs = token_count(row.values, INPUTS) if has_lengths else math.nan
-            outputs = token_count(row.values, OUTPUTS) if has_lengths else math.nan
+            call = arrival(
+                row.values, counting=reading.counting, has_times=reading.has_times, has_lengths=reading.has_lengths
+            )
+        except NoTraffic as reason:
+            left_out.add(str(reason), row.line)
         except ValueError as error:
             faults.append((row.line, str(error)))
-            continue
-        found.append((row.line, t_s, inputs, outputs))
-        names += [str(row.values[name]) for name in NAMES if row.values.get(name) is not None][:1]
-    rows = _columns(found, names) if found else None
+        else:
+            lines.append(row.line)
+            found.append(call)
+    rows = _columns(lines, found) if found else None
     if faults:
         raise InputError(" ".join([broken(path, faults), *([] if rows is None else others(rows))]))
     if rows is None:
-        raise InputError(f"{path} holds no calls.")
+        raise InputError(f"{path} holds no calls that count. {left_out.sentence()} {_REMEDY}".strip())
     return rows
 
 
-def _columns(found: list[tuple[int, float, float, float]], names: list[str]) -> _Rows:
-    line, t_s, inputs, outputs = (np.array(column) for column in zip(*found, strict=True))
-    return _Rows(line.astype(np.int64), t_s, inputs, outputs, tuple(names) if len(names) == len(found) else ())
+def _columns(lines: list[int], found: list[Arrival]) -> _Rows:
+    numbers = np.array([[each.t_s, each.input_tokens, each.output_tokens, each.cached_tokens] for each in found])
+    names = tuple(each.name for each in found if each.name is not None)
+    t_s, inputs, outputs, cached = numbers.T
+    rows = np.array(lines, dtype=np.int64)
+    return _Rows(rows, t_s, inputs, outputs, cached, names if len(names) == len(found) else ())
+
+
+def _known_cached(rows: _Rows, notes: list[str]) -> NDArray[np.int64] | None:
+    """Cached tokens of every call; none of those that do not tell. None: no call tells."""
+    unknown = int(np.isnan(rows.cached_tokens).sum())
+    if unknown == len(rows.t_s):
+        return None
+    if unknown:
+        do = "does" if unknown == 1 else "do"
+        notes.append(f"{counted(unknown, 'call')} {do} not tell how much a prompt cache held: none is assumed.")
+    return np.nan_to_num(rows.cached_tokens).astype(np.int64)
 
 
 def _complaints(rows: _Rows, *, sort: bool, duplicates: Duplicates) -> list[str]:
@@ -306,7 +288,8 @@ def _are_there(count: int, how: str) -> str:
 
 def _chosen(rows: _Rows, index: NDArray[np.int64]) -> _Rows:
     names = tuple(rows.name[position] for position in index) if rows.name else ()
-    return _Rows(rows.line[index], rows.t_s[index], rows.input_tokens[index], rows.output_tokens[index], names)
+    inputs, outputs, cached = (column[index] for column in (rows.input_tokens, rows.output_tokens, rows.cached_tokens))
+    return _Rows(rows.line[index], rows.t_s[index], inputs, outputs, cached, names)
 
 
 def _repeated(rows: _Rows) -> NDArray[np.bool_]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from freehold.cli.row_faults import broken, counted, lines_named
-from freehold.cli.trace_file import moment_s
+from freehold.cli.trace_rows import moment_s, raw_rows
 from freehold.core.errors import InputError
 from freehold.economics.resembling import resembling
 from freehold.economics.trace import Volumes
-from freehold.ledger.log_files import RawRow, Rejected, read_log
+from freehold.ledger.log_files import RawRow, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ def read_volumes(
     """Volumes of a file.
 
     Args:
-        path: JSON Lines, JSON or CSV, plain or gzipped.
+        path: JSON Lines, JSON, CSV (plain or gzipped) or Parquet.
         clients: Only these; none means all of them.
         window_s: Width of a window; None: the smallest distance between two.
         sort: Take the windows of a client in any order instead of refusing those that go back in time.
@@ -43,7 +43,7 @@ def read_volumes(
     seen: dict[tuple[str, float], int] = {}
     last: dict[str, float] = {}
     back: list[int] = []
-    for row in read_log(path):
+    for row in raw_rows(path):
         if isinstance(row, Rejected):
             faults.append((row.line, row.reason))
         if not isinstance(row, RawRow):

@@ -23,6 +23,7 @@ from freehold.economics._fleet import (
     BEFORE,
     BEGIN,
     BUSY,
+    CACHED,
     CONTEXT,
     DECODE,
     DECODED,
@@ -269,9 +270,10 @@ def _read_prompts(now: int, replica: int, calls: Table, fleet: Table, engine: En
     while room > 0 and fleet[replica, QUEUE_HEAD] != NOBODY and _has_room(replica, calls, fleet, engine):
         call = fleet[replica, QUEUE_HEAD]
         _admit(call, now, replica, calls, fleet)
-        upto = min(calls[call, PROMPT], room)
-        ticks += _prompt_ticks(0, upto, engine)
-        room -= upto
+        start = calls[call, CACHED]
+        upto = min(calls[call, PROMPT], start + room)
+        ticks += _prompt_ticks(start, upto, engine)
+        room -= upto - start
         if upto < calls[call, PROMPT]:
             fleet[replica, PARTIAL] = call
             fleet[replica, PARTIAL_TOKENS] = upto

@@ -18,7 +18,7 @@ NEVER = 1 << 62
 NOBODY = -1
 DONE, STOPPED, OVERFLOWED = 0, 1, 2
 
-CALL_COLUMNS = 10
+CALL_COLUMNS = 11
 ARRIVAL: Literal[0] = 0
 ASKED: Literal[1] = 1
 """Answer tokens."""
@@ -36,6 +36,8 @@ AFTER: Literal[8] = 8
 """The next call in the same queue, or the one that the same replica admitted next."""
 BEFORE: Literal[9] = 9
 """The one that the same replica admitted before."""
+CACHED: Literal[10] = 10
+"""Tokens at the head of the prompt that a cache holds: they take memory, and are not read."""
 
 REPLICA_COLUMNS = 18
 BEGIN: Literal[0] = 0
@@ -104,9 +106,10 @@ class Watch(NamedTuple):
     late_tpot: int
 
 
-def new_calls(arrival: Table, prompt: Table, answer: Table) -> Table:
-    """[calls, CALL_COLUMNS], of calls that nobody has seen yet."""
+def new_calls(arrival: Table, prompt: Table, answer: Table, cached: Table | None = None) -> Table:
+    """[calls, CALL_COLUMNS], of calls that nobody has seen yet. The last token of a prompt is always read."""
     calls = np.full((len(arrival), CALL_COLUMNS), NOBODY, dtype=np.int64)
+    calls[:, CACHED] = 0 if cached is None else np.minimum(cached, prompt - 1)
     calls[:, ARRIVAL], calls[:, PROMPT], calls[:, ANSWER], calls[:, ASKED] = arrival, prompt, answer, answer
     return calls
 

@@ -11,7 +11,7 @@ from freehold.core.errors import InputError
 from freehold.economics.cashflow import cash_flow, npv_usd, payback_months
 from freehold.economics.comparison import Breakeven, Comparison, CurvePoint, Option, Stair
 from freehold.economics.costverdict import verdict_on_cost
-from freehold.economics.levels import annuity_months
+from freehold.economics.levels import annuity_months, mean_volume
 from freehold.economics.montecarlo import draw, percentiles, typical
 from freehold.economics.options import OWNED, RENTED, lines, question
 from freehold.economics.sensitivity import changes, tornado
@@ -69,7 +69,7 @@ def compare(
     return Comparison(
         asked=asked,
         verdict=verdict,
-        options=_options(asked, closed, simulated, verdict, annuity_months(drawn)),
+        options=_options(asked, closed, simulated, verdict, drawn),
         probability_own_is_cheapest=verdict.owning_is_cheapest,
         breakeven=_breakeven(asked, closed, simulated),
         steps=waterfall(asked, values, drawn),
@@ -165,7 +165,7 @@ def _point(found: Lines, volume: float) -> CurvePoint:
 
 
 def _options(
-    asked: Question, closed: Lines, simulated: Lines, verdict: CostVerdict, annuity: FloatArray
+    asked: Question, closed: Lines, simulated: Lines, verdict: CostVerdict, values: Mapping[str, FloatArray]
 ) -> tuple[Option, ...]:
     """The option that is paid today first, priced or not, then all others of known price."""
     order: list[OptionName] = ["rent", *(name for name in (*RENTED[1:], *OWNED) if name in closed.by_name)]
@@ -179,11 +179,11 @@ def _options(
         volume = asked.workload.queries_per_month
         npv = None
         if today is not None and name != "rent":
-            npv = percentiles((today.compared(volume) - drawn.compared(volume)) * annuity)
+            npv = percentiles((today.compared(volume) - drawn.compared(volume)) * annuity_months(values))
         is_owned = name in OWNED
         found.append(
             replace(
-                _option(asked, name, line, drawn),
+                _option(asked, name, line, drawn, mean_volume(values)),
                 npv=npv,
                 own_breakeven=None if is_owned else _first(simulated.own, drawn),
                 breakeven=_first(drawn, next(iter(simulated.rented), None)) if is_owned else None,
@@ -203,7 +203,7 @@ def _first(own: CostLine | None, rented: CostLine | None) -> Interval | None:
     return None if volumes.p50 is None else volumes
 
 
-def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine) -> Option:
+def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine, growth: FloatArray) -> Option:
     volume = asked.workload.queries_per_month
     spread, terms = percentiles(drawn.total(volume)), closed.terms(volume)
     replicas = load = None
@@ -214,7 +214,7 @@ def _option(asked: Question, name: OptionName, closed: CostLine, drawn: CostLine
         name=name,
         label=_label(asked, name),
         usd_per_month=spread,
-        usd_per_query=None if spread.p50 is None else spread.p50 / volume,
+        usd_per_query=percentiles(drawn.total(volume) / (volume * growth)).p50,
         closed_form_usd_per_month=float(closed.total(volume)[0]),
         terms=tuple((term, float(usd[0])) for term, usd in terms.items()),
         own_breakeven=None,

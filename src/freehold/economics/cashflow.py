@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from freehold.economics.labour import own_setup_usd
-from freehold.economics.levels import MONTHS_PER_YEAR, RENT_DRIFTS, annuity_months, rent_growth_per_year
+from freehold.economics.levels import MONTHS_PER_YEAR, RENT_DRIFTS, annuity_months, mean_volume, rent_growth_per_year
 from freehold.economics.options import lines
 from freehold.economics.owning import MACHINE_TERMS, TOKEN_TERMS
 from freehold.economics.terms import total_of
@@ -91,8 +91,11 @@ def _flow(asked: Question, values: Mapping[str, FloatArray], *, rows: int) -> Ca
     tokens = volume * total_of(rented.per_query) - total_of(
         {name: own.pop(name) for name in TOKEN_TERMS if name in own}
     )
+    errors = own.pop("errors")
     steady = total_of(rented.fixed) - total_of(own) + found.own.credit
-    saved = _column(tokens) * _growth(rent_growth_per_year(values), months)
+    # Terms of a query are those of the horizon's mean volume; from there back to today's, and on month by month.
+    more = _growth(values["volume_growth_per_year"], months) / _column(mean_volume(values))
+    saved = (_column(tokens) * _growth(rent_growth_per_year(values), months) - _column(errors)) * more
     saved = saved - _column(machines) * _growth(values["gpu_drift_per_year"], months) + _column(steady)
     saved = np.broadcast_to(saved * counts, (rows, months.size))
     discount = _growth(1.0 / (1.0 + values["discount_rate_per_year"]) - 1.0, months)

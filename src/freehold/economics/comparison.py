@@ -130,6 +130,7 @@ class Comparison:
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """The result as JSON values; equal inputs and seeds give equal bytes."""
         found, premium = self.breakeven, self.asked.assumptions["sovereignty_usd_per_month"]
+        growth = self.asked.assumptions["volume_growth_per_year"]
         return {
             "schema": SCHEMA,
             "verdict": self.verdict.verdict,
@@ -137,6 +138,7 @@ class Comparison:
             "verdict_option": self.verdict.option,
             "own_option": self.asked.way,
             "queries_per_month": number(self.asked.workload.queries_per_month),
+            "volume_growth_per_year": number(growth.typical),
             "options": [option.as_record() for option in self.options],
             "not_considered": [{"name": name, "reason": reason} for name, reason in self.not_considered],
             "probability_own_is_cheapest": number(self.probability_own_is_cheapest),

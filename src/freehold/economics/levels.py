@@ -39,6 +39,17 @@ def rent_growth_per_year(values: Mapping[str, FloatArray]) -> FloatArray:
     return (1.0 + slot) * (1.0 + capability) - 1.0
 
 
+def mean_volume(values: Mapping[str, FloatArray]) -> FloatArray:
+    """Volume of the horizon's mean month over today's, months weighted by their present value; 1 without growth."""
+    return level(values["volume_growth_per_year"], values)
+
+
+def rented_level(values: Mapping[str, FloatArray]) -> FloatArray:
+    """Level payment per dollar that today's rented queries cost a month: their price drifts, their number grows."""
+    growth = values["volume_growth_per_year"]
+    return level((1.0 + rent_growth_per_year(values)) * (1.0 + growth) - 1.0, values)
+
+
 def _geometric_sum(log_ratio: FloatArray, months: FloatArray) -> FloatArray:
     """Sum of exp(log_ratio · t) for t = 0 … months - 1."""
     flat = np.abs(log_ratio) < 1e-12

@@ -13,7 +13,7 @@ from freehold.economics.labour import (
     own_setup_usd,
     retraining_usd_per_month,
 )
-from freehold.economics.levels import MONTHS_PER_YEAR, annuity_months, annuity_of, level
+from freehold.economics.levels import MONTHS_PER_YEAR, annuity_months, annuity_of, level, mean_volume
 from freehold.economics.terms import CostLine
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def _peak_to_mean(values: Mapping[str, FloatArray]) -> FloatArray:
 
 def _replica_queries(replica: Replica, values: Mapping[str, FloatArray], *, peak: FloatArray) -> FloatArray:
     sustained = replica.requests_per_s * values["capacity_error"] * values["planned_load"] / peak
-    return sustained * SECONDS_PER_HOUR * values["hours_per_month"]
+    # As many of today's queries as grow to what a replica carries in the mean month of the horizon.
+    return sustained * SECONDS_PER_HOUR * values["hours_per_month"] / mean_volume(values)
 
 
 def _fixed(devices: int, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -137,4 +138,4 @@ def _error_usd(values: Mapping[str, FloatArray]) -> FloatArray:
     with np.errstate(divide="ignore"):
         between = np.minimum(1.0 / values["retrainings_per_year"], values["horizon_months"] / MONTHS_PER_YEAR)
     added = values["error_difference"] + values["error_growth_per_year"] * between / 2.0
-    return np.maximum(0.0, added) * values["usd_per_error"]
+    return np.maximum(0.0, added) * values["usd_per_error"] * mean_volume(values)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MOST_DEVICES = 1024
 """Of one replica; more than any engine spreads a model over."""
 
+STALE_DAYS = 183
+"""A rent that is older on the day asked for is an assumption: they move by a third within half a year."""
+
 _COUNTED = re.compile(r"(\d{1,9})\s*[xX×*]\s*(\D.*)")
 
 
@@ -88,14 +91,18 @@ def _rental_on(machine: str, as_of: date | None, usd_per_hour: Spread | None) ->
         spread = spread_of(usd_per_hour)
         return Rental(hardware=machine, usd_per_hour=spread, as_of=as_of, terms="given", source=GIVEN)
     try:
-        return rental(machine, as_of)
+        found = rental(machine, as_of)
     except InputError:
         first = next((row for row in rentals(machine) if as_of is not None and ON_DEMAND in row.terms), None)
         if first is None:
             raise
         return replace(
-            first, source=f"assumption: no rent is known for {as_of}, the first one is taken; {first.source}"
+            first, source=f"assumption: no rent is known for {as_of}, that of {first.as_of} is taken; {first.source}"
         )
+    if as_of is not None and found.as_of is not None and (as_of - found.as_of).days > STALE_DAYS:
+        said = f"assumption: the newest rent that is known on {as_of} is that of {found.as_of}; {found.source}"
+        return replace(found, source=said)
+    return found
 
 
 def _purchase_on(machine: str, as_of: date | None) -> Purchase | None:

@@ -49,7 +49,7 @@ def rental(name: str, as_of: date | None = None, terms: str | None = None) -> Re
     wanted = ON_DEMAND if terms is None else terms.strip().lower()
     of_machine = [row for row in _rows() if row.hardware == machine]
     rows = [row for row in of_machine if wanted in row.terms]
-    state = "State gpu_usd_per_hour yourself"
+    state = "State it yourself with --gpu-usd-per-hour"
     if not rows:
         others = sorted({row.terms for row in of_machine})
         known = f"; there are prices for {', '.join(others)}" if others else ""

@@ -12,7 +12,7 @@ from freehold.economics.labour import (
     tuned_run_usd,
     tuned_setup_usd,
 )
-from freehold.economics.levels import annuity_months, level, rent_growth_per_year
+from freehold.economics.levels import annuity_months, rented_level
 from freehold.economics.terms import CostLine
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def rented_line(
     Raises:
         InputError: the catalogue has no output rate, so that an answer has no price.
     """
-    factor = _billed_share(workload, values) * level(rent_growth_per_year(values), values)
+    factor = _billed_share(workload, values) * rented_level(values)
     return CostLine(
         fixed={"re-validation": revalidation_usd_per_month(values)},
         per_query=_per_query(workload, price, factor * paid_share),
@@ -52,7 +52,7 @@ def tuned_line(workload: Workload, price: Price, values: Mapping[str, FloatArray
     Raises:
         InputError: as `rented_line`.
     """
-    factor = _billed_share(workload, values) * level(rent_growth_per_year(values), values)
+    factor = _billed_share(workload, values) * rented_level(values)
     return CostLine(
         fixed={
             "hosting": values["tuned_hosting_usd_per_month"],

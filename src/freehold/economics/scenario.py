@@ -150,6 +150,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "life_months": (1.0, 240.0),
     "discount_rate_per_year": (0.0, 1.0),
     "hours_per_month": (1.0, 744.0),
+    "volume_growth_per_year": (-0.99, 10.0),
     "rent_drift_per_year": (-0.99, 10.0),
     "capability_drift_per_year": (-0.99, 10.0),
     "gpu_drift_per_year": (-0.99, 10.0),

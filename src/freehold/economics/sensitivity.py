@@ -33,6 +33,7 @@ SOLVED: Mapping[str, tuple[float, float]] = {
     "retrainings_per_year": (0.0, 1_000.0),
     "setup_days": (0.0, 100_000.0),
     "rent_drift_per_year": (-0.99, 2.0),
+    "volume_growth_per_year": (-0.99, 10.0),
     "error_difference": (-1.0, 1.0),
     "sovereignty_usd_per_month": (0.0, 1e9),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from freehold.economics.claims.words import amount_words
 from freehold.economics.montecarlo import number
 from freehold.economics.options import lines
 from freehold.economics.terms import crossings, total_of
@@ -64,7 +65,7 @@ def simple(asked: Question) -> Simple | None:
         breakeven_queries_per_month=volume,
         arithmetic=(
             f"${hourly:g}/h × {hours:g} h × {bare.own.devices} = ${own:,.2f} a month; "
-            f"${own:,.2f} / ${query:.7g} a query = {volume:,.0f} queries a month"
+            f"${own:,.2f} / {amount_words(query, 'USD')} a query = {volume:,.0f} queries a month"
         ),
     )
 

@@ -149,7 +149,8 @@ def _replay(
         raise InputError(f"Between 1 and {MOST_REPLICAS:,} replicas can be simulated, not {replicas!r}.")
     fits = np.flatnonzero(trace.input_tokens + trace.output_tokens <= server.longest_call)
     arrival = np.rint((trace.t_s[fits] - trace.t_s[0]) * TICKS_PER_S).astype(np.int64)
-    calls = new_calls(arrival, trace.input_tokens[fits], trace.output_tokens[fits])
+    cached = None if trace.cached_tokens is None else trace.cached_tokens[fits]
+    calls = new_calls(arrival, trace.input_tokens[fits], trace.output_tokens[fits], cached)
     costs, engine = _engine(server)
     slowest = int(costs.max()) + engine.context_ticks * engine.kv_tokens
     if slowest * min(server.longest_call, int(trace.output_tokens.max())) > NEVER // 2:

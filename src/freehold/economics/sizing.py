@@ -36,8 +36,12 @@ class Sizing:
     """Each number of replicas that was replayed, and whether it held, by rising number."""
 
 
-def fewest_replicas(trace: Trace, server: Server, goals: Goals, *, dispatch: Dispatch = "least-loaded") -> Sizing:
+def fewest_replicas(
+    trace: Trace, server: Server, goals: Goals, *, dispatch: Dispatch = "least-loaded", near: int = 1
+) -> Sizing:
     """Double the replicas until they hold the goals, then halve the gap: the number below the answer was replayed too.
+
+    `near` is where the search begins; a good guess saves replays and changes no answer.
 
     More replicas can be slower for single calls, since a call then meets other neighbours; the percentiles of a whole
     trace do not show it beyond noise, and a number below one that fails is not tried.
@@ -48,13 +52,13 @@ def fewest_replicas(trace: Trace, server: Server, goals: Goals, *, dispatch: Dis
     lone = lone_latency(trace, server)
     reason = _unreachable(lone, goals)
     if reason is None:
-        search = _search(trace, server, goals, dispatch)
+        search = _search(trace, server, goals, dispatch, near)
         reason = None if search.held else f"Not even {max(search.tried):,} replicas hold the goals."
         shown = search.held or simulate(trace, server, replicas=max(search.tried), dispatch=dispatch)
     else:
         search = _Search()
         if lone.ttft_ms.p95 is not None:
-            search = _search(trace, server, _relaxed(goals, lone), dispatch)
+            search = _search(trace, server, _relaxed(goals, lone), dispatch, near)
         shown = search.held or simulate(trace, server, replicas=1, dispatch=dispatch)
     return Sizing(
         replicas=None if reason else shown.replicas,
@@ -65,15 +69,20 @@ def fewest_replicas(trace: Trace, server: Server, goals: Goals, *, dispatch: Dis
 
 
 def replica_interval(
-    trace: Trace, server: Server, goals: Goals, *, dispatch: Dispatch = "least-loaded"
+    trace: Trace, server: Server, goals: Goals, found: int, *, dispatch: Dispatch = "least-loaded"
 ) -> tuple[int | None, int | None]:
-    """Replicas if the engine is as fast as its 95th percentile, and if it is as slow as its 5th."""
+    """Replicas if the engine is as fast as its 95th percentile, and if it is as slow as its 5th.
+
+    `found` replicas are enough at its typical speed; both searches begin where their speed would lead in proportion.
+    """
     spread = math.exp(Z95 * server.costs.log_sd)
-    fast, slow = (
-        fewest_replicas(trace, replace(server, slowness=factor * server.slowness), goals, dispatch=dispatch).replicas
-        for factor in (1.0 / spread, spread)
-    )
-    return fast, slow
+
+    def needed(slowness: float) -> int | None:
+        slowed = replace(server, slowness=slowness * server.slowness)
+        near = max(1, round(found * slowness))
+        return fewest_replicas(trace, slowed, goals, dispatch=dispatch, near=near).replicas
+
+    return 1 if found == 1 else needed(1.0 / spread), needed(spread)
 
 
 def lone_latency(trace: Trace, server: Server) -> Simulated:
@@ -91,6 +100,7 @@ def lone_latency(trace: Trace, server: Server) -> Simulated:
             t_s=t_s,
             input_tokens=trace.input_tokens[chosen],
             output_tokens=trace.output_tokens[chosen],
+            cached_tokens=None if trace.cached_tokens is None else np.minimum(trace.cached_tokens[chosen], prompts),
         ),
         server,
         replicas=1,
@@ -134,7 +144,7 @@ class _Search:
     tried: dict[int, bool] = field(default_factory=dict)
 
 
-def _search(trace: Trace, server: Server, goals: Goals, dispatch: Dispatch) -> _Search:
+def _search(trace: Trace, server: Server, goals: Goals, dispatch: Dispatch, near: int) -> _Search:
     search = _Search()
 
     def holds(replicas: int) -> bool:
@@ -144,11 +154,21 @@ def _search(trace: Trace, server: Server, goals: Goals, dispatch: Dispatch) -> _
         return shown is not None
 
     most = min(MOST_REPLICAS, trace.calls)
-    failing, holding = 0, 1
-    while not holds(holding):
-        if holding == most:
-            return search
-        failing, holding = holding, min(most, 2 * holding)
+    failing, holding, stride = 0, min(near, most), 1
+    if holds(holding):
+        while holding > 1:
+            below = max(1, holding - stride)
+            if not holds(below):
+                failing = below
+                break
+            holding, stride = below, 2 * stride
+    else:
+        while True:
+            if holding == most:
+                return search
+            failing, holding = holding, min(most, 2 * holding)
+            if holds(holding):
+                break
     while holding - failing > 1:
         middle = (failing + holding) // 2
         failing, holding = (failing, middle) if holds(middle) else (middle, holding)

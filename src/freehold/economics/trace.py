@@ -45,9 +45,12 @@ class Trace:
     output_tokens: IntArray
     duration_s: float | None = None
     """Time that the trace covers; None: from the first arrival to the last."""
+    cached_tokens: IntArray | None = None
+    """Of each prompt, what a cache holds already; None: nobody knows, so nothing is."""
 
     def __post_init__(self) -> None:
         sizes = {len(self.t_s), len(self.input_tokens), len(self.output_tokens)}
+        sizes |= set() if self.cached_tokens is None else {len(self.cached_tokens)}
         if len(sizes) > 1 or 0 in sizes:
             raise InputError(f"A trace needs at least one call and as many lengths as arrivals, not {sorted(sizes)}.")
         if not np.isfinite(self.t_s).all():
@@ -64,6 +67,10 @@ class Trace:
             wrong = (tokens < 1) | (tokens > MOST_TOKENS)
             if wrong.any():
                 raise InputError(f"Call {_first(wrong)}: {name} must be between 1 and {MOST_TOKENS:,}.")
+        if self.cached_tokens is not None:
+            wrong = (self.cached_tokens < 0) | (self.cached_tokens > self.input_tokens)
+            if wrong.any():
+                raise InputError(f"Call {_first(wrong)}: cached_tokens must be between 0 and its input_tokens.")
 
     @property
     def calls(self) -> int:
@@ -74,6 +81,11 @@ class Trace:
     def span_s(self) -> float:
         """Seconds that the trace covers."""
         return float(self.t_s[-1] - self.t_s[0]) if self.duration_s is None else self.duration_s
+
+    @property
+    def cached_share(self) -> float | None:
+        """Share of all prompt tokens that a cache holds; None: nobody knows."""
+        return None if self.cached_tokens is None else float(self.cached_tokens.sum() / self.input_tokens.sum())
 
     @property
     def requests_per_s(self) -> float | None:
@@ -95,6 +107,16 @@ class Trace:
             return None
         _, counts = np.unique(((self.t_s - self.t_s[0]) // window_s).astype(np.int64), return_counts=True)
         return float(counts.max() * self.span_s / (window_s * self.calls))
+
+    def with_cached_share(self, share: float) -> Trace:
+        """The same calls, of each prompt this share (rounded down to whole tokens) in the cache.
+
+        Raises:
+            InputError: it is no share.
+        """
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"The share of a prompt that a cache holds must be from 0 to 1, not {share!r}.")
+        return replace(self, cached_tokens=np.floor(share * self.input_tokens).astype(np.int64))
 
     def times(self, factor: float) -> Trace:
         """The same calls, arriving `factor` times as fast.

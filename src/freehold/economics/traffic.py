@@ -45,12 +45,14 @@ def traffic(
     output_tokens: Tokens,
     *,
     duration_s: float | None = None,
+    cached_share: float | None = None,
     thresholds: Iterable[int] = (),
     queries_per_month: float | None = None,
 ) -> Traffic:
     """A month of calls like these, each array [calls], `t_s` rising seconds.
 
-    `duration_s` is what the record covers; None: from its first call to one mean gap after its last. The record is
+    `duration_s` is what the record covers; None: from its first call to one mean gap after its last. `cached_share`
+    is the share of input tokens that was read from a cache, None: unknown. The record is
     stretched to 730 hours, or to `queries_per_month`. Calls are grouped by the `thresholds` of input
     tokens at which a price changes, so that tiers are paid call by call and not on the mean.
 
@@ -69,7 +71,7 @@ def traffic(
         queries_per_month=volume,
         input_tokens=float(input_tokens.mean()),
         output_tokens=float(output_tokens.mean()),
-        cached_share=None,
+        cached_share=cached_share,
         peak_to_mean=peak,
         groups=_groups(input_tokens, output_tokens, sorted(set(thresholds))),
     )

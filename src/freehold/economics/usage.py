@@ -127,7 +127,7 @@ def _openai_chat(body: Body) -> Recorded | None:
             output_audio_tokens=_count(made, "audio_tokens"),
             output_image_tokens=_count(made, "image_tokens"),
         ),
-        tariff=_tariff(body.get("service_tier") or usage.get("service_tier")),
+        tariff=tariff_word(body.get("service_tier") or usage.get("service_tier")),
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _openai_responses(body: Body) -> Recorded | None:
             output_audio_tokens=_count(made, "audio_tokens"),
             output_image_tokens=_count(made, "image_tokens"),
         ),
-        tariff=_tariff(body.get("service_tier") or usage.get("service_tier")),
+        tariff=tariff_word(body.get("service_tier") or usage.get("service_tier")),
     )  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def _anthropic_step(usage: Body) -> Recorded:
             cache_write_1h_tokens=_count(_inner(usage, "cache_creation"), "ephemeral_1h_input_tokens"),
             web_searches=_count(_inner(usage, "server_tool_use"), "web_search_requests"),
         ),
-        tariff=_tariff(usage.get("service_tier")),
+        tariff=tariff_word(usage.get("service_tier")),
     )
 
 
@@ -213,7 +213,7 @@ def _gemini(body: Body) -> Recorded | None:
             thoughts,
         ),
         finer=_finer(**parts),
-        tariff=_tariff(usage.get("serviceTier") or usage.get("trafficType")),
+        tariff=tariff_word(usage.get("serviceTier") or usage.get("trafficType")),
     )
 
 
@@ -231,7 +231,7 @@ def _bedrock(body: Body) -> Recorded | None:
             written,
         ),
         finer=_finer(cache_write_1h_tokens=sum(hours)),
-        tariff=_tariff(_inner(body, "serviceTier").get("type")),
+        tariff=tariff_word(_inner(body, "serviceTier").get("type")),
     )
 
 
@@ -271,7 +271,7 @@ _TARIFF_WORDS = {
 }
 
 
-def _tariff(word: object) -> str:
+def tariff_word(word: object) -> str:
     """The tariff that the provider says it billed under; without a word it is the list."""
     if not isinstance(word, str) or not word:
         return "list"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from freehold.economics.workload import Workload
 
 NEUTRAL: Mapping[str, float] = {
+    "volume_growth_per_year": 0.0,
     "rent_price_factor": 1.0,
     "overhead_factor": 1.0,
     "hours_on_share": 1.0,
@@ -55,6 +56,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("set-up", ("setup_days", "first_trainings")),
     ("re-validation by renters", ("revalidations_per_year",)),
     (DISCOUNTS, ("rent_price_factor",)),
+    ("growth of the volume", ("volume_growth_per_year",)),
     ("price drift", ("rent_drift_per_year", "capability_drift_per_year", "gpu_drift_per_year")),
     ("errors", ("error_difference", "error_growth_per_year")),
     ("sovereignty premium", ("sovereignty_usd_per_month",)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.report._svg import Scale, element, line, log_ticks, path, picture, text_width, words
-from freehold.report.numbers import count
+from freehold.report.numbers import queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def _stairs(corners: Sequence[tuple[float, float]], x: Scale, y: Scale) -> list[
 def _today(volume: float | None, x: Scale, y: Scale, width: float) -> list[Markup]:
     if volume is None:
         return []
-    text = f"today: {count(volume)}"
+    text = f"today: {queries(volume)}"
     half = text_width(text, _SIZE) / 2
     middle = min(max(x(volume), text_width("$ per month", _SIZE) + half + 12), width - half - 2)
     return [

@@ -101,7 +101,11 @@ def _money_rows(bars: Sequence[Mapping[str, Any]]) -> tuple[list[BarRow], BarCha
     ends = [[number(each.get(f"saved_usd_per_month_at_{side}")) or 0.0 for side in ("low", "high")] for each in bars]
     centre = ends[0][0] / 2 + ends[0][1] / 2
     rows = [_tornado_row(each, low, high, centre) for each, (low, high) in zip(bars, ends, strict=True)]
-    return rows, BarChart(label="Tornado of the saving", tick_text=lambda tick: f"${short_number(tick)}")
+    return rows, BarChart(label="Tornado of the saving", tick_text=_short_usd)
+
+
+def _short_usd(tick: float) -> str:
+    return f"{'−' if tick < 0 else ''}${short_number(abs(tick))}"
 
 
 def _tornado_row(each: Mapping[str, Any], low: float | None, high: float | None, centre: float) -> BarRow:

@@ -20,7 +20,17 @@ from freehold.report.cost_findings import (
 )
 from freehold.report.cost_tables import assumption_lines, option_table, settled_assumptions, term_table, ways_table
 from freehold.report.findings import cost_verdict_words, option, spread, volume_range
-from freehold.report.numbers import NOT_MEASURED, brief_usd, count, interval, number, plain_number, share, usd, volume
+from freehold.report.numbers import (
+    NOT_MEASURED,
+    bill_usd,
+    brief_usd,
+    count,
+    interval,
+    number,
+    plain_number,
+    share,
+    volume,
+)
 from freehold.report.verdict_page import Fact, unbroken
 from freehold.report.visible import visible
 
@@ -80,9 +90,6 @@ def _facts(cost: Mapping[str, Any]) -> tuple[Fact, ...]:  # Any: JSON
     low, middle, high = spread(cost.get("breakeven_queries_per_month"))
     pays = "no volume" if number(middle) is None else volume(middle)
     ends = "in most draws" if number(middle) is None else "" if low == high else volume_range(low, high)
-    months = number(cost.get("payback_months"))
-    horizon = _assumed(cost, "horizon_months")
-    payback = "never" if months is None else f"{count(months)} month{'s' if months != 1 else ''}"
     way = str(cost.get("own_option") or "own")
     billed = [("rent", "Renting"), ("rent-open", "Hosted open model"), (way, "Owning")]
     if (cost.get("verdict"), cost.get("verdict_option")) == ("own", "own-bought") and way == "own":
@@ -94,14 +101,30 @@ def _facts(cost: Mapping[str, Any]) -> tuple[Fact, ...]:  # Any: JSON
             Fact("Owning pays from, a month", pays, ends),
             Fact("Owning beats renting", share(cost.get("probability_own_is_cheapest")), "of the draws"),
             Fact("Worth of owning today", brief_usd(middle_npv), interval(low_npv, high_npv, brief_usd)),
-            Fact("Set-up returned after", payback, "" if horizon is None else f"within {count(horizon)} months"),
+            _payback(cost),
         ]
     return tuple(facts)
 
 
+def _payback(cost: Mapping[str, Any]) -> Fact:  # Any: JSON
+    """When the set-up is returned, in the middle of the draws as all that stands beside it."""
+    low, middle, high = (number(each) for each in spread(cost.get("payback_months_interval")))
+    horizon = _assumed(cost, "horizon_months")
+    within = "the horizon" if horizon is None else f"{count(horizon)} months"
+    if middle is None:
+        sooner = "in most draws" if low is None else f"in most draws; {_months(low)} in the best 5 %"
+        return Fact("Set-up returned", f"not within {within}", sooner)
+    latest = f"more than {within}" if high is None else _months(high)
+    return Fact("Set-up returned after", _months(middle), f"{count(low)} to {latest}")
+
+
+def _months(number_of: float) -> str:
+    return f"{count(number_of)} month{'s' if number_of != 1 else ''}"
+
+
 def _monthly(name: str, words: str, cost: Mapping[str, Any]) -> Fact:  # Any: JSON
     low, middle, high = spread(option(cost, name).get("usd_per_month"))
-    return Fact(f"{words}, a month", usd(middle), interval(low, high, usd))
+    return Fact(f"{words}, a month", bill_usd(middle), interval(low, high, bill_usd))
 
 
 def _assumed(cost: Mapping[str, Any], name: str) -> float | None:  # Any: JSON

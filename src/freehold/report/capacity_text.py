@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import plain_table
+from freehold.report.numbers import interval, rate_usd, usd
 from freehold.report.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -82,14 +83,14 @@ def _point_cells(row: Mapping[str, Any]) -> tuple[str, ...]:  # Any: JSON
 def finetuning_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """One run of training: hours, dollars, memory."""
     low, high = record["interval"]["p5"], record["interval"]["p95"]
-    usd = record["usd"]
-    if usd is None:
+    paid = record["usd"]
+    if paid is None:
         price = f"not known: {record['reason']}"
     else:
         dated = f", {record['price_as_of']}" if record["price_as_of"] else ""
         price = (
-            f"${usd['typical']:,.2f}   (90 %: {usd['p5']:,.2f} to {usd['p95']:,.2f}; "
-            f"${record['usd_per_gpu_hour']:,.2f} per GPU-hour{dated})"
+            f"{usd(paid['typical'])}   (90 %: {interval(paid['p5'], paid['p95'], usd)}; "
+            f"{rate_usd(record['usd_per_gpu_hour'])} per GPU-hour{dated})"
         )
     rows = [
         ("GPU-hours", f"{record['gpu_hours']:,.3g}   (90 %: {low:,.3g} to {high:,.3g})"),

@@ -15,20 +15,30 @@ if TYPE_CHECKING:
     from freehold.report.claims_view import ClaimView, Remedy
 
 _INDENT = "     "
+_FEW = 3
+"""So many claims fit on a screen with all that there is to say about them."""
 
 
-def claims_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """The whole audit; sources of the inputs are in the record."""
+def claims_text(record: Mapping[str, Any], *, everything: bool = False) -> str:  # Any: JSON
+    """All verdicts on a screen; with `everything`, or where there are few, each with its arithmetic and remedies.
+
+    Sources of the inputs are in the record.
+    """
     views = claim_views(record)
     inputs = record.get("inputs") or {}
+    in_full = everything or len(views) <= _FEW
     catalogue = (record.get("versions") or {}).get("price_catalogue", "unknown catalogue")
     return joined(
         sentence(record.get("source")),
         sentence(summary_sentence(views)),
         plain_table(_overview(views)),
-        *("\n".join(_lines(view)) for view in views),
+        *("\n".join(_lines(view)) for view in views if in_full),
         bullets("Assumed", record.get("assumptions") or ()),
-        sentence(f"Prices as of {inputs.get('as_of')} from {catalogue}. Sources of every input: --json."),
+        sentence(
+            f"Prices as of {inputs.get('as_of')} from {catalogue}. "
+            + ("" if in_full else "Arithmetic, and what would make each claim true: --all. ")
+            + "Sources of every input: --json."
+        ),
     )
 
 

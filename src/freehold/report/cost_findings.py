@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from freehold.economics.claims.words import amount_words
 from freehold.report.findings import (
     cost_finding,
     cost_verdict_words,
@@ -11,16 +12,18 @@ from freehold.report.findings import (
     premium_words,
     spread,
     starting_volume,
+    today_words,
     way_words,
 )
-from freehold.report.numbers import NOT_MEASURED, count, number, plain_number, share, usd, volume
+from freehold.report.numbers import NOT_MEASURED, bill_usd, count, number, plain_number, rate_usd, share, usd, volume
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 WORDS = {
     "queries_per_month": "the volume",
+    "volume_growth_per_year": "growth of the volume",
     "gpu_usd_per_hour": "rent of a device",
     "rent_price_factor": "price of the rented model",
     "rent_drift_per_year": "drift of rented prices",
@@ -53,7 +56,12 @@ _CHANGES_SHOWN = 5
 _PRICED = ("price of ", "gpu_usd_per_hour", "purchase_usd")
 _RENTED = ("rent", "rent-open", "rent-tuned")
 _DEVICES = {"own": "rented devices", "own-bought": "bought devices"}
-_UNITS = {"paid / list price": "times the list price", "USD per device hour": "$ an hour", "USD/month": "$ a month"}
+_FORMS: Mapping[str, tuple[Callable[[Any], str], str]] = {  # Any: JSON
+    "paid / list price": (lambda value: plain_number(value, 3), " times the list price"),
+    "USD per device hour": (rate_usd, " an hour"),
+    "USD/month": (usd, " a month"),
+}
+"""Unit of the record -> how an amount and what it is per are written."""
 
 
 def words_of(name: object) -> str:
@@ -65,14 +73,14 @@ def cost_verdict_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
     """The verdict, all bills, and from where owning pays, any premium named; without a verdict the last alone."""
     if not cost.get("verdict"):
         return cost_finding(cost)
-    today, premium = count(cost.get("queries_per_month")), premium_words(cost)
+    today, premium = today_words(cost), premium_words(cost)
     bills = [
-        f"{words} {usd(middle)}{_less_premium(option(cost, name))}"
+        f"{words} {bill_usd(middle)}{_less_premium(option(cost, name))}"
         for name, words in _billed(cost)
         if number(middle := spread(option(cost, name).get("usd_per_month"))[1]) is not None
     ]
     verdict = f"{cost_verdict_words(cost)}{f', {premium}' if premium else ''}"
-    said = f"{verdict}: at {today} queries a month {_listed(bills)} a month"
+    said = f"{verdict}: at {today} {_listed(bills)} a month"
     pays = _pays(cost)
     return f"{said}; {pays}." if pays else f"{said}."
 
@@ -150,11 +158,11 @@ def simple_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
     return f"One machine over list prices: {visible(simple.get('arithmetic'), 300)}; {beside}."
 
 
-def change_sentences(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
+def change_sentences(cost: Mapping[str, Any], *, most: int = _CHANGES_SHOWN) -> list[str]:  # Any: JSON
     """Single numbers that would turn the answer at typical values, the nearest first, and those that cannot."""
     changes: Iterable[Mapping[str, Any]] = cost.get("would_change") or ()  # Any: JSON
     found = [each for each in changes if number(each.get("needed")) is not None]
-    said = [_change(each) for each in sorted(found, key=_distance)[:_CHANGES_SHOWN]]
+    said = [_change(each) for each in sorted(found, key=_distance)[:most]]
     never = [words_of(each.get("name")) for each in changes if number(each.get("needed")) is None]
     if never:
         said.append(f"No value of one of these alone would turn the answer: {'; '.join(never)}.")
@@ -177,7 +185,19 @@ def waiting_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
     least = "" if threshold is None else f" at least {plain_number(threshold, 3)} times that would be asked for;"
     return (
         f"{words}: the savings are worth {value} today and the set-up costs {invested};{least} "
-        f"the right to decide later is worth {usd(waiting.get('value_of_waiting_usd'))}."
+        f"the right to decide later is worth {usd(waiting.get('value_of_waiting_usd'))}.{_two_middles(cost)}"
+    )
+
+
+def _two_middles(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Why the worth at typical values and the middle of the draws point to different sides, where they do."""
+    typical, middle = number(cost.get("npv_usd")), number(spread(cost.get("npv_usd_interval"))[1])
+    if typical is None or middle is None or (typical > 0) == (middle > 0):
+        return ""
+    return (
+        f" With every number typical owning is worth {usd(typical)} in all, in the middle of the draws {usd(middle)}: "
+        "some numbers can be much higher than typical and none much lower, so half of the draws lie beyond the typical "
+        "case. Volume and break-even are too close together for either to decide."
     )
 
 
@@ -202,13 +222,17 @@ def premium_sentence(cost: Mapping[str, Any]) -> str:  # Any: JSON
 
 def _change(change: Mapping[str, Any]) -> str:  # Any: JSON
     unit = visible(change.get("unit"), 60)
-    unit = _UNITS.get(unit, unit.replace("/", " a ") if unit.endswith(("/month", "/year")) else unit)
-    needed, now = volume(change["needed"]), volume(change.get("now"))
-    if abs(change["needed"]) < 1000:
-        needed, now = plain_number(change["needed"], 3), plain_number(change.get("now"), 3)
+    form, per = _FORMS.get(unit, (_plain_amount, f" {unit.replace('/', ' a ')}"))
+    if unit.startswith("change of"):
+        form, per = share, " a year"
     name = words_of(change.get("name"))
-    unit = "" if unit.startswith("change") else f" {unit}"
-    return f"{name[:1].upper()}{name[1:]}: {visible(change.get('direction'))} {needed}{unit} (now {now})."
+    needed, now = form(change["needed"]), form(change.get("now"))
+    return f"{name[:1].upper()}{name[1:]}: {visible(change.get('direction'))} {needed}{per} (now {now})."
+
+
+def _plain_amount(value: Any) -> str:  # Any: JSON
+    amount = number(value)
+    return volume(value) if amount is not None and abs(amount) >= 1000 else plain_number(value, 3)
 
 
 def _distance(change: Mapping[str, Any]) -> float:  # Any: JSON
@@ -244,5 +268,8 @@ def simple_lines(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
             continue
         first = number(spread(each.get("own_breakeven_queries_per_month"))[1])
         result = "no volume" if first is None else f"{count(first)} queries a month"
-        lines.append(f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / ${price:.7g} a query = {result}")
+        lines.append(
+            f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / {amount_words(price, 'USD')} a query "
+            f"= {result}"
+        )
     return lines

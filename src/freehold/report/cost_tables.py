@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.economics.scenario import GIVEN
 from freehold.report.cost_findings import words_of
 from freehold.report.findings import OPTIONS, spread, verdict_words, volume_range
-from freehold.report.numbers import count, interval, number, plain_number, share, usd, volume
+from freehold.report.numbers import bill_usd, interval, number, plain_number, queries, share, usd, volume
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
 
@@ -25,7 +25,7 @@ def option_table(cost: Mapping[str, Any], *, with_chance: bool = False, with_way
     compared = with_chance and any(number(each.get("probability_cheapest")) is not None for each in options)
     is_less = any(number(each.get("premium_usd_per_month")) for each in options)
     return Table(
-        f"Cost of a month at {count(cost.get('queries_per_month'))} queries",
+        f"Cost of a month at {queries(cost.get('queries_per_month'))} queries",
         (
             Column("option"),
             Column("what"),
@@ -39,8 +39,8 @@ def option_table(cost: Mapping[str, Any], *, with_chance: bool = False, with_way
             (
                 _option_words(each),
                 visible(each.get("label") or "–", 60),
-                usd(spread(each.get("usd_per_month"))[1]),
-                interval(*spread(each.get("usd_per_month"))[::2], usd),
+                bill_usd(spread(each.get("usd_per_month"))[1]),
+                interval(*spread(each.get("usd_per_month"))[::2], bill_usd),
                 usd(spread(each.get("compared_usd_per_month" if is_less else "usd_per_query"))[1]),
                 *((share(each.get("probability_cheapest")),) if compared else ()),
                 *(_paying(each) if with_ways else ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
-from freehold.report.numbers import count, interval, number, points, share, usd, volume
+from freehold.report.numbers import count, interval, number, points, queries, share, usd, volume
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def margin_words(margin: object) -> str:
 def cost_finding(cost: Mapping[str, Any]) -> str:  # Any: JSON
     """From which volume owning pays, and how far today's volume is from it."""
     today = number(cost.get("queries_per_month"))
-    now = "" if today is None else f"; today it is {count(today)}"
+    now = "" if today is None else f"; today it is {queries(today)}"
     low, middle, high = (number(each) for each in spread(cost.get("breakeven_queries_per_month")))
     premium, owning = premium_words(cost), way_words(cost)
     if middle is None:
@@ -137,6 +137,13 @@ def cost_finding(cost: Mapping[str, Any]) -> str:  # Any: JSON
         return f"No volume was found from which {owning} costs less than renting{also}{now}."
     said = f"{premium}, {owning}" if premium else owning
     return f"{said[0].upper()}{said[1:]} costs less from {starting_volume(low, middle, high)}{now}."
+
+
+def today_words(cost: Mapping[str, Any]) -> str:  # Any: JSON
+    """Today's volume, and how it grows where somebody said so."""
+    growth = number(cost.get("volume_growth_per_year"))
+    more = "" if not growth else f", {'growing' if growth > 0 else 'shrinking'} by {share(abs(growth))} a year,"
+    return f"{queries(cost.get('queries_per_month'))} queries a month{more}"
 
 
 def premium_words(cost: Mapping[str, Any]) -> str:  # Any: JSON

@@ -31,6 +31,21 @@ def usd(value: Any) -> str:  # Any: a field of a JSON record
     return f"{_sign(amount)}${_money(abs(amount))}"
 
 
+def bill_usd(value: Any) -> str:  # Any: a field of a JSON record
+    """A month's bill: as `usd`, but nobody is billed for less than a cent."""
+    amount = number(value)
+    return "under $0.01" if amount is not None and 0 < amount < 0.01 else usd(value)
+
+
+def rate_usd(value: Any) -> str:  # Any: a field of a JSON record
+    """A price of one unit: four significant digits, cents at least where there are any."""
+    amount = number(value)
+    if amount is None:
+        return NOT_MEASURED
+    whole, point, cents = plain_number(abs(amount)).partition(".")
+    return f"{_sign(amount)}${whole}{point}{cents + '0' if len(cents) == 1 else cents}"
+
+
 def brief_usd(value: Any) -> str:  # Any: a field of a JSON record
     """US dollars for a headline: three significant digits, thousands as k."""
     amount = number(value)
@@ -39,7 +54,8 @@ def brief_usd(value: Any) -> str:  # Any: a field of a JSON record
     size = abs(float(f"{amount:.3g}"))
     for least, unit in ((1e9, " bn"), (1e6, " M"), (1e4, "k")):
         if size >= least:
-            return f"{_sign(amount)}${size / (1e3 if unit == 'k' else least):.3g}{unit}"
+            digits = float(f"{size / (1e3 if unit == 'k' else least):.3g}")
+            return f"{_sign(amount)}${digits:,.12g}{unit}"
     return f"{_sign(amount)}${_money(size)}"
 
 
@@ -53,6 +69,12 @@ def exact(value: Any) -> str:  # Any: a field of a JSON record
     """A whole number with all of its digits, for what was counted and is compared."""
     amount = number(value)
     return NOT_MEASURED if amount is None else f"{_sign(round(amount))}{abs(round(amount)):,}"
+
+
+def queries(value: Any) -> str:  # Any: a field of a JSON record
+    """Queries a month as somebody asks them: a count, with its fraction where there are hardly any."""
+    amount = number(value)
+    return plain_number(value, 3) if amount is not None and 0 < amount < 10 else count(value)
 
 
 def volume(value: Any) -> str:  # Any: a field of a JSON record

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import bullets, joined, plain_table, sentence
-from freehold.report.numbers import NOT_MEASURED, count, plain_number
+from freehold.report.numbers import count, plain_number, rate_usd
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
 
@@ -137,7 +137,7 @@ def bodies_text(record: Mapping[str, Any]) -> str:  # Any: JSON
             totals.setdefault((row["provider"], row["catalogue_model"]), []).append(row["total_usd"])
     dearest = sorted(totals.items(), key=lambda item: (-sum(item[1]), item[0]))
     rows = tuple(
-        (visible(f"{provider}/{model}"), count(len(costs)), _usd(sum(costs)))
+        (visible(f"{provider}/{model}"), count(len(costs)), rate_usd(sum(costs)))
         for (provider, model), costs in dearest[:MOST_ROWS]
     )
     table = Table("By model", (Column("model"), Column("bodies", is_number=True), Column("cost", is_number=True)), rows)
@@ -147,7 +147,7 @@ def bodies_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     found = [f"{verdict}: {count(number)}" for verdict, number in recorded.get("rows", {}).items()]
     says = (
         f"{count(record['priced'])} of {count(len(record['rows']))} bodies have a price: "
-        f"{_usd(record['total_usd'])} together."
+        f"{rate_usd(record['total_usd'])} together."
     )
     differing = Counter(
         "more than ours" if row["reported_usd"] > row["total_usd"] else "less than ours"
@@ -169,8 +169,3 @@ def bodies_text(record: Mapping[str, Any]) -> str:  # Any: JSON
 def _rate(value: Any) -> str:  # Any: a field of a JSON record
     """A rate; one that nobody states is no zero."""
     return "none" if value is None else plain_number(value)
-
-
-def _usd(value: float | None) -> str:
-    """Four digits: what single calls cost is less than a cent."""
-    return NOT_MEASURED if value is None else f"${plain_number(value)}"

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 _FIRST_REJECTED = 5
 _CURVE_ROWS = 8
+_SHORT = 3
+"""Rows of a list where room is short."""
 
 
 def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
@@ -89,35 +91,51 @@ def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         sentence(left_out_sentence(record)),
         sentence(unpriced_sentence(record)),
         bullets("Assumed", record.get("assumptions") or ()),
-        sentence(f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the list price of its day"),
+        sentence(
+            f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the price of its day and of its tier"
+        ),
     )
 
 
-def breakeven_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Rent against own: verdict, options, the volume from which owning pays, what matters, what was assumed."""
+def breakeven_text(record: Mapping[str, Any], *, everything: bool = False) -> str:  # Any: JSON
+    """Rent against own on a screen: verdict, options, what matters, what would change it; or with all that it rests on.
+
+    Args:
+        record: The result.
+        everything: All tables and all numbers, in place of the ones that decide.
+    """
     certainty, premium = share(record.get("probability_own_is_cheapest")), premium_words(record)
     beats = f"{way_words(record)} costs less than all that is rented{f', {premium}' if premium else ''}"
-    telling, unused = settled_assumptions(record.get("assumptions") or ())
     return joined(
         sentence(cost_verdict_sentence(record)),
         sentence(f"{verdict_basis(record)}. {record['verdict_rule']}") if record.get("verdict_rule") else "",
         plain_table(option_table(record, with_chance=True)),
-        plain_table(ways_table(record)),
-        sentence(f"Probability that {beats}: {certainty}"),
+        plain_table(ways_table(record)) if everything else "",
+        sentence(f"Probability that {beats}: {certainty}") if everything else "",
         sentence(simple_sentence(record)),
-        plain_table(waterfall_table(record)),
-        plain_table(sensitivity_table(record)),
-        bullets("What would change the answer", change_sentences(record)),
+        plain_table(waterfall_table(record)) if everything else "",
+        plain_table(sensitivity_table(record, most=8 if everything else _SHORT)),
+        bullets("What would change the answer", change_sentences(record, most=5 if everything else _SHORT)),
         sentence(waiting_sentence(record)),
         sentence(escalation_sentence(record)),
         sentence(premium_sentence(record)),
+        *(_all_numbers(record) if everything else ()),
+        bullets("Assumed", assumed_dates(record)),
+        bullets("Not considered", _not_considered(record)) if everything else "",
+        bullets("Warnings", record.get("warnings") or ()),
+        f"Seed {record.get('seed', NOT_MEASURED)}. "
+        + ("" if everything else "Terms, curve and all numbers: --all. ")
+        + "Sources of the numbers: --json.",
+    )
+
+
+def _all_numbers(record: Mapping[str, Any]) -> tuple[str, ...]:  # Any: JSON
+    """Cost by volume, and every number that was assumed or given."""
+    telling, unused = settled_assumptions(record.get("assumptions") or ())
+    return (
         plain_table(curve_table(record, every=max(1, len(record.get("curve") or ()) // _CURVE_ROWS))),
         plain_table(assumption_table(telling, with_source=False)),
         sentence(f"Not given, and so without effect: {unused}.") if unused else "",
-        bullets("Assumed", assumed_dates(record)),
-        bullets("Not considered", _not_considered(record)),
-        bullets("Warnings", record.get("warnings") or ()),
-        f"Seed {record.get('seed', NOT_MEASURED)}. Sources of the numbers: --json.",
     )
 
 

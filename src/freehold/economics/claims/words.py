@@ -36,8 +36,14 @@ def amount_words(value: float, unit: str) -> str:
     """A number with its unit; dollars carry their sign in front."""
     if unit == "USD" or unit.startswith("USD/"):
         sign = "−" if value < 0 else ""
-        return f"{sign}${number_words(abs(value))}{unit.removeprefix('USD')}"
+        return f"{sign}${_with_cents(number_words(abs(value)))}{unit.removeprefix('USD')}"
     return f"{number_words(value)} {unit}".rstrip()
+
+
+def _with_cents(digits: str) -> str:
+    """`2.5` is written `2.50` where it is money; a price with more digits keeps them."""
+    whole, point, cents = digits.partition(".")
+    return f"{whole}.{cents:0<2}" if point and cents.isdigit() else digits
 
 
 def range_words(values: Iterable[float], unit: str) -> str:
