@@ -29,6 +29,8 @@ from pathlib import Path
 from gateway import MESSAGES, System, start_freehold, start_upstream, tree_of
 
 MIB = 1 << 20
+KINDS = ("whole", "stream", "whole", "left", "whole", "stream", "nonsense")
+"""In turns; one call in 64 is large."""
 
 
 def memory_mb(pid: int) -> dict[str, float]:
@@ -80,7 +82,7 @@ class Load:
         """One thread: kinds in turns."""
         turn = number
         while not self.is_over.is_set():
-            kind = ("whole", "stream", "whole", "left", "whole", "stream", "nonsense", "large")[turn % 8]
+            kind = "large" if turn % 64 == 7 else KINDS[turn % len(KINDS)]
             turn += 1
             try:
                 found = self._ask(kind)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 SEGMENTS, CALLS = "segments", "calls"
 _BATCH_ROWS = 20_000
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 16 << 20
+"""Of text; making Parquet of it takes several times as much memory."""
 _PLACES = msgspec.msgpack.Decoder(list[Place])
 
 
