@@ -7,6 +7,7 @@ system that is not installed is left out, and the result says so. The raw figure
     .venv/bin/python benchmarks/gateway.py --out build/gateway --rounds 5 --seconds 4
     .venv/bin/python benchmarks/gateway.py --kills 20      # completed calls lost to kill -9 under load
     .venv/bin/python benchmarks/gateway.py --calls 100000  # memory of a worker over so many calls
+    .venv/bin/python benchmarks/gateway.py --ledger-share  # the same gateway with and without a ledger, in turns
 
 LiteLLM and TensorZero live in environments of their own, named by --litellm and --tensorzero (their Python):
     python -m venv build/litellm && build/litellm/bin/pip install 'litellm[proxy]'
@@ -83,6 +84,36 @@ async def main():
     print(started.base_url, flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
+"""
+
+
+WITHOUT_LEDGER = """
+import sys
+from freehold.cli import recording
+class Nothing:
+    room = is_durable = True
+    def opened(self, call_id, head, body=b""): pass
+    def request_body(self, call_id, chunk): pass
+    def response_body(self, call_id, chunk): pass
+    def closed(self, call_id, tail, body=b""): pass
+    def seal(self): pass
+recording.open_writer = lambda *arguments, **options: Nothing()
+from freehold.cli.main import main
+main()
+"""
+"""A gateway that records nothing. What is left in it is that the two records are made (RECORDS)."""
+RECORDS = """
+import time
+from freehold.ledger.records import CloseRecord, OpenRecord, new_call_id
+before = time.process_time()
+for number in range(100_000):
+    new_call_id(number)
+    OpenRecord(task="default", started_at_us=number, endpoint="/v1/chat/completions", provider="p",
+               model_requested="m", route="rent", request_id="r", stream=False, dialect="openai-chat",
+               request_content_type="application/json")
+    CloseRecord(duration_ms=1.0, status=200, model_served="m", completion_id="c", finish_reason="stop",
+                input_tokens=1, output_tokens=1, response_content_type="application/json")
+print((time.process_time() - before) * 10)
 """
 
 
@@ -165,6 +196,7 @@ def start_freehold(
     name: str = "freehold",
     workers: int = 1,
     housekeeping: bool = False,
+    has_ledger: bool = True,
 ) -> System:
     """The gateway with its ledger, bodies included; `housekeeping` makes Parquet of it beside the calls."""
     port = free_port()
@@ -173,7 +205,8 @@ def start_freehold(
     file = work / "freehold.toml"
     provider = f'[providers.p]\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
     file.write_text(f"[gateway]\nhousekeeping = {str(housekeeping).lower()}\n{provider}", encoding="utf-8")
-    command = [str(Path(sys.executable).with_name("freehold")), "gateway", "--port", str(port)]
+    program = [str(Path(sys.executable).with_name("freehold"))]
+    command = [*(program if has_ledger else [sys.executable, "-c", WITHOUT_LEDGER]), "gateway", "--port", str(port)]
     command += ["--workers", str(workers), "--config", str(file)]
     process = stack.enter_context(child(command, stderr=subprocess.DEVNULL))
     wait_for(port, process)
@@ -302,6 +335,39 @@ def summary(raw: list[dict[str, object]]) -> dict[str, object]:
     return {"medians": medians, "ratios": ratios, "added_p50_ms": round(added, 3)}
 
 
+def ledger_share(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """CPU of one gateway with its ledger, with the process that makes Parquet too, and without any, in turns."""
+    raw: list[dict[str, object]] = []
+    with ExitStack() as stack:
+        upstream = start_upstream(stack)
+        systems = [
+            start_freehold(stack, folder, upstream),
+            start_freehold(stack, folder, upstream, name="without", has_ledger=False),
+            start_freehold(stack, folder, upstream, name="parquet", housekeeping=True),
+        ]
+        for number in range(options.rounds + 1):  # the first round warms up and is not kept
+            for kind, is_stream in (("whole", False), ("stream", True)):
+                for system in systems[:: 1 if number % 2 else -1]:
+                    got = load(system, folder, is_stream=is_stream, seconds=options.seconds, connections=CONNECTIONS)
+                    if number:
+                        raw.append({"system": system.name, "kind": kind, "round": number, **got})
+                        print(f"{number} {kind:7} {system.name:10} {got['cpu_us_per_call']:9.1f} us", file=sys.stderr)
+    told = subprocess.run([sys.executable, "-c", RECORDS], capture_output=True, text=True, check=True)
+    shares: dict[str, object] = {"records_made_us": round(float(told.stdout), 1)}
+    for kind in ("whole", "stream"):
+        us = {
+            system.name: statistics.median(
+                float(one["cpu_us_per_call"])  # type: ignore[arg-type]  # a number
+                for one in raw
+                if (one["system"], one["kind"]) == (system.name, kind)
+            )
+            for system in systems
+        }
+        of_ledger = us["freehold"] - us["without"] + float(told.stdout)
+        shares[kind] = {**us, "ledgers_share": round(of_ledger / us["freehold"], 3)}
+    return {"shares": shares, "raw": raw}
+
+
 def start_upstream(stack: ExitStack) -> int:
     """The provider, in a process of its own; its port."""
     port = free_port()
@@ -413,6 +479,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--housekeeping", action="store_true", help="Also with the process that makes Parquet files.")
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--ledger-share", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="freehold-bench-"))
@@ -421,6 +488,8 @@ def main() -> None:
             name, result = "kills", kills(options.kills, folder)
         elif options.calls:
             name, result = "memory", memory(options.calls, folder)
+        elif options.ledger_share:
+            name, result = "ledger-share", ledger_share(options, folder)
         elif options.cold:
             name, result = "cold", cold_start(folder)
         else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
@@ -49,11 +50,12 @@ _LAST = (
 
 
 class Provider(asyncio.Protocol):
-    """Answers each request at once, or in 200 pieces if it asks for a stream."""
+    """Answers each request at once, or in pieces if it asks for a stream: 200, or the number in `events`."""
 
     def __init__(self) -> None:
         """Nothing has come yet."""
-        self._data = b""
+        self._data = bytearray()
+        self._wanted = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -62,21 +64,28 @@ class Provider(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer every whole request."""
         self._data += data
+        if len(self._data) < self._wanted:
+            return
+        self._wanted = 0
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
-            head = self._data[:end].lower()
+            head = bytes(self._data[:end]).lower()
             length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
             if len(self._data) < end + 4 + length:
+                self._wanted = end + 4 + length
                 return
             body, self._data = self._data[end + 4 : end + 4 + length], self._data[end + 4 + length :]
             if b'"stream":true' in body or b'"stream": true' in body:
-                asyncio.get_running_loop().create_task(self._stream())
+                asked = re.search(rb'"events": ?(\d+)', body)
+                self._task = asyncio.get_running_loop().create_task(self._stream(int(asked[1]) if asked else WORDS))
             else:
                 self._transport.write(_WHOLE)
 
-    async def _stream(self) -> None:
+    async def _stream(self, events: int) -> None:
         self._transport.write(_STREAM_HEAD)
-        for event in _EVENTS:
-            self._transport.write(event)
+        for number in range(events):
+            if self._transport.is_closing():
+                return  # the client has left
+            self._transport.write(_EVENTS[number % WORDS])
             await asyncio.sleep(0)  # each event in a packet of its own, as tokens come
         self._transport.write(_LAST)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 import uuid
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +23,16 @@ from freehold.state.database import open_state
 from freehold.state.keys import create_key
 from freehold.state.limits import parse_limit
 from freehold.state.schema import SPENDING
+from tests.gateway.conftest import rows_in
+from tests.gateway.test_gateway_command import CHAT, ask, process, send, settings_of
+from tests.gateway.upstream import answer, completion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
+
+    from tests.gateway.upstream import ScriptedUpstream
 
 USED = Usage(input_tokens=5, output_tokens=0)
 
@@ -96,3 +104,58 @@ def test_a_restart_of_postgresql_costs_no_booking_and_lets_nobody_beyond_the_lim
     assert counts["after"] > 0 or counts["full"] > 0
     assert booked["tokens"] <= 4000
     engine.dispose()
+
+
+def test_two_gateways_go_on_while_their_postgresql_is_restarted_and_every_answer_is_booked(
+    database: str, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    upstream.scripts = [answer(completion())]
+    engine = open_state(database)
+    limits = [parse_limit("tokens/month=1000000"), parse_limit("requests/month=100000")]
+    _, secret = create_key(engine, "desk", limits=limits)
+    settings = settings_of(upstream, f'[state]\nurl = "{database}"\n')
+    told: Counter[tuple[str, int]] = Counter()
+    phase, is_over = ["before"], threading.Event()
+
+    def ask_on(port: int) -> None:
+        while not is_over.is_set():
+            now = phase[0]
+            told[now, send(port, CHAT, ask(1), authorization=f"Bearer {secret}")[0]] += 1
+
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as stack:
+        gateways = [stack.enter_context(process(folder, settings)) for folder in folders]
+        threads = [threading.Thread(target=ask_on, args=(port,)) for _, port in gateways for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        _wait_for(lambda: told["before", 200] >= 60)
+        phase[0] = "meanwhile"
+        restart(engine)
+        phase[0] = "after"
+        _wait_for(lambda: told["after", 200] >= 60)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        for child, _ in gateways:
+            child.terminate()
+            assert child.wait(30) == 0
+    engine.dispose()
+    assert {status for _, status in told} <= {200, 503}
+    answered = sum(count for (_, status), count in told.items() if status == 200)
+    assert answered == len(upstream.seen)
+    with engine.connect() as connection:
+        booked = {row.measure: row.spent for row in connection.execute(select(SPENDING))}
+    engine.dispose()
+    assert booked == {"requests": answered, "tokens": 10 * answered}
+    rows = [row for folder in folders for row in rows_in(folder / ".freehold" / "events" / "segments")]
+    assert sum(row.close is not None and row.close.status == 200 for row in rows) == answered
+
+
+def _wait_for(is_so: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if is_so():
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("it did not come to pass in a minute")

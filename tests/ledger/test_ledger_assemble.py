@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freehold.ledger.answer_facts import AnswerFacts, facts_of
@@ -223,6 +223,7 @@ def test_a_stream_without_one_event_is_none() -> None:
     assert assemble("openai-chat", b"upstream connect error") is None
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 @given(
     st.sampled_from(["openai-chat", "openai-completions", "openai-responses", "anthropic", None]),
     st.lists(

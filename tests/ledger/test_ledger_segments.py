@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from freehold.ledger.frames import LONGEST_PAYLOAD, Frame, Kind, frames_in
 from freehold.ledger.ingest import ingest
 from freehold.ledger.records import decode_close, decode_open, id_text, new_call_id
+from freehold.ledger.scan import Scan
 from freehold.ledger.segment_files import WriterFolder, writer_folders
 from freehold.ledger.segments import LedgerFull, SegmentWriter
 from freehold.ledger.store import Ledger
@@ -20,7 +22,6 @@ from tests.ledger.traffic import answer, begin_call, head, open_writer, record_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 def _folder(writer: SegmentWriter) -> WriterFolder:
@@ -320,3 +321,18 @@ def test_a_new_segment_that_cannot_be_begun_leaves_the_old_one_in_use(
     record_call(writer, 9)
     writer.seal()
     assert ingest(tmp_path).lost_records == 0
+
+
+def test_a_reader_holds_one_segment_and_not_all_that_it_has_passed(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, max_segment_bytes=1_500)
+    held = begin_call(writer, 0)
+    for number in range(1, 20):
+        record_call(writer, number)
+    writer.closed(held, tail(), answer("late"))
+    writer.seal()
+    most = 0
+    for _ in Scan(_folder(writer)).read():
+        mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".seg" in line}
+        most = max(most, len(mapped))
+    assert len(_folder(writer).segments()) > 8
+    assert most <= 2

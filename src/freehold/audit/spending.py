@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _UNDATED = "undated"
 _PRICED_BY = ("model_served", "model_requested", "service_tier", "day", "bucket")
 _SUMMED = ("calls", "errors", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+_UNKNOWN: tuple[Decimal | None, ...] = (None,) * 4
 _MOST = float(1 << 62)
 """Whole numbers of eight bytes end a little above."""
 
@@ -153,9 +154,11 @@ def spending(sums: pa.Table, pricing: Pricing) -> Spending:
         sums: As `ledger.rollup` gives them, with every edge that the prices need (see `missing_edges`).
         pricing: Where prices come from.
     """
+    sums = sums.select([*_PRICED_BY, "route", "task", "is_own", "is_counted", *_SUMMED]).combine_chunks()
     # Rows of an import that were never sent to a model have no route.
     sent = pc.or_(pc.not_equal(sums.column("route"), ""), pc.equal(sums.column("is_counted"), 1))
-    sums = sums.select([*_PRICED_BY, "task", "is_own", "is_counted", *_SUMMED]).filter(sent).combine_chunks()
+    if not pc.all(sent).as_py():
+        sums = sums.filter(sent).combine_chunks()
     rates, scale = _rates(sums, pricing)
     column = {name: sums.column(name).to_numpy() for name in _SUMMED}
     own = sums.column("is_own").to_numpy() == 1
@@ -204,17 +207,21 @@ def _rates(sums: pa.Table, pricing: Pricing) -> tuple[np.ndarray, int]:
     codes, choices = zip(*(_coded(sums.column(name)) for name in _PRICED_BY), strict=True)
     sizes = [max(1, len(choice)) for choice in choices]
     keys, of = np.unique(np.ravel_multi_index(codes, sizes), return_inverse=True)
-    rows: list[tuple[Decimal | None, ...]] = []
-    for places in zip(*np.unravel_index(keys, sizes), strict=True):
-        served, asked, tier, day, bucket = (choice[place] for choice, place in zip(choices, places, strict=True))
+    columns = [np.array(choice, object)[places] if len(choice) else places
+               for choice, places in zip(choices, np.unravel_index(keys, sizes), strict=True)]  # fmt: skip
+    numbers: dict[tuple[Decimal | None, ...], int] = {}
+    row_of = np.empty(len(keys), np.int64)
+    for place, (served, asked, tier, day, bucket) in enumerate(zip(*(one.tolist() for one in columns), strict=True)):
         price = pricing.find(served, day, tier) or pricing.find(asked, day, tier)
-        rows.append((None,) * 4 if price is None else _four(price.rates_for(least_input(bucket))))
+        row = _UNKNOWN if price is None else _four(price.rates_for(least_input(bucket)))
+        row_of[place] = numbers.setdefault(row, len(numbers))
+    rows = list(numbers)
     known = {rate for row in rows for rate in row if rate is not None}
     digits = max((-int(rate.normalize().as_tuple().exponent) for rate in known), default=0)
     digits = max(0, digits)
     units = {rate: int(rate.scaleb(digits)) for rate in known}
     whole = [[-1 if rate is None else units[rate] for rate in row] for row in rows]
-    return np.array(whole, np.int64).reshape(-1, 4)[of], digits + 6  # a rate is per million tokens
+    return np.array(whole, np.int64).reshape(-1, 4)[row_of][of], digits + 6  # a rate is per million tokens
 
 
 def _four(rates: Rates) -> tuple[Decimal | None, ...]:

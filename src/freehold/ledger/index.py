@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 INDEX_FILE = "_index.db"
 HOT_FROM = "hot_from"
 """Ordinal of the first day whose calls the index holds; undated ones it always holds."""
+IS_FIRST = "is_first"
+"""1: no index was before this one, so that every segment of which it does not know has not been read."""
 UNDATED = "undated"
 _VERSION = 1
 _BUSY_TIMEOUT_S = 60
@@ -82,6 +84,7 @@ class Index:
                 if run("pragma user_version").fetchone()[0] == 0:
                     for statement in _TABLES.split(";"):
                         run(statement)
+                    set_fact(self.connection, IS_FIRST, int(not any(self.path.parent.glob("day=*/*.parquet"))))
                     run(f"pragma user_version = {_VERSION}")
         version = run("pragma user_version").fetchone()[0]
         if version != _VERSION:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from freehold.core.progress import Silent
 from freehold.ledger.columns import SCHEMA
-from freehold.ledger.index import UNDATED
+from freehold.ledger.index import IS_FIRST, UNDATED
 from freehold.ledger.policy import KEEP_ALL
 from freehold.ledger.publish import changing, publish
 from freehold.ledger.rows import NEVER_CLOSED, row_of
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 SEGMENTS, CALLS = "segments", "calls"
 _BATCH_ROWS = 20_000
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 16 << 20
+"""Of text; making Parquet of it takes several times as much memory."""
 _PLACES = msgspec.msgpack.Decoder(list[Place])
 
 
@@ -124,7 +125,9 @@ def _resume(scan: Scan, index: Index) -> Scan:
     run = index.connection.execute
     name = scan.folder.name
     found = run("select segment, position, sequence, is_finished from writers where name = ?", (name,)).fetchone()
-    if found is not None:
+    if found is None:
+        scan.position = Position(sequence=1 if index.fact(IS_FIRST) else None)
+    else:
         scan.position = Position(*found[:3])
         scan.is_finished = bool(found[3])
         for call_id, frames in run("select id, frames from open_calls where writer = ?", (name,)):

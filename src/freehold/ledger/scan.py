@@ -170,6 +170,8 @@ class Scan:
     def _map(self, number: int) -> mmap.mmap | None:
         """A segment's bytes; None if it is empty or gone."""
         if number not in self._maps:
+            for other in self._maps.keys() - {self.position.segment}:
+                self._maps.pop(other).close()  # what was looked at counts as memory of this process
             path = self.folder.path / f"{number:08d}.seg"
             try:
                 with path.open("rb") as file:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.frames import Gap, frames_in
-from freehold.ledger.ingest import SEGMENTS
+from freehold.ledger.index import IS_FIRST
+from freehold.ledger.ingest import CALLS, SEGMENTS
 from freehold.ledger.scan import Position
 from freehold.ledger.segment_files import writer_folders
 
@@ -54,14 +55,16 @@ class Verified:
 
 def verify_segments(segments: Path, index: Index | None, found: Verified) -> None:
     """Check every frame of every worker; `index` says what an ingester has done with them."""
+    # Where an index was lost, segments may have been read and removed of which nobody knows any more.
+    is_first = not any((segments.parent / CALLS).glob("day=*/*.parquet")) if index is None else index.fact(IS_FIRST)
     for folder in writer_folders(segments):
-        _Look(folder, index, found).through()
+        _Look(folder, index, found, starts_at=1 if is_first else None).through()
 
 
 class _Look:
     """At what one worker has written."""
 
-    def __init__(self, folder: WriterFolder, index: Index | None, found: Verified) -> None:
+    def __init__(self, folder: WriterFolder, index: Index | None, found: Verified, *, starts_at: int | None) -> None:
         self._folder = folder
         self._found = found
         self._is_alive = folder.is_alive()
@@ -70,7 +73,7 @@ class _Look:
         # After the list: what is no longer in it was read before.
         self._read, self._is_finished = _position(folder, index)
         self._known = _known_damage(folder, index)
-        self._sequence: int | None = self._read.sequence if self._read else 1
+        self._sequence = self._read.sequence if self._read else starts_at
 
     def through(self) -> None:
         """All segments in order."""
@@ -93,7 +96,7 @@ class _Look:
         if segment.number == previous + 1:
             return self._sequence
         if self._read is None:
-            return self._sequence if previous else None
+            return self._sequence
         if segment.number <= self._read.segment:
             return None
         return self._read.sequence if previous < self._read.segment else self._sequence
