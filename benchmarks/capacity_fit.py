@@ -71,6 +71,7 @@ def _row(point: Point) -> dict[str, float]:
         "context": context,
         "batch": max(1.0, min(point.concurrency or costs.most_requests, fitting)),
         "streamed": point.concurrency is not None,
+        "is_on_its_way": point.concurrency is not None and point.concurrency <= max(1.0, fitting),
         "gpus": gpus,
         "bandwidth": gpu.bandwidth_gb_per_s * 1e9,
         "shards": gpus if model.is_latent else min(gpus, model.kv_heads),
@@ -121,7 +122,7 @@ def log_ratios(known: Arrays, engine: Engine) -> np.ndarray:
     step = step + a["batch"] * a["context"] * (a["token_bytes"] / (a["shards"] * bandwidth) + attending)
     prompt = a["given"] * (peak / e.prefill_efficiency + link) + experts * missed
     prompt = prompt + a["given"] ** 2 * a["attention"] / (a["flops"] * e.prefill_efficiency)
-    trip = 1e-3 * e.round_trip_ms * a["streamed"]
+    trip = 1e-3 * e.round_trip_ms * a["is_on_its_way"]
     rate = a["batch"] * a["written"] / (a["batch"] * prompt + a["written"] * step + trip)
     return np.log(rate / a["measured"])
 

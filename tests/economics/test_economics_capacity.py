@@ -67,6 +67,11 @@ def test_a_slow_second_way_gives_the_same_rate() -> None:
 def test_clients_beyond_the_room_wait_and_do_not_change_the_rate() -> None:
     room = capacity(LLAMA, H100, input_tokens=8000, output_tokens=1000, precision="bf16", concurrency=10_000)
     assert room.concurrency == room.kv_limited_concurrency < 10_000
+    # a place is taken at once, without a round trip
+    costs = step_costs(LLAMA, H100, precision="bf16", context_tokens=8500)
+    batch = room.concurrency
+    cycle_s = batch * costs.prefill_s(8000) + 1000 * costs.decode_s(batch, batch * 8500)
+    assert room.requests_per_s == pytest.approx(batch / cycle_s)
     # of 10,000 clients all but these wait, each for its turn at this rate
     assert room.ttft_ms > 1e3 * (10_000 - room.concurrency) / room.requests_per_s
     # Little's law: clients = rate × time

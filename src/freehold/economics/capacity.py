@@ -104,7 +104,8 @@ def capacity(
     With i input and o output tokens and B requests in the replica, P the prefill of one prompt, S the step of B
     requests whose mean context is i + o/2 (`steps.step_costs`), and R the round trip of one request:
     output tokens/s = B o / (B P + o S + R). The first token takes R + P (1 + a (B - 1)) + S, where a is
-    `PROMPTS_AHEAD`; the rest of the cycle is shared by the o - 1 further tokens.
+    `PROMPTS_AHEAD`; the rest of the cycle is shared by the o - 1 further tokens. R is nothing in a batch job, and
+    where clients wait for room.
 
     Args:
         model: the decoder.
@@ -146,7 +147,7 @@ def capacity(
         clients=concurrency,
         fitting=fitting,
         slots=slots,
-        round_trip_s=1e-3 * reached.round_trip_ms if concurrency is not None else 0.0,
+        round_trip_s=1e-3 * reached.round_trip_ms,
     )
 
 
@@ -163,6 +164,8 @@ def _steady(
     """The closed loop of so many clients, served as far as memory and slots allow; None: a batch job fills both."""
     offered = slots if clients is None else min(clients, slots)
     batch = max(1.0, min(offered, fitting))
+    # where somebody waits for a place it is taken at once, however far the next client is
+    round_trip_s = round_trip_s if clients is not None and clients <= batch else 0.0
     context = input_tokens + output_tokens / 2.0
     prefill_s = costs.prefill_s(input_tokens, decoding=batch)
     step_s = costs.decode_s(batch, batch * context)
