@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 FITTED = {  # the constants, and neutral values to start from, which a constant that no point tells of keeps
     "prefill_efficiency": 0.7,
     "bandwidth_efficiency": 0.85,
-    "shard_loss": 0.05,
     "low_precision_share": 0.65,
     "half_rate_width": 1000.0,
     "int4_expert_share": 0.6,
-    "link_share": 0.5,
     "layer_us": 50.0,
     "quantised_layer_us": 20.0,
     "latent_layer_us": 20.0,
@@ -43,7 +41,7 @@ FITTED = {  # the constants, and neutral values to start from, which a constant 
 BOUNDS = {"prefill_efficiency": 0.95, "bandwidth_efficiency": 0.95, "low_precision_share": 1.0, "int4_expert_share": 1}
 PULL = 0.3
 """Weight of the neutral values: that of a point or less, where a group of points has 64."""
-SCALE = 0.2
+SCALE = 0.4
 """Logarithmic error beyond which a point counts less and less."""
 
 
@@ -73,6 +71,7 @@ def _row(point: Point) -> dict[str, float]:
         "context": context,
         "batch": max(1.0, min(point.concurrency or costs.most_requests, fitting)),
         "streamed": point.concurrency is not None,
+        "is_on_its_way": point.concurrency is not None and point.concurrency <= max(1.0, fitting),
         "gpus": gpus,
         "bandwidth": gpu.bandwidth_gb_per_s * 1e9,
         "shards": gpus if model.is_latent else min(gpus, model.kv_heads),
@@ -89,6 +88,7 @@ def _row(point: Point) -> dict[str, float]:
         "outside": 2 * model.resident_parameters,
         "routed": 2 * model.routed_parameters,
         "attention": 2 * model.attention_width,
+        "attending": 2 * model.latent_width,
         "width": max(1.0, model.expert_width / gpus),
         "int4": precision == "int4" and model.experts > 0,
         "layers": model.layers,
@@ -104,7 +104,7 @@ def _row(point: Point) -> dict[str, float]:
 def log_ratios(known: Arrays, engine: Engine) -> np.ndarray:
     """Logarithm of predicted over measured, with these constants."""
     a, e = known, engine
-    bandwidth = a["bandwidth"] * e.bandwidth_efficiency * a["gpus"] ** -e.shard_loss
+    bandwidth = a["bandwidth"] * e.bandwidth_efficiency
     unpacked = np.where(a["int4"], e.int4_expert_share, 1.0)
     thin = a["width"] / (a["width"] + e.half_rate_width) * unpacked
     low, low_outside = (np.where(a[name], e.low_precision_share, 1.0) for name in ("expert_low", "outside_low"))
@@ -118,10 +118,12 @@ def log_ratios(known: Arrays, engine: Engine) -> np.ndarray:
     each = each + 1e-6 * e.request_us * a["streamed"]
     step = a["resident_bytes"] / (a["gpus"] * bandwidth) + 1e-6 * layer * a["layers"] + a["latency"]
     step = step + experts * (1 - missed) + a["batch"] * each
-    step = step + a["batch"] * a["context"] * a["token_bytes"] / (a["shards"] * bandwidth)
+    attending = a["attending"] / (a["flops"] * e.prefill_efficiency)
+    step = step + a["batch"] * a["context"] * (a["token_bytes"] / (a["shards"] * bandwidth) + attending)
     prompt = a["given"] * (peak / e.prefill_efficiency + link) + experts * missed
     prompt = prompt + a["given"] ** 2 * a["attention"] / (a["flops"] * e.prefill_efficiency)
-    rate = a["batch"] * a["written"] / (a["batch"] * prompt + a["written"] * step)
+    trip = 1e-3 * e.round_trip_ms * a["is_on_its_way"]
+    rate = a["batch"] * a["written"] / (a["batch"] * prompt + a["written"] * step + trip)
     return np.log(rate / a["measured"])
 
 

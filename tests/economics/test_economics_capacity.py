@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
-from freehold.economics.capacity import WAITING_POWER, capacity, most_that_fit
+from freehold.economics.capacity import PROMPTS_AHEAD, capacity, most_that_fit
 from freehold.economics.facts import hardware, known_hardware, known_models, model_facts
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.steps import CRAMPED_LOG_SD, EXPERT_LOG_SD, FAR_LOG_SD, RESIDUAL_LOG_SD, step_costs
@@ -37,15 +37,16 @@ def test_the_formula_repeats_the_arithmetic_of_one_point_by_hand() -> None:
     flops = 1979e12 * 0.65  # what fp8 keeps of its peak
     # prompt: weights, and 2 × (32 layers × 32 heads × 128) × 1000² of attention in 16 bits
     prefill_s = 2 * active * 1000 / (flops * 0.76) + 2 * 131_072 * 1e6 / (989e12 * 0.76)
-    # step: weights and 10 × 1250 × 65,536 bytes read, arithmetic, 32 × 68.5 µs of layers, 10 × 18 µs of serving
+    # step: weights and 10 × 1250 × 65,536 bytes read, arithmetic, 32 × 70 µs of layers, 10 × 21.5 µs of serving
     bandwidth = 3.35e12 * 0.945
-    step_s = (active + 10 * 1250 * 65_536) / bandwidth + 2 * active * 10 / flops + 32 * 68.5e-6 + 10 * 18e-6
-    cycle_s = 10 * prefill_s + 500 * step_s
+    step_s = (active + 10 * 1250 * 65_536) / bandwidth + 2 * active * 10 / flops + 32 * 70e-6 + 10 * 21.5e-6
+    # and 30 ms for the way of a request there and back
+    cycle_s = 10 * prefill_s + 500 * step_s + 0.03
     assert found.output_tokens_per_s == pytest.approx(10 * 500 / cycle_s)
     assert found.requests_per_s == pytest.approx(10 / cycle_s)
     assert found.step_ms == pytest.approx(1e3 * step_s)
-    # nine others wait for their prompts too: 10 ** 0.63 prompts and a step; the rest of the cycle is 499 tokens
-    first_s = prefill_s * 10**WAITING_POWER + step_s
+    # the way there, its own prompt and 0.155 of nine others', and a step; the rest of the cycle is 499 tokens
+    first_s = 0.03 + prefill_s * (1 + PROMPTS_AHEAD * 9) + step_s
     assert found.ttft_ms == pytest.approx(1e3 * first_s)
     assert found.tpot_ms == pytest.approx(1e3 * (cycle_s - first_s) / 499)
     # room: (0.9 × 80 - 3.5) GB - 8.030261248 GB = 60.47 GB over 1250 × 65,536 bytes a request
@@ -60,12 +61,17 @@ def test_a_slow_second_way_gives_the_same_rate() -> None:
     for token in range(written):
         seconds += costs.decode_s(batch, batch * (given_tokens + token + 0.5))
     found = capacity(LLAMA, H100, input_tokens=given_tokens, output_tokens=written, precision="fp8", concurrency=batch)
-    assert found.output_tokens_per_s == pytest.approx(batch * written / seconds)
+    assert found.output_tokens_per_s == pytest.approx(batch * written / (seconds + 0.03))
 
 
 def test_clients_beyond_the_room_wait_and_do_not_change_the_rate() -> None:
     room = capacity(LLAMA, H100, input_tokens=8000, output_tokens=1000, precision="bf16", concurrency=10_000)
     assert room.concurrency == room.kv_limited_concurrency < 10_000
+    # a place is taken at once, without a round trip
+    costs = step_costs(LLAMA, H100, precision="bf16", context_tokens=8500)
+    batch = room.concurrency
+    cycle_s = batch * costs.prefill_s(8000) + 1000 * costs.decode_s(batch, batch * 8500)
+    assert room.requests_per_s == pytest.approx(batch / cycle_s)
     # of 10,000 clients all but these wait, each for its turn at this rate
     assert room.ttft_ms > 1e3 * (10_000 - room.concurrency) / room.requests_per_s
     # Little's law: clients = rate × time
@@ -227,10 +233,19 @@ def test_the_cpu_engine_has_sixteen_slots_and_the_seventeenth_client_waits() -> 
     assert more.ttft_ms - full.ttft_ms == pytest.approx(1e3 * 16 / full.requests_per_s)
 
 
-def test_an_answer_of_one_token_is_its_prompt_and_one_step() -> None:
-    found = capacity(LLAMA, H100, input_tokens=500, output_tokens=1, concurrency=1)
+@pytest.mark.parametrize("clients", [1, 7])
+def test_an_answer_of_one_token_is_its_prompt_and_one_step(clients: int) -> None:
+    found = capacity(LLAMA, H100, input_tokens=500, output_tokens=1, concurrency=clients)
     assert found.tpot_ms == found.step_ms
-    assert found.ttft_ms == pytest.approx(1e3 / found.requests_per_s)
+    assert found.ttft_ms == pytest.approx(1e3 * clients / found.requests_per_s)
+
+
+def test_a_batch_job_waits_for_no_client() -> None:
+    job = capacity(LLAMA, H100, input_tokens=500, output_tokens=1)
+    assert job.ttft_ms == pytest.approx(1e3 * job.concurrency / job.requests_per_s)
+    costs = step_costs(LLAMA, H100, context_tokens=500.5, is_streamed=False)
+    cycle_s = job.concurrency * costs.prefill_s(500) + costs.decode_s(job.concurrency, job.concurrency * 500.5)
+    assert job.requests_per_s == pytest.approx(job.concurrency / cycle_s)
 
 
 def test_requests_that_fit_can_be_counted_without_a_rate() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
@@ -271,6 +271,7 @@ ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.te
 FIELDS = st.sampled_from([*SMALL, "num_experts", "sliding_window", "kv_lora_rank", "layer_types"])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # drawing texts may take long
 @given(st.dictionaries(FIELDS, ANYTHING))
 def test_whatever_a_file_holds_it_is_read_or_refused(changed: dict[str, Any]) -> None:
     try:

@@ -14,6 +14,7 @@ from freehold.core.errors import InputError
 from freehold.economics import _compile, simulation
 from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware, model_facts
+from freehold.economics.machine import GPU_ENGINE
 from freehold.economics.montecarlo import Z95
 from freehold.economics.service import Goals, Server
 from freehold.economics.simulation import simulate
@@ -133,8 +134,14 @@ def test_a_replica_that_is_always_full_delivers_what_the_capacity_model_says(
     from freehold.economics._fleet import FINISHED
 
     costs = step_costs(LLAMA, H100, context_tokens=input_tokens + output_tokens / 2)
+    # all calls stand in line from the start: none is on its way
     expected = capacity(
-        LLAMA, H100, input_tokens=input_tokens, output_tokens=output_tokens, concurrency=float(concurrency)
+        LLAMA,
+        H100,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        concurrency=float(concurrency),
+        engine=replace(GPU_ENGINE, round_trip_ms=0.0),
     )
     count = max(200, 8 * concurrency)
     answers = np.full(count, output_tokens)

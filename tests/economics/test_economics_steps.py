@@ -27,13 +27,13 @@ ACTIVE = 7_504_924_672
 def test_two_devices_halve_the_work_and_pay_for_their_link() -> None:
     one = step_costs(LLAMA, H100, precision="bf16")
     two = step_costs(LLAMA, H100, gpus=2, precision="bf16")
-    # each token crosses half a link twice a layer: 2 × 1/2 × 4096 × 2 bytes over 0.46 × 450 GB/s
-    link_s = 2 * 32 * 2 * 0.5 * 4096 * 2 / (0.46 * 450e9)
+    # each token crosses half a link twice a layer: 2 × 1/2 × 4096 × 2 bytes over half of 450 GB/s
+    link_s = 2 * 32 * 2 * 0.5 * 4096 * 2 / (0.5 * 450e9)
     assert two.prefill_s_per_token == pytest.approx(one.prefill_s_per_token / 2 + link_s)
-    # reading weights suffers from smaller pieces by 2 ** 0.05; 64 all-reduces of 2 µs come on top
+    # each reads half of the weights; 64 all-reduces of 2 µs come on top
     read_s = 2 * ACTIVE / (3.35e12 * 0.945)
-    assert one.decode_fixed_s == pytest.approx(read_s + 32 * 68.5e-6)
-    assert two.decode_fixed_s == pytest.approx(read_s / 2 * 2**0.05 + 32 * 68.5e-6 + 64 * 2e-6)
+    assert one.decode_fixed_s == pytest.approx(read_s + 32 * 70e-6)
+    assert two.decode_fixed_s == pytest.approx(read_s / 2 + 32 * 70e-6 + 64 * 2e-6)
 
 
 def test_beyond_one_server_the_network_is_slow() -> None:
@@ -43,7 +43,7 @@ def test_beyond_one_server_the_network_is_slow() -> None:
     # 14,336 bytes a token: 2 × 15/16 of them over the link, or 2 × 7/8 over it and 2 × 1/2 of an eighth over 50 GB/s
     joined_s = 2 * 15 / 16 * 14336 / 450e9
     parted_s = 2 * 7 / 8 * 14336 / 450e9 + 2 * 1 / 2 * 14336 / 8 / 50e9
-    assert far.prefill_s_per_token - near.prefill_s_per_token == pytest.approx(2 * 61 * (parted_s - joined_s) / 0.46)
+    assert far.prefill_s_per_token - near.prefill_s_per_token == pytest.approx(2 * 61 * (parted_s - joined_s) / 0.5)
 
 
 def test_a_pair_that_a_bridge_joins_reaches_the_next_pair_inside_the_server() -> None:
@@ -61,12 +61,12 @@ def test_kinds_of_layers_cost_what_their_kernels_take() -> None:
         costs = step_costs(model, b200, gpus=8, precision=precision)
         return 1e6 * (costs.decode_fixed_s - costs.decode_read_s) / model.layers - 2 * 2
 
-    assert layer_us("llama-3.1-70b", "fp8") == pytest.approx(68.5)
-    assert layer_us("minimax-m2.5", "fp4") == pytest.approx(68.5)
-    assert layer_us("minimax-m2.5", "fp8") == pytest.approx(68.5 + 18)  # activations are brought to 8 bits
-    assert layer_us("deepseek-v3", "fp4") == pytest.approx(68.5 + 27)  # latent attention
-    assert layer_us("glm-5", "fp4") == pytest.approx(68.5 + 27 + 87)  # and an index that picks tokens
-    assert layer_us("qwen3.5-397b-a17b", "bf16") == pytest.approx(68.5 + 30)  # a running state
+    assert layer_us("llama-3.1-70b", "fp8") == pytest.approx(70)
+    assert layer_us("minimax-m2.5", "fp4") == pytest.approx(70)
+    assert layer_us("minimax-m2.5", "fp8") == pytest.approx(70 + 17)  # activations are brought to 8 bits
+    assert layer_us("deepseek-v3", "fp4") == pytest.approx(70 + 27.5)  # latent attention
+    assert layer_us("glm-5", "fp4") == pytest.approx(70 + 27.5 + 92)  # and an index that picks tokens
+    assert layer_us("qwen3.5-397b-a17b", "bf16") == pytest.approx(70 + 28.5)  # a running state
     # an A100 has no unit for fp8: it unpacks weights and multiplies in 16 bits
     mixtral, a100 = model_facts("mixtral-8x7b"), hardware("a100")
     eight, full = (step_costs(mixtral, a100, gpus=4, precision=how) for how in ("fp8", "bf16"))
@@ -90,12 +90,26 @@ def test_a_mixture_reads_the_experts_that_somebody_needs() -> None:
 
 
 def test_wide_experts_are_multiplied_faster_than_thin_slices() -> None:
-    # Mixtral's are 14,336 wide: 14336 / (14336 + 1800) = 89 % of the usual rate on one device, 50 % on eight
+    # Mixtral's are 14,336 wide: 14336 / (14336 + 2060) = 87 % of the usual rate on one device, 50 % on eight
     mixtral = model_facts("mixtral-8x7b")
     one = step_costs(mixtral, hardware("mi300x"), precision="bf16", is_streamed=False)
     resident, routed = mixtral.resident_parameters, mixtral.routed_parameters
     flops = 1307.4e12 * 0.74
-    assert one.decode_compute_s_per_request == pytest.approx((2 * resident + 2 * routed * 16136 / 14336) / flops)
+    assert one.decode_compute_s_per_request == pytest.approx((2 * resident + 2 * routed * 16396 / 14336) / flops)
+
+
+def test_latent_attention_multiplies_each_head_with_all_of_the_cached_vector() -> None:
+    # 61 layers × 128 heads × (512 + 64 compared + 512 summed) × 2 FLOP per cached token, at the rate of 16 bits
+    costs = step_costs(DEEPSEEK, hardware("b200"), gpus=8, precision="fp8")
+    attending_s = 2 * 61 * 128 * 1088 / (8 * 2250e12 * 0.76)
+    assert costs.decode_compute_s_per_context_token == pytest.approx(attending_s)
+    # and reads 61 × 576 bytes: less time than that
+    read_s = 61 * 576 / (8 * 7.7e12 * 0.945)
+    assert costs.decode_s_per_context_token == pytest.approx(read_s + attending_s)
+    assert attending_s > read_s
+    # plain attention waits for memory alone, and an index picks so few tokens that they do not count
+    for name in ("llama-3.1-70b", "glm-5"):
+        assert step_costs(model_facts(name), hardware("b200"), gpus=8).decode_compute_s_per_context_token == 0
 
 
 def test_a_window_stops_growing_and_a_running_state_never_grows() -> None:
@@ -160,7 +174,7 @@ def test_weights_that_do_not_fit_have_no_step_costs() -> None:
 
 def test_a_job_that_streams_to_nobody_saves_the_server_s_time() -> None:
     served, job = step_costs(LLAMA, H100), step_costs(LLAMA, H100, is_streamed=False)
-    assert served.decode_s_per_request - job.decode_s_per_request == pytest.approx(18e-6)
+    assert served.decode_s_per_request - job.decode_s_per_request == pytest.approx(21.5e-6)
     assert math.isclose(served.decode_fixed_s, job.decode_fixed_s)
 
 

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
 BoundBy = Literal["compute", "memory", "kv", "engine"]
 
-WAITING_POWER = 0.63
-"""Time to first token grows with requests in the replica to this power: prompts wait for one another.
-
-Fitted to 1,900 measured runs; engines that prefill eagerly are below, those that gather prompts above."""
+PROMPTS_AHEAD = 0.155
+"""Share of the other requests whose prompts are read before one's own: clients that were answered together ask again
+together. Fitted to 1,900 measured runs; engines that read prompts at once are below, those that gather them above."""
 
 MOST_TOKENS = 1e9
 MOST_GPUS = 4096
@@ -51,7 +50,10 @@ class Capacity:
     output_tokens_per_s: float
     requests_per_s: float
     ttft_ms: float
-    """Mean time to the first token, waiting for other prompts included, and for room if clients are more than fit."""
+    """Mean time to the first token, waiting for other prompts included, and for room if clients are more than fit.
+
+    It is that of a closed loop, in which each client asks again as soon as it was answered. Arrivals at their own
+    times wait less or more; `freehold simulate` replays those. A batch job waits for no room and no client."""
     tpot_ms: float
     """Mean time of each further token, other requests' prefills included."""
     step_ms: float
@@ -99,8 +101,11 @@ def capacity(
 ) -> Capacity:
     """Throughput and latency of one replica spread over `gpus` devices.
 
-    With i input and o output tokens and B requests in the replica, P the prefill of one prompt and S the step of B
-    requests whose mean context is i + o/2 (`steps.step_costs`): output tokens/s = B o / (B P + o S).
+    With i input and o output tokens and B requests in the replica, P the prefill of one prompt, S the step of B
+    requests whose mean context is i + o/2 (`steps.step_costs`), and R the round trip of one request:
+    output tokens/s = B o / (B P + o S + R). The first token takes R + P (1 + a (B - 1)) + S, where a is
+    `PROMPTS_AHEAD`; the rest of the cycle is shared by the o - 1 further tokens. R is nothing in a batch job, and
+    where clients wait for room.
 
     Args:
         model: the decoder.
@@ -142,6 +147,7 @@ def capacity(
         clients=concurrency,
         fitting=fitting,
         slots=slots,
+        round_trip_s=1e-3 * reached.round_trip_ms,
     )
 
 
@@ -153,21 +159,27 @@ def _steady(
     clients: float | None,
     fitting: float,
     slots: float,
+    round_trip_s: float,
 ) -> Capacity:
     """The closed loop of so many clients, served as far as memory and slots allow; None: a batch job fills both."""
     offered = slots if clients is None else min(clients, slots)
     batch = max(1.0, min(offered, fitting))
+    # where somebody waits for a place it is taken at once, however far the next client is
+    round_trip_s = round_trip_s if clients is not None and clients <= batch else 0.0
     context = input_tokens + output_tokens / 2.0
     prefill_s = costs.prefill_s(input_tokens, decoding=batch)
     step_s = costs.decode_s(batch, batch * context)
-    cycle_s = batch * prefill_s + output_tokens * step_s
+    cycle_s = batch * prefill_s + output_tokens * step_s + round_trip_s
     rate = batch / cycle_s
     # of its time in the replica a request waits for prompts first, and is interrupted by them later
-    first_s = min(prefill_s * batch**WAITING_POWER + step_s, cycle_s)
+    first_s = round_trip_s + prefill_s * (1.0 + PROMPTS_AHEAD * (batch - 1.0)) + step_s
     later_s = (cycle_s - first_s) / (output_tokens - 1.0) if output_tokens > 1.0 else step_s
+    first_s = first_s if output_tokens > 1.0 else cycle_s
     waiting_s = 0.0 if clients is None else max(0.0, clients - batch) / rate
-    read_s = costs.decode_read_s + costs.experts_s(batch) + batch * context * costs.decode_s_per_context_token
-    compute_s = batch * costs.decode_compute_s_per_request
+    attending_s = costs.decode_compute_s_per_context_token
+    cached_s = batch * context * (costs.decode_s_per_context_token - attending_s)
+    read_s = costs.decode_read_s + costs.experts_s(batch) + cached_s
+    compute_s = batch * (costs.decode_compute_s_per_request + context * attending_s)
     cache_s = batch * costs.decode_cache_s_per_request
     return Capacity(
         output_tokens_per_s=rate * output_tokens,
@@ -181,7 +193,7 @@ def _steady(
         bound_by=_bound_by(
             compute_s=batch * prefill_s + output_tokens * compute_s,
             memory_s=output_tokens * (read_s + cache_s),
-            engine_s=output_tokens * (step_s - compute_s - read_s - cache_s),
+            engine_s=output_tokens * (step_s - compute_s - read_s - cache_s) + round_trip_s,
             is_kv_limited=fitting < offered,
         ),
     )

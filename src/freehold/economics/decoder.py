@@ -65,6 +65,9 @@ class ModelFacts:
     """Numbers kept for each request whatever its length, by layers with linear attention."""
     attention_width: float
     """Query heads times their size, summed over the layers that attend to the whole context."""
+    latent_width: float
+    """Latent attention: query heads times what each compares and sums of one cached vector, over all layers; 0 for
+    plain attention, which waits for memory alone, and where an index picks a few tokens."""
     is_latent: bool
     """Keys and values are one compressed vector; engines then divide requests, not heads, among the devices."""
     is_indexed: bool
@@ -113,6 +116,7 @@ def model_from_config(record: Mapping[str, object], *, name: str, source: str) -
     routed = sum(layer.experts for layer in layers)
     body = sum(layer.resident for layer in layers) + shape.hidden
     share = shape.experts_per_token / shape.experts if shape.experts else 0.0
+    is_indexed = config.kind in INDEXED or config.count("index_topk", default=0) > 0
     full, near = [[layer for layer in layers if layer.kind == kind] for kind in ("full", "window")]
     return ModelFacts(
         name=name,
@@ -132,8 +136,9 @@ def model_from_config(record: Mapping[str, object], *, name: str, source: str) -
         window_tokens=shape.window,
         state_values=float(sum(layer.state for layer in layers)),
         attention_width=float(len(full) * shape.attended),
+        latent_width=0.0 if is_indexed else float(len(full) * shape.compared),
         is_latent=shape.is_latent,
-        is_indexed=config.kind in INDEXED or config.count("index_topk", default=0) > 0,
+        is_indexed=is_indexed,
         vocabulary_tokens=shape.vocabulary,
         context_tokens=shape.context,
         published_precision=config.precision(),
@@ -164,6 +169,8 @@ class _Shape:
     """Numbers cached for one token by one layer."""
     attended: int
     """Width of all query heads of one layer."""
+    compared: int
+    """Of one cached vector, by all query heads of one layer of latent attention; 0 for plain attention."""
     vocabulary: int
     context: int
     experts: int
@@ -178,12 +185,14 @@ class _Shape:
         heads = config.count("num_attention_heads", "n_head", "n_heads")
         kv_heads = config.count("num_key_value_heads", default=1 if config.flag("multi_query", False) else heads)
         head_dim = config.count("head_dim", default=max(1, hidden // heads))
-        cached, attended = 2 * kv_heads * head_dim, heads * head_dim
+        cached, attended, compared = 2 * kv_heads * head_dim, heads * head_dim, 0
         rank = config.count("kv_lora_rank", default=0)
         if rank:
             # one compressed vector and one rotary key stand for all heads; prefill unfolds them
             rotary = config.count("qk_rope_head_dim")
             kv_heads, head_dim, cached = 1, rank + rotary, rank + rotary
+            # while answers are written it stays folded: each head compares all of it, and sums all but the rotary key
+            compared = heads * (2 * rank + rotary)
             attended = heads * (config.count("qk_nope_head_dim") + rotary + config.count("v_head_dim")) // 2
         experts = config.count("n_routed_experts", "num_local_experts", "num_experts", default=0)
         return cls(
@@ -194,6 +203,7 @@ class _Shape:
             head_dim=head_dim,
             cached=cached,
             attended=attended,
+            compared=compared,
             vocabulary=config.count("vocab_size"),
             context=config.count("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=2048),
             experts=experts,

@@ -54,8 +54,6 @@ class Engine:
     decode_efficiency: float
     """The same while answers are written; memory is read meanwhile."""
     bandwidth_efficiency: float
-    shard_loss: float
-    """Bandwidth reached falls with devices to the power of minus this: smaller pieces are read less well."""
     low_precision_share: float
     """What remains of the higher peak at which 8 and 4 bits are multiplied."""
     half_rate_width: float
@@ -77,6 +75,8 @@ class Engine:
     """More of it for linear attention."""
     request_us: float
     """Time of the server for each request in each step, when answers are streamed to clients."""
+    round_trip_ms: float
+    """Of each streamed request beside the engine's work: the way there and back, taking it in, its first token out."""
     usable_memory: float
     """Share of device memory that the engine takes."""
     reserved_gb: float
@@ -89,18 +89,18 @@ GPU_ENGINE = Engine(
     prefill_efficiency=0.76,
     decode_efficiency=1.0,
     bandwidth_efficiency=0.945,
-    shard_loss=0.05,
     low_precision_share=0.65,
-    half_rate_width=1800.0,
+    half_rate_width=2060.0,
     int4_expert_share=0.49,
-    link_share=0.46,
+    link_share=0.5,
     all_reduce_us=2.0,
-    layer_us=68.5,
-    quantised_layer_us=18.0,
-    latent_layer_us=27.0,
-    indexed_layer_us=87.0,
-    state_layer_us=30.0,
-    request_us=18.0,
+    layer_us=70.0,
+    quantised_layer_us=17.0,
+    latent_layer_us=27.5,
+    indexed_layer_us=92.0,
+    state_layer_us=28.5,
+    request_us=21.5,
+    round_trip_ms=30.0,
     usable_memory=0.9,
     reserved_gb=3.5,
     most_requests=1024,
@@ -111,7 +111,6 @@ CPU_ENGINE = Engine(
     prefill_efficiency=1.0,
     decode_efficiency=0.405,
     bandwidth_efficiency=1.0,
-    shard_loss=0.0,
     low_precision_share=1.0,
     half_rate_width=0.0,
     int4_expert_share=1.0,
@@ -123,6 +122,7 @@ CPU_ENGINE = Engine(
     indexed_layer_us=0.0,
     state_layer_us=0.0,
     request_us=0.0,
+    round_trip_ms=0.0,
     usable_memory=0.9,
     reserved_gb=0.5,
     most_requests=16,

@@ -25,10 +25,10 @@ NETWORK_US = 30.0
 SERVER_DEVICES = 8
 """Nobody published a rate of a replica that is split wider than one server of eight."""
 
-RESIDUAL_LOG_SD = 0.14
-"""Spread of measured over predicted throughput for dense models on points that were not fitted."""
+RESIDUAL_LOG_SD = 0.12
+"""Spread of measured over predicted throughput for dense models where the GPU or the model was not fitted."""
 
-EXPERT_LOG_SD = 0.28
+EXPERT_LOG_SD = 0.22
 """The same for mixtures: engines differ far more in them."""
 
 FAR_LOG_SD = 0.5
@@ -67,7 +67,7 @@ class StepCosts:
     decode_s_per_request: float
     """Arithmetic, links, the server's own work, and caches of a fixed size (windows, running states)."""
     decode_s_per_context_token: float
-    """Reading the keys and values of one token."""
+    """Reading the keys and values of one token, and attending to them where that takes time of its own."""
     kv_tokens: float
     """Tokens whose keys and values fit in memory together."""
     most_requests: float
@@ -80,6 +80,8 @@ class StepCosts:
     """Part of `decode_s_per_request` that multiplies."""
     decode_cache_s_per_request: float
     """Part of `decode_s_per_request` that reads caches of a fixed size."""
+    decode_compute_s_per_context_token: float = 0.0
+    """Part of `decode_s_per_context_token` that multiplies: latent attention only, others just wait for memory."""
 
     def prefill_s(self, tokens: float, *, decoding: float = 0.0) -> float:
         """Seconds that prefilling one prompt adds to a step in which so many other requests decode."""
@@ -110,9 +112,10 @@ def step_costs(
 
     With N active weights of b bytes, L layers of width d, on g devices:
     prefill of p tokens = 2 N p / (g · FLOPS · e_prefill) + 2 W p² / (g · FLOPS · e_prefill) + all-reduce
-    decode step of B requests = (N b + B · cache) / (g · bandwidth · e_bandwidth · g^−loss)
+    decode step of B requests = (N b + B · cache) / (g · bandwidth · e_bandwidth)
     + 2 N B / (g · FLOPS · e_decode) + L · layer time + 2 L · all-reduce + B · server time.
-    Keys and values are divided among devices by whole heads (`kv_shards`).
+    Keys and values are divided among devices by whole heads (`kv_shards`). Latent attention compares each query head
+    with the whole compressed vector, which takes as long as reading it: that is added.
 
     Args:
         model: the decoder.
@@ -136,13 +139,14 @@ def step_costs(
     cached = model.cached_values(context_tokens) * kv_bytes(chosen)
     per_token = model.kv_values * kv_bytes(chosen)
     shards = kv_shards(model, gpus)
-    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * reached.bandwidth_efficiency * gpus**-reached.shard_loss
+    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * reached.bandwidth_efficiency
     fixed_cache_s = (cached - per_token * context_tokens) / (shards * bandwidth)
     peak_s = _peak_s(model, hardware, gpus, chosen, reached)
     resident_read_s, experts_read_s = _read_s(model, gpus * bandwidth, chosen, reached)
     link_s, latency_s = _link_s(model, hardware, gpus, reached)
     server_s = 1e-6 * reached.request_us if is_streamed else 0.0
     attention_flops = gpus * hardware.flops("bf16") * hardware.sustained_share * reached.prefill_efficiency
+    attending_s = model.latent_width * 2.0 / attention_flops
     return StepCosts(
         prefill_s_per_token=peak_s / reached.prefill_efficiency + link_s,
         prefill_s_per_token2=2.0 * model.attention_width / attention_flops,
@@ -150,13 +154,14 @@ def step_costs(
         decode_experts_s=experts_read_s,
         decode_missed_share=1.0 - model.experts_per_token / model.experts if model.experts else 0.0,
         decode_s_per_request=peak_s / reached.decode_efficiency + link_s + fixed_cache_s + server_s,
-        decode_s_per_context_token=per_token / (shards * bandwidth),
+        decode_s_per_context_token=per_token / (shards * bandwidth) + attending_s,
         kv_tokens=free * (shards / gpus) * context_tokens / cached,
         most_requests=float(reached.most_requests),
         log_sd=_log_sd(model, gpus),
         decode_read_s=resident_read_s,
         decode_compute_s_per_request=peak_s / reached.decode_efficiency,
         decode_cache_s_per_request=fixed_cache_s,
+        decode_compute_s_per_context_token=attending_s,
     )
 
 
