@@ -92,7 +92,7 @@ def test_a_tuning_run_that_was_killed_ends_with_the_weights_of_an_undisturbed_on
 def test_a_dataset_build_that_was_interrupted_before_it_was_registered_starts_clean(
     imported: Terminal,
 ) -> None:
-    undisturbed = imported.run("dataset", "list").out
+    undisturbed = imported.run("dataset", "list", "--json").record["datasets"]
     shutil.rmtree(imported.folder / ".freehold")
     imported.run("init")
     imported.run("import", "log.jsonl", "--task", "desk")
@@ -103,7 +103,7 @@ def test_a_dataset_build_that_was_interrupted_before_it_was_registered_starts_cl
 
     assert imported.run("dataset", "list").out == "No dataset yet.\n"
     assert imported.run("dataset", "build", "desk").code == 0
-    assert imported.run("dataset", "list").out == undisturbed
+    assert imported.run("dataset", "list", "--json").record["datasets"] == undisturbed
 
 
 def _interrupt(*_: Any) -> NoReturn:  # Any: takes what the real one takes
