@@ -107,7 +107,10 @@ class Taken:
     tasks: list[Task]
     """The tasks that the rows belong to, as they are defined now."""
     confidence: dict[str, float | None]
-    """Task -> how well its answers bear the guess of its kind out; None: it was given, or a dataset has settled it."""
+    """Task -> how well its answers bear the guess of its kind out.
+
+    None: it was given, a dataset has settled it, or there is no answer.
+    """
     warnings: list[str]
 
 

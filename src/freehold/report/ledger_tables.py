@@ -69,7 +69,7 @@ def imported_task_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
             (
                 visible(task, 48),
                 visible(kinds.get(task)),
-                "settled" if sure.get(task) is None else share(sure[task]),
+                "–" if sure.get(task) is None else share(sure[task]),
                 exact(rows),
                 exact(held_out.get(task, 0)),
             )
