@@ -82,6 +82,7 @@ def test_columns_of_published_traces_and_of_logs_are_known(tmp_path: Path) -> No
         ("[1, 2]", "must be a JSON object"),
         ({"input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
         ({"t_s": None, "input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
+        ({"t_s": 1.5, "client": 4, "requests": 7}, "the row counts calls by window"),
         ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": 10}, "cached_tokens is 10, more than"),
         ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": -1}, "cached_tokens is -1, not a whole"),
         ({"t_s": "soon", "input_tokens": 1, "output_tokens": 1}, "neither seconds nor a moment"),
