@@ -122,6 +122,7 @@ def test_prices_of_ones_own_are_used(nowhere: Terminal) -> None:
         (["--output-tokens", "-3"], "output_tokens is -3.0"),
         (["--own", "llama-3.3-70b@l4"], "llama-3.3-70b in fp8 needs"),
         (["--own", "llama-3.1-8b@h101"], "nearest: h100"),
+        (["--own", "@h100"], "it must read MODEL@HARDWARE"),
         (["--own", "lama-3.1-8b@h100"], "nearest: llama-3.1-8b"),
         (["--own", "llama-3.1-8b@8xh100", "--gpus", "2"], "names 8 devices and --gpus names 2"),
         (["--rent", "gpt-5.44"], "Nearest: gpt-5.4, "),

@@ -183,6 +183,10 @@ def test_calls_that_no_replica_can_hold_count_as_never_answered(nowhere: Termina
         ((*REPLICA, "--chunk-tokens", "0"), "A step has between"),
         ((*REPLICA, "--times", "inf"), "positive number"),
         ((*REPLICA, "--gpu-usd-per-hour", "nan"), "--gpu-usd-per-hour"),
+        ((*REPLICA, "--gpu-usd-per-hour", "1e12"), "from 0 to 1,000,000,000 dollars"),
+        ((*REPLICA, "--times", "1e12"), "positive number up to 1,000,000"),
+        ((*REPLICA, "--times", "1e-12"), "positive number up to 1,000,000"),
+        ((*REPLICA, "--seed", "-1"), "--seed is -1; it must be 0 or more"),
         ((*REPLICA, "--input-tokens", "5"), "tells how long its calls are"),
         ((*REPLICA, "--lengths", "calls.jsonl"), "tells how long its calls are"),
         ((*REPLICA, "--share", "0.5"), "counted by window"),
@@ -219,3 +223,23 @@ def test_a_page_for_a_folder_that_is_not_there_is_refused_before_the_replay(nowh
 
     assert (shown.code, shown.out) == (2, "")
     assert shown.error.startswith("no/such/load.html cannot be written: there is no folder no/such.")
+
+
+def test_moments_of_today_can_be_made_denser(nowhere: Terminal) -> None:
+    # Beside 1.8 thousand million seconds since 1970 a double has no more than quarters of a microsecond.
+    rows = [
+        {"started_at": f"2026-06-01T08:{at // 60:02d}:{at % 60:02d}.{137 * at % 1000:03d}Z"} for at in range(0, 3000, 7)
+    ]
+    path = write(nowhere.folder / "moments.jsonl", [row | {"input_tokens": 50, "output_tokens": 5} for row in rows])
+    for times in ("3", "60", "7777.7"):
+        shown = nowhere.run("simulate", "--trace", path, *REPLICA, "--times", times, "--replicas", "1", "--json")
+        assert shown.code == 0, shown.err
+        assert shown.record["trace_s"] == pytest.approx(shown.record["calls"] * 7 / float(times), rel=0.01)
+
+
+def test_a_file_that_is_no_trace_is_told_by_its_columns(nowhere: Terminal) -> None:
+    (nowhere.folder / "utf16.csv").write_bytes("t_s,input_tokens,output_tokens\n1,5,6\n".encode("utf-16"))
+    (nowhere.folder / "other.csv").write_text("name,colour\nrose,red\n", encoding="utf-8")
+
+    assert "Is it UTF-8 text" in nowhere.run("simulate", "--trace", "utf16.csv", *REPLICA).error
+    assert "has the columns 'colour', 'name'" in nowhere.run("simulate", "--trace", "other.csv", *REPLICA).error

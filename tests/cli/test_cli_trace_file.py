@@ -82,6 +82,7 @@ def test_columns_of_published_traces_and_of_logs_are_known(tmp_path: Path) -> No
         ("[1, 2]", "must be a JSON object"),
         ({"input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
         ({"t_s": None, "input_tokens": 1, "output_tokens": 1}, "t_s is missing"),
+        ({"t_s": 1.5, "client": 4, "requests": 7}, "the row counts calls by window"),
         ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": 10}, "cached_tokens is 10, more than"),
         ({"t_s": 1.5, "input_tokens": 9, "output_tokens": 1, "cached_tokens": -1}, "cached_tokens is -1, not a whole"),
         ({"t_s": "soon", "input_tokens": 1, "output_tokens": 1}, "neither seconds nor a moment"),
@@ -394,3 +395,56 @@ def test_unknown_clients_and_widths_that_cannot_be_are_refused(tmp_path: Path) -
 def test_a_trace_is_not_read_from_counted_calls(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="counts calls by window"):
         read_trace(write(tmp_path, WINDOWS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "t_s,input_tokens,output_tokens\n0.5,100,10\n1.5,200,20\n1.5,300,30\n",
+        "\ufefft_s;input_tokens;output_tokens\r\n0.5;100;10\r\n1.5;200;20\r\n1.5;300;30",
+        '"t_s"\t"output_tokens"\t"input_tokens"\n"0.5"\t10\t100\n1.5\t20\t200\n1.5\t30\t300\n',
+        "t_s,note,input_tokens,output_tokens\n0.5,a,100,10\n1.5,,200,20\n1.5,b,300,30\n",
+    ],
+)
+def test_tables_of_text_are_read_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    slow = columns(path, counting="rented")
+
+    monkeypatch.setattr("freehold.cli.trace_file._read_by_row", None)
+    assert columns(path) == slow == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\n1.5,x,20\n", 3, "input_tokens is of type str"),
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\n\n1.5,0,20\n", 4, "output_tokens|input_tokens is"),
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\nnan,5,20\n", 3, "t_s is of type str"),
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\n1,5\n", 3, "not the 3 columns"),
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\n0.25,5,20\n", 3, "arrived before the one on line 2"),
+        ("t_s,input_tokens,output_tokens\n0.5,100,10\n0.5,100,10\n", 3, "there twice"),
+    ],
+)
+def test_a_faulty_line_of_a_table_is_named(tmp_path: Path, text: str, line: int, reason: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError, match=reason) as error:
+        read_trace(path)
+    assert f"line {line}" in str(error.value)
+
+
+def test_signs_of_what_is_no_traffic_are_seen_in_tables_too(tmp_path: Path) -> None:
+    csv = tmp_path / "t.csv"
+    csv.write_text(
+        "t_s,input_tokens,output_tokens,route\n0.5,100,10,rent\n1,5,5,shadow\n1.5,200,20,own\n", encoding="utf-8"
+    )
+    rows = [
+        dict(zip(("t_s", "input_tokens", "output_tokens", "route"), row, strict=True))
+        for row in ((0.5, 100, 10, "rent"), (1, 5, 5, "shadow"), (1.5, 200, 20, "own"))
+    ]
+
+    for path in (csv, write(tmp_path, rows)):
+        assert columns(path) == [(0.5, 100, 10), (1.5, 200, 20)]
+        assert columns(path, counting="rented") == [(0.5, 100, 10)]

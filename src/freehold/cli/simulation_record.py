@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 _INTERVAL_WORK = 10_000_000
 """Calls times replicas from which on a trace is searched once and not three times, so that it takes seconds."""
+_MOST_USD = 1e9
 _AS_TRACED = "trace"
 
 
@@ -68,6 +68,8 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
     goals = Goals(ttft_p95_ms=question.ttft_p95_ms, tpot_p95_ms=question.tpot_p95_ms)
     model, device = model_named(question.model), hardware(question.gpu)
     precision = precision_for(question.precision, question.model, model, device)
+    if question.seed < 0:
+        raise InputError(f"--seed is {question.seed}; it must be 0 or more.")
     traced = traced_calls(question.trace, question.reading, counting="replayed", seed=question.seed)
     trace, known, warnings = traced.trace.times(question.times), traced.known, traced.warnings
     trace = _with_cache(trace, question.cached_share, known)
@@ -205,8 +207,8 @@ def _cost(question: Question, device: Hardware, shown: Simulated, known: list[di
     unknown = {"usd_per_1000_calls": None, "usd_per_1000_calls_range": None, "usd_per_hour": None}
     if question.gpu_usd_per_hour is not None:
         rent = question.gpu_usd_per_hour
-        if not 0.0 <= rent < math.inf:
-            raise InputError(f"--gpu-usd-per-hour must be a number of dollars, not {rent!r}.")
+        if not 0.0 <= rent <= _MOST_USD:
+            raise InputError(f"--gpu-usd-per-hour is {rent!r}; it must be from 0 to {_MOST_USD:,.0f} dollars.")
         rents, source = (rent, rent, rent), "given by the user"
     else:
         try:

@@ -26,6 +26,7 @@ from freehold.cli.trace_rows import (
     arrival,
     raw_rows,
 )
+from freehold.cli.trace_table import table_at_once
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS, Lengths, Trace
 from freehold.ledger.log_files import RawRow, Rejected
@@ -155,30 +156,19 @@ def _read_at_once(
     *,
     has_lengths: bool,
 ) -> _Rows | None:
-    """The columns of a JSON Lines file with the plain names; None when it is another one or anything is unusual."""
-    from pyarrow import ArrowException, BufferReader, float64, json, schema, string
-
+    """The columns of a file with the plain names; None when it is another one or anything is unusual."""
     wanted = _PLAIN if has_lengths else _PLAIN[:1]
-    if path.suffix.lower() not in {".jsonl", ".ndjson"} or not set(wanted) <= set(first) or set(NAMES) & set(first):
+    if not set(wanted) <= set(first) or set(NAMES) & set(first):
         return None
-    numbers = [*wanted, *(CACHED if has_lengths else ())]
-    parse = json.ParseOptions(
-        explicit_schema=schema([*((name, float64()) for name in numbers), *((name, string()) for name in SIGNS)]),
-        unexpected_field_behavior="ignore",
-    )
-    text = path.read_bytes()
-    try:
-        table = json.read_json(BufferReader(text), json.ReadOptions(use_threads=False, block_size=1 << 24), parse)
-    except (ArrowException, OSError):
+    table = table_at_once(path, wanted, [*wanted, *(CACHED if has_lengths else ())], SIGNS)
+    unusual = () if table is None else [name for name in (*SIGNS, *CACHED[1:]) if name in table.column_names]
+    if table is None or any(table.column(name).null_count < len(table) for name in unusual):
         return None
-    if len(table) != text.count(b"\n") + (not text.endswith(b"\n")):
-        return None  # empty lines would shift the numbers of those below
-    if any(table.column(name).null_count < len(table) for name in (*SIGNS, *CACHED[1:]) if name in table.column_names):
-        return None
+    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in unusual}
     unknown = np.full(len(table), math.nan)
-    found = {name: table.column(name).to_numpy() for name in numbers}
-    t_s, inputs, outputs, cached = (found.get(name, unknown) for name in (*_PLAIN, CACHED[0]))
-    return _Rows(np.arange(1, len(table) + 1), t_s, inputs, outputs, cached)
+    t_s, inputs, outputs, cached = (columns.get(name, unknown) for name in (*_PLAIN, CACHED[0]))
+    begin = 2 if path.suffix.lower() == ".csv" else 1
+    return _Rows(np.arange(begin, begin + len(table)), t_s, inputs, outputs, cached)
 
 
 def _is_clean(rows: _Rows) -> bool:

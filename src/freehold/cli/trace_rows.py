@@ -119,6 +119,8 @@ def arrival(
         NoTraffic: the row is none, or does not tell how long its call was.
         ValueError: a field is missing or impossible.
     """
+    if "requests" in values:
+        raise ValueError("the row counts calls by window (requests); the first row of the file is a call")
     _check_is_traffic(values, counting)
     t_s = moment_s(values) if has_times else 0.0
     lengths = math.nan, math.nan, math.nan

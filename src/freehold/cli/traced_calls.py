@@ -87,12 +87,18 @@ def traced_calls(path: Path, reading: TraceReading, *, counting: Counting, seed:
         InputError: the file cannot be read, or lengths are missing or told twice.
     """
     from freehold.cli.trace_file import first_row, is_windowed, read_trace
-    from freehold.cli.trace_rows import LeftOut, tells_lengths
+    from freehold.cli.trace_rows import TIMES, LeftOut, tells_lengths
     from freehold.core.errors import InputError
 
     first = first_row(path)
     is_counted = is_windowed(first)
     known: list[dict[str, Any]] = []  # Any: JSON
+    if not is_counted and not any(name in first for name in TIMES) and not tells_lengths(first):
+        columns = ", ".join(repr(str(name)[:30]) for name in sorted(first)[:6])
+        raise InputError(
+            f"{path} has neither times nor tokens; its first row has the columns {columns}. Is it UTF-8 text, and a "
+            "trace as docs/reference/traces.md shows them?"
+        )
     lengths = _lengths(path, reading, known, tells=not is_counted and tells_lengths(first))
     if is_counted:
         assert lengths is not None

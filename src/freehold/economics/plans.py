@@ -68,7 +68,7 @@ def own_plan(
     counted = _COUNTED.fullmatch(machine)
     named = None if counted is None else int(counted[1])
     count = devices if devices is not None else 1 if named is None else named
-    if not at or not 1 <= count <= MOST_DEVICES:
+    if not at or not model.strip() or not 1 <= count <= MOST_DEVICES:
         raise InputError(
             f"A plan to own is {text!r} with {count} devices; it must read MODEL@HARDWARE, such as "
             f"llama-3.1-8b@h100 or llama-3.3-70b@8xh100, with 1 to {MOST_DEVICES} devices per replica."

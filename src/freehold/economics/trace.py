@@ -25,6 +25,9 @@ MOST_CALLS = 20_000_000
 LARGEST_CV = 10.0
 """Burstier windows are spread as if they had this coefficient of variation: beyond, the calls of a window coincide."""
 
+MOST_TIMES = 1e6
+"""Traffic is made denser or thinner by this factor at most."""
+
 _ORDER, _LENGTHS, _THINNING = 0, 1, 2
 
 IntArray = NDArray[np.int64]
@@ -59,8 +62,9 @@ class Trace:
             late = _first(np.diff(self.t_s) < 0) + 1
             raise InputError(f"Call {late} arrived before the one above it; sort the calls.")
         if self.span_s > LONGEST_S or not self.span_s >= float(self.t_s[-1] - self.t_s[0]):
+            span = f"{self.span_s:,.0f}" if self.span_s < 1e15 else f"{self.span_s:.3g}"
             raise InputError(
-                f"The trace covers {self.span_s:,.0f} s; it must cover its arrivals, and no more than a year. "
+                f"The trace covers {span} s; it must cover its arrivals, and no more than a year. "
                 "Are the times in milliseconds?"
             )
         for name, tokens in (("input_tokens", self.input_tokens), ("output_tokens", self.output_tokens)):
@@ -124,10 +128,13 @@ class Trace:
         Raises:
             InputError: the factor is not a positive number.
         """
-        if not 0.0 < factor < float("inf"):
-            raise InputError(f"Traffic can be multiplied by a positive number, not by {factor!r}.")
-        start = float(self.t_s[0])
-        return replace(self, t_s=start + (self.t_s - start) / factor, duration_s=self.span_s / factor)
+        if not 1.0 / MOST_TIMES <= factor <= MOST_TIMES:
+            raise InputError(
+                f"Traffic can be multiplied by a positive number up to {MOST_TIMES:,.0f} or divided by one, "
+                f"not multiplied by {factor!r}."
+            )
+        # From 0 on: beside seconds since 1970 what is left of a second would be lost.
+        return replace(self, t_s=(self.t_s - self.t_s[0]) / factor, duration_s=self.span_s / factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -268,8 +268,6 @@ def simple_lines(cost: Mapping[str, Any]) -> list[str]:  # Any: JSON
             continue
         first = number(spread(each.get("own_breakeven_queries_per_month"))[1])
         result = "no volume" if first is None else f"{count(first)} queries a month"
-        lines.append(
-            f"{visible(each.get('label'), 60)}: ${machine:,.2f} a month / {amount_words(price, 'USD')} a query "
-            f"= {result}"
-        )
+        sides = f"${machine:,.2f} a month / {amount_words(price, 'USD')} a query"
+        lines.append(f"{visible(each.get('label'), 60)}: {sides} = {result}")
     return lines
