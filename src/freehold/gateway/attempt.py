@@ -126,6 +126,7 @@ class Attempt:
                 request_content_type=_text(content_type),
                 request_encoding=_text(encoding),
                 masks_bodies=rules.bodies == "mask",
+                traceparent=_text(value_of(call.headers, b"traceparent")),
             ),
             call.body.data if self._records_bodies else b"",
         )
