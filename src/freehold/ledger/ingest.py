@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from freehold.ledger.rows import Row
 
 SEGMENTS, CALLS = "segments", "calls"
-_BATCH_ROWS = 20_000
-_BATCH_BYTES = 64 << 20
+_BATCH_ROWS = 4_000
+_BATCH_BYTES = 16 << 20
+"""Characters of bodies. A batch takes some five times as much memory until it is on the disk."""
 _PLACES = msgspec.msgpack.Decoder(list[Place])
 
 
