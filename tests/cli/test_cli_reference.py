@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from freehold.ledger.log_rows import CallReader, read_correction, recognise, unknown_fields
 from freehold.state.settings import Settings
@@ -68,12 +69,15 @@ def test_every_schema_of_the_source_has_a_section() -> None:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     page = _page("settings")
-    for section, field in Settings.model_fields.items():
-        model, prefix = field.annotation, section
+    sections = [(name, field.annotation) for name, field in Settings.model_fields.items()]
+    for section, annotation in sections:
+        model, prefix = annotation, section
         if typing.get_origin(model) is dict:  # one section per name
             model, prefix = typing.get_args(model)[1], f"{section}.NAME"
         assert isinstance(model, type)
         for name, inner in model.model_fields.items():
+            if isinstance(inner.default, BaseModel):  # a section within a section
+                sections.append((f"{prefix}.{name}", inner.annotation))
             row = re.search(rf"^\| `{prefix}\.{name}` \| ([^|]+) \|", page, re.MULTILINE)
             assert row, f"docs/reference/settings.md lacks {prefix}.{name}"
             if isinstance(inner.default, float | str):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
+from freehold.cli.gateway_spans import check_spans
 from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
 from freehold.gateway.admin_token import admin_token_of
@@ -28,6 +29,7 @@ from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
+from freehold.gateway.spans import SpanFeed, channel
 from freehold.gateway.watched import WatchedWriter
 from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
@@ -64,6 +66,8 @@ class Blueprint:
     token: AdminToken | None
     _listener: socket.socket = field(init=False)
     _admin_listener: socket.socket | None = field(init=False, default=None)
+    _spans: tuple[socket.socket, socket.socket] | None = field(init=False, default=None)
+    """Where workers tell of attempts, and where that is read."""
     _folder: Path = field(init=False)
     """Of this run: the workers' counters, and settings that were read anew."""
 
@@ -81,6 +85,8 @@ class Blueprint:
         gateway = settings.gateway
         routes = routes_of(settings, file.parent)
         TaskRules(settings.tasks)
+        if gateway.spans.endpoint is not None:
+            check_spans(gateway.spans.endpoint)
         bring_state_up(workspace, _state_url(workspace, settings))
         check_writable(workspace)
         return cls(
@@ -134,6 +140,8 @@ class Blueprint:
         start_logging()
         note_process(self._folder, "parent")
         gateway = self.settings.gateway
+        if gateway.spans.endpoint is not None:
+            self._spans = channel()
         try:
             return Workers(
                 self.workers, self._work, drain_s=gateway.drain_s, companions=self._companions(), reload=self._reload
@@ -147,6 +155,8 @@ class Blueprint:
             found.append(Companion("the ledger's housekeeping", self._keep_house, heeds_reload=True))
         if self.token is not None:
             found.append(Companion("the admin API", self._serve_admin))
+        if self._spans is not None:
+            found.append(Companion("the exporter of spans", self._export_spans, after_s=0.0))
         return found
 
     def _close_listeners(self, *, but: socket.socket | None = None) -> None:
@@ -163,6 +173,15 @@ class Blueprint:
         self._close_listeners(but=self._admin_listener)
         note_process(self._folder, "admin")
         serve_admin(self._admin_listener, _state_url(self.workspace, self.settings), self.token, self._folder, stop)
+
+    def _export_spans(self, stop: Stop) -> None:
+        from freehold.cli.gateway_spans import export
+
+        assert self._spans is not None
+        self._close_listeners()
+        os.nice(_NICE)
+        note_process(self._folder, "spans")
+        export(self._spans[0], self.settings, stop)
 
     def _keep_house(self, stop: Stop) -> None:
         self._close_listeners()
@@ -208,7 +227,9 @@ class Blueprint:
         note_process(self._folder, name)
         board = Board(self._folder, name)
         recorded = open_writer(self.workspace, self.settings, worker=name)
-        writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls)
+        counters = Counters(self._folder, name)
+        feed = None if self._spans is None else SpanFeed(self._spans[1], counters, sample=gateway.spans.sample)
+        writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls, listener=feed)
         stack = AsyncExitStack()
         guard = self._guard(stack)
 
@@ -222,7 +243,7 @@ class Blueprint:
         app = Gateway(
             setup_of(self.settings, self.routes, guard),
             writer=writer,
-            counters=Counters(self._folder, name),
+            counters=counters,
             open_upstream=Pool,
             spool=self.workspace.data,
             lifetime=lifetime,

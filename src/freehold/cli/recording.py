@@ -105,8 +105,10 @@ def keep_house(
     is called after each round.
     """
     from freehold.ledger.ingest import ingest  # brings Arrow along, which no worker of a gateway needs
+    from freehold.ledger.memory import give_back, use_little
     from freehold.ledger.upkeep import keep_up
 
+    use_little()
     policy, kept_at, is_over = policy_of(settings), time.monotonic(), False
     while not is_over:
         is_over = stop.wait(every_s)
@@ -117,6 +119,7 @@ def keep_house(
                 keep_up(workspace.events, policy=policy, hot_days=settings.ledger.hot_days)
                 kept_at = time.monotonic()
             after()
+            give_back()
         except (OSError, FreeholdError):
             _log.exception("the ledger's housekeeping failed; it is tried again")
 

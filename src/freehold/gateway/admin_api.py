@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,6 +42,15 @@ _CHALLENGE = ((b"www-authenticate", b'Bearer realm="Freehold"'),)
 _KEY = re.compile(r"/keys/(?P<key>[^/]+)(?P<rest>|/rotate|/revoke)")
 _OPENAPI = f"{BASE}/openapi.json"
 _T = TypeVar("_T")
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)
+"""JSON Schema takes 60.0 for a whole number, as programs write it that know no others."""
 
 
 class Wrong(Exception):
@@ -112,6 +120,8 @@ class AdminApi:
 
     def _route(self, asked: Asked) -> Answer:
         path = asked.path.removeprefix(BASE) if asked.path.startswith(BASE) else ""
+        if asked.query and path != "/keys":
+            return error_answer(400, "bad_request", "This path takes no query.")
         if path in self._routes:
             return _method(self._routes[path], asked.method)(asked)
         found = _KEY.fullmatch(path)
@@ -162,10 +172,9 @@ class AdminApi:
             record_action(connection, action, "gateway", details)
 
     def _list(self, asked: Asked) -> Answer:
-        chosen = dict(parse_qsl(asked.query, keep_blank_values=True)).get("all", "false")
-        if chosen not in {"true", "false"}:
-            return error_answer(400, "bad_request", "all is true or false.")
-        keys = list_keys(self._engine, with_revoked=chosen == "true")
+        if asked.query not in {"", "all=true", "all=false"}:
+            return error_answer(400, "bad_request", "The query may be all=true or all=false, and nothing else.")
+        keys = list_keys(self._engine, with_revoked=asked.query == "all=true")
         return json_answer({"keys": key_records(self._engine, keys)})
 
     def _create(self, asked: Asked) -> Answer:
@@ -215,7 +224,7 @@ def _body(asked: Asked, kind: type[_T], *, is_needed: bool = False) -> _T:
     if said.partition(b";")[0].strip().lower() != b"application/json":
         raise Wrong(error_answer(415, "not_json", "Send JSON, and call it that: content-type: application/json."))
     try:
-        return msgspec.json.decode(asked.body, type=kind)
+        return msgspec.convert(_DECODER.decode(asked.body), kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         fault = str(error) if isinstance(error, msgspec.DecodeError) else "no UTF-8, or nested too deeply"
         raise Wrong(error_answer(400, "bad_request", f"The body cannot be used: {fault[:300]}.")) from error

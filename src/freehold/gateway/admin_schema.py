@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from freehold import __version__
 from freehold.gateway.small_server import MOST_BODY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BASE = "/admin/v1"
 _LONGEST_S = 3650 * 86_400
@@ -177,35 +180,15 @@ _ERRORS = {
 }
 
 
-def openapi() -> dict[str, Any]:  # Any: JSON
+Json = dict[str, Any]  # Any: JSON
+_KEY = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_ALL = {"name": "all", "in": "query", "required": False, "schema": {"type": "boolean"}}
+
+
+def openapi() -> Json:
     """The OpenAPI document."""
     schemas, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     types = {kind.__name__: schema for kind, schema in zip(_TYPES, schemas, strict=True)}
-
-    def operation(
-        name: str,
-        summary: str,
-        gives: str,
-        *,
-        status: str = "200",
-        takes: str | None = None,
-        needs_body: bool = False,
-        parameters: tuple[dict[str, Any], ...] = (),
-    ) -> dict[str, Any]:
-        responses = {status: _json(types[gives], summary)}
-        responses |= {code: _json(types["Refusal"], told) for code, told in _ERRORS.items()}
-        found: dict[str, Any] = {"operationId": name, "summary": summary, "responses": responses}
-        if parameters:
-            found["parameters"] = [*parameters]
-        if takes is not None:
-            found["requestBody"] = {**_json(types[takes], ""), "required": needs_body}
-            del found["requestBody"]["description"]
-        return found
-
-    key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    every = {"name": "all", "in": "query", "required": False, "schema": {"type": "boolean"}}
-    document = operation("getDocument", "This document.", "Refusal")
-    document["responses"] = {"200": _json({"type": "object"}, "This document."), "405": document["responses"]["405"]}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -214,42 +197,54 @@ def openapi() -> dict[str, Any]:  # Any: JSON
             "description": "Keys, state and life of a gateway. On a port of its own, closed without a token.",
         },
         "security": [{"token": []}],
-        "paths": {
-            f"{BASE}/openapi.json": {"get": {**document, "security": []}},
-            f"{BASE}/status": {"get": operation("getStatus", "How the gateway is.", "Status")},
-            f"{BASE}/providers": {"get": operation("getProviders", "Circuit breakers of all providers.", "Providers")},
-            f"{BASE}/reload": {"post": operation("reload", "Read the settings anew, unless they are wrong.", "Done")},
-            f"{BASE}/drain": {
-                "post": operation("drain", "Take no new calls, let the others end, and stop.", "Done", status="202")
-            },
-            f"{BASE}/keys": {
-                "get": operation("listKeys", "Keys by name; all: revoked ones too.", "Keys", parameters=(every,)),
-                "post": operation(
-                    "createKey",
-                    "Make a key; its secret is shown this once.",
-                    "Key",
-                    status="201",
-                    takes="NewKey",
-                    needs_body=True,
-                ),
-            },
-            f"{BASE}/keys/{{key}}": {
-                "parameters": [key],
-                "get": operation("getKey", "One key, by its id or its name.", "Key"),
-                "patch": operation("changeLimits", "Change limits.", "Key", takes="LimitsChange", needs_body=True),
-            },
-            f"{BASE}/keys/{{key}}/rotate": {
-                "parameters": [key],
-                "post": operation("rotateKey", "A new secret, shown this once.", "Key", takes="Rotation"),
-            },
-            f"{BASE}/keys/{{key}}/revoke": {
-                "parameters": [key],
-                "post": operation("revokeKey", "End a key with all its secrets.", "Key", takes="Revocation"),
-            },
-        },
+        "paths": {f"{BASE}{path}": item for path, item in _paths(types).items()},
         "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 
-def _json(schema: dict[str, Any], told: str) -> dict[str, Any]:
+def _paths(types: Mapping[str, Json]) -> dict[str, Json]:
+    def operation(name: str, summary: str, gives: str, *, status: str = "200", **more: Any) -> Json:
+        responses = {status: _json(types[gives], summary)}
+        responses |= {code: _json(types["Refusal"], told) for code, told in _ERRORS.items()}
+        return {"operationId": name, "summary": summary, "responses": responses, **more}
+
+    def takes(kind: str, *, is_needed: bool) -> Json:
+        return {"required": is_needed, "content": {"application/json": {"schema": types[kind]}}}
+
+    document = operation("getDocument", "This document.", "Refusal", security=[])
+    document["responses"] = {"200": _json({"type": "object"}, "This document."), "405": document["responses"]["405"]}
+    reload = operation("reload", "Read the settings anew, unless they are wrong.", "Done")
+    drain = operation("drain", "Take no new calls, let the others end, and stop.", "Done", status="202")
+    create = operation(
+        "createKey",
+        "Make a key; its secret is shown this once.",
+        "Key",
+        status="201",
+        requestBody=takes("NewKey", is_needed=True),
+    )
+    change = operation("changeLimits", "Change limits.", "Key", requestBody=takes("LimitsChange", is_needed=True))
+    rotation, revocation = takes("Rotation", is_needed=False), takes("Revocation", is_needed=False)
+    rotate = operation("rotateKey", "A new secret, shown this once.", "Key", requestBody=rotation)
+    revoke = operation("revokeKey", "End a key with all its secrets.", "Key", requestBody=revocation)
+    return {
+        "/openapi.json": {"get": document},
+        "/status": {"get": operation("getStatus", "How the gateway is.", "Status")},
+        "/providers": {"get": operation("getProviders", "Circuit breakers of all providers.", "Providers")},
+        "/reload": {"post": reload},
+        "/drain": {"post": drain},
+        "/keys": {
+            "get": operation("listKeys", "Keys by name; all: revoked ones too.", "Keys", parameters=[_ALL]),
+            "post": create,
+        },
+        "/keys/{key}": {
+            "parameters": [_KEY],
+            "get": operation("getKey", "One key, by its id or its name.", "Key"),
+            "patch": change,
+        },
+        "/keys/{key}/rotate": {"parameters": [_KEY], "post": rotate},
+        "/keys/{key}/revoke": {"parameters": [_KEY], "post": revoke},
+    }
+
+
+def _json(schema: Json, told: str) -> Json:
     return {"description": told, "content": {"application/json": {"schema": schema}}}

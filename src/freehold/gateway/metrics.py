@@ -25,6 +25,7 @@ _COUNTERS = {
     "freehold_cost_usd_total": "US dollars at list prices of all calls in the ledger whose price is known.",
     "freehold_unpriced_calls_total": "Calls in the ledger that cost something that nobody knows.",
     "freehold_unrecorded_requests_total": "Of these, requests that asked no model, such as lists and token counts.",
+    "freehold_spans_dropped_total": "Spans that were not made, as their exporter did not keep up.",
     "freehold_refused_total": "Requests that the gateway answered itself.",
 }
 _HISTOGRAMS = {

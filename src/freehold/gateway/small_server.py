@@ -136,7 +136,7 @@ class _Connection:
         except httptools.HttpParserError:
             self._refusal = self._refusal or error_answer(400, "bad_request", "This is no HTTP request.")
         if self._head_bytes > MOST_HEAD_BYTES and not self._asked.method:
-            self._refusal = error_answer(431, "headers_too_large", "The headers are too large.")
+            self._refuse_head()
 
     async def _write(self, answer: Answer, *, keeps: bool, is_head: bool = False) -> None:
         lines = [b"HTTP/1.1 %d %s" % (answer.status, HTTPStatus(answer.status).phrase.encode())]
@@ -158,6 +158,8 @@ class _Connection:
     def on_headers_complete(self) -> None:
         asked = self._asked
         asked.method = self._parser.get_method().decode("latin-1")
+        if len(asked.path) + sum(len(name) + len(value) + 4 for name, value in asked.headers) > MOST_HEAD_BYTES:
+            self._refuse_head()
         path, _, asked.query = asked.path.partition("?")
         asked.path = unquote(path)
         names = [name for name, _ in asked.headers]
@@ -174,6 +176,9 @@ class _Connection:
 
     def on_message_complete(self) -> None:
         self._is_whole = True
+
+    def _refuse_head(self) -> None:
+        self._refusal = error_answer(431, "headers_too_large", "The headers are too large.")
 
     def _refuse_body(self) -> None:
         self._refusal = error_answer(413, "too_large", f"A body has {MOST_BODY_BYTES} bytes at most here.")

@@ -43,6 +43,8 @@ class Companion:
     name: str
     work: Callable[[Stop], None]
     """Works in a process of its own until it is told to stop."""
+    after_s: float = _COMPANIONS_AFTER_S
+    """Seconds after the workers; a gateway that is stopped before that does without it."""
     heeds_reload: bool = False
     """It is told to stop at a reload, and started again with what is new."""
 
@@ -96,7 +98,8 @@ class Workers:
         gc.freeze()  # what is shared stays shared: the collector would write into every object
         try:
             self._due = dict.fromkeys(range(self._count), 0.0)
-            self._due.update(dict.fromkeys(self._companions, time.monotonic() + _COMPANIONS_AFTER_S))
+            now = time.monotonic()
+            self._due.update({number: now + one.after_s for number, one in self._companions.items()})
             while self._due or self._pids:
                 self._start_due(before, (reader, writer))
                 select.select([reader], [], [], self._pause())

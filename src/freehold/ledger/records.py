@@ -44,6 +44,8 @@ class OpenRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Content-Encoding of the bytes that are recorded; None: identity."""
     masks_bodies: bool = False
     """Personal data is masked before the bodies enter the Parquet files."""
+    traceparent: str | None = None
+    """The client's place in its trace, for spans; rows do not have it."""
 
 
 class CloseRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
