@@ -227,6 +227,11 @@ def start_nginx(stack: ExitStack, folder: Path, upstream: int) -> System | None:
     return System("nginx", process.pid, port)
 
 
+def elsewhere() -> dict[str, str]:
+    """The environment of a program that lives in another Python."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def start_litellm(stack: ExitStack, folder: Path, upstream: int, python: Path | None) -> System | None:
     """LiteLLM's proxy, without a database."""
     if python is None or not python.exists():
@@ -235,7 +240,12 @@ def start_litellm(stack: ExitStack, folder: Path, upstream: int, python: Path | 
     file = folder / "litellm.yaml"
     file.write_text(LITELLM.format(upstream=upstream), encoding="utf-8")
     command = [str(python.with_name("litellm")), "--config", str(file), "--port", str(port), "--num_workers", "1"]
-    environment = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = {
+        **elsewhere(),
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # open on loopback, as Freehold is here
+    }
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = stack.enter_context(child(command, env=environment, **quiet))
     wait_for(port, process, 180)
@@ -249,7 +259,7 @@ def start_tensorzero(stack: ExitStack, folder: Path, upstream: int, python: Path
     file = folder / "tensorzero.toml"
     file.write_text(TENSORZERO.format(upstream=upstream), encoding="utf-8")
     command = [str(python), "-c", TENSORZERO_SERVE, str(file)]
-    environment = {**os.environ, "RUST_LOG": "error"}
+    environment = {**elsewhere(), "RUST_LOG": "error"}
     process = stack.enter_context(child(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
     assert process.stdout is not None
     address = next((line.decode() for line in process.stdout if line.startswith(b"http")), "")

@@ -2,7 +2,9 @@
 
     .venv/bin/python benchmarks/ledger.py [--rows 10000000] [--calls 20000] [--rounds 5]
 
-Prints one JSON object. The rows are made here, seeded: 365 days, 20 tasks, 4 models (one with long-context tiers).
+Prints one JSON object. With --upkeep, retention (one task's rows beyond 30 days go) and the merging of 200 small files
+are measured after the rest: the rows are no longer the same then.
+The rows are made here, seeded: 365 days, 20 tasks, 4 models (one with long-context tiers).
 The cost is asked from the Parquet files and from the rollup, in turns; both must give the same dollars.
 """
 
@@ -12,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -26,10 +29,12 @@ from freehold.audit.spending import Pricing, Spending, spending
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import HOT_FROM, Index, set_fact
 from freehold.ledger.ingest import ingest
+from freehold.ledger.policy import Policy, TaskPolicy
 from freehold.ledger.publish import changing, publish
 from freehold.ledger.records import CloseRecord, OpenRecord, new_call_id
 from freehold.ledger.rollup import EDGES, stored_sums, sums_of_files
 from freehold.ledger.segments import SegmentWriter
+from freehold.ledger.upkeep import keep_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +142,28 @@ def rollup_sums(calls: Path) -> pa.Table:
     return found
 
 
+def upkeep(events: Path) -> dict[str, Any]:  # Any: figures
+    """Retention over all files, then the same again with nothing left to do, then the merging of small files."""
+    today = (FIRST_DAY + timedelta(days=DAYS)).date()
+    policy = Policy(tasks={"task_00": TaskPolicy(rows_days=30)})
+    told: dict[str, Any] = {}
+    for name in ("retention", "retention_again"):
+        started, cpu = time.perf_counter(), time.process_time()
+        done = keep_up(events, policy=policy, today=today, wait=True)
+        told[f"{name}_s"], told[f"{name}_cpu_s"] = time.perf_counter() - started, time.process_time() - cpu
+        told[f"{name}_rows"] = done.rows_removed
+    random = np.random.default_rng(8)
+    with changing(events / "calls") as index:
+        for _ in range(200):
+            publish(events / "calls", index, {today.isoformat(): make_day(random, DAYS, 500)})
+    started = time.perf_counter()
+    done = keep_up(events, policy=policy, today=today, wait=True)
+    told["merging_s"] = time.perf_counter() - started
+    told["files"] = [done.files_before, done.files_after]
+    told["most_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return told
+
+
 def main() -> None:
     """Run all measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -144,6 +171,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="Where the rows are kept for another run.")
+    parser.add_argument("--upkeep", action="store_true", help="Retention and merging, too.")
     options = parser.parse_args()
     result: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "cpus": os.cpu_count()}
     with tempfile.TemporaryDirectory() as temporary:
@@ -174,6 +202,8 @@ def main() -> None:
         result["lines"] = len(rollup.days)
         result["total_usd"] = float(files.total_usd)
         result["unpriced"] = dict(files.unpriced)
+        if options.upkeep:
+            result["upkeep"] = upkeep(calls.parent)
     print(json.dumps(result, indent=2))
 
 

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+import pytest
 
+from freehold.cli.recording import segment_age_s
 from freehold.ledger.ingest import ingest
 from freehold.ledger.store import Ledger
 from freehold.ledger.verify import verify
+from freehold.state.settings import LedgerSection
 from tests.gateway.conftest import rows_in, running_gateway
 from tests.gateway.test_gateway_command import CHAT, ask, children_of, process, segments, send, settings_of
 from tests.gateway.upstream import STREAM_HEAD, ScriptedUpstream, answer, chat_events, chunk, completion, stream
@@ -29,8 +32,6 @@ from tests.gateway.upstream import STREAM_HEAD, ScriptedUpstream, answer, chat_e
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
-
-    import pytest
 
     from tests.gateway.upstream import Seen
 
@@ -236,6 +237,48 @@ def test_a_ledger_that_cannot_be_written_is_told_before_anybody_calls(tmp_path: 
     assert done.returncode == 2
     assert f"{events / 'segments'}: the ledger cannot be written there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_masked_text_is_on_the_disk_for_moments_alone(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    upstream.scripts = [answer(completion("write to ada.lovelace@example.org"))]
+    settings = settings_of(upstream, '[ledger]\nbodies = "mask"\nsegment_age_s = 1\n')
+    with process(tmp_path, settings, housekeeping=True) as (_, port):
+        body = {"model": "m", "messages": [{"role": "user", "content": "I am ada.lovelace@example.org"}]}
+        assert b"ada.lovelace" in send(port, CHAT, json.dumps(body).encode())[1]
+        events = tmp_path / ".freehold" / "events"
+        for _ in range(3000):
+            files = list((events / "calls").glob("day=*/*.parquet"))
+            if files and not _holds(events, b"ada.lovelace"):
+                break
+            threading.Event().wait(0.02)
+        (row,) = (row for file in files for row in pq.read_table(file).to_pylist())
+        assert not _holds(events, b"ada.lovelace")
+    assert "I am [EMAIL_1]" in row["request"]
+    assert "write to [EMAIL_1]" in row["response"]
+
+
+def _holds(folder: Path, text: bytes) -> bool:
+    for file in folder.rglob("*"):
+        try:
+            if file.is_file() and text in file.read_bytes():
+                return True
+        except FileNotFoundError:
+            continue  # it was removed just now
+    return False
+
+
+@pytest.mark.parametrize(
+    ("section", "seconds"),
+    [
+        ({}, 300),
+        ({"bodies": "mask"}, 30),
+        ({"tasks": {"support": {"bodies": "mask"}}}, 30),
+        ({"bodies": "mask", "segment_age_s": 120}, 120),
+        ({"tasks": {"support": {"bodies": "none"}}}, 300),
+    ],
+)
+def test_segments_are_short_where_text_is_masked(section: dict[str, Any], seconds: float) -> None:
+    assert segment_age_s(LedgerSection.model_validate(section)) == seconds
 
 
 def test_after_a_kill_stats_and_export_take_in_what_segments_hold_under_the_names_of_the_contract(

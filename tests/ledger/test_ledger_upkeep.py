@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from freehold.core.errors import InputError
 from freehold.core.progress import Silent
+from freehold.ledger import stored, upkeep
 from freehold.ledger.columns import COLUMNS
 from freehold.ledger.export import export
 from freehold.ledger.index import Index
@@ -30,6 +32,8 @@ from tests.ledger.traffic import begin_call, open_writer, record_call
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from freehold.core.call import Call
 
@@ -103,6 +107,33 @@ def test_bodies_and_rows_go_when_their_time_is_over_and_the_sums_stay(tmp_path: 
     assert verify(tmp_path).damaged == []
     again = keep_up(tmp_path, policy=Policy(tasks=rules), today=_TODAY)
     assert (again.bodies_removed, again.rows_removed) == (0, 0)
+
+
+def test_old_bodies_are_looked_for_once_a_day_and_not_every_ten_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _many_small_files(tmp_path)
+    policy = Policy(tasks={"a": TaskPolicy(bodies_days=1)})
+    keep_up(tmp_path, policy=policy, today=_TODAY)
+    read: list[object] = []
+
+    def told(*arguments: Any) -> pa.Table:  # Any: passed through
+        read.append(arguments)
+        return stored.read_rows(*arguments)
+
+    monkeypatch.setattr(upkeep, "read_rows", told)
+
+    keep_up(tmp_path, policy=policy, today=_TODAY)
+    assert read == []
+    keep_up(tmp_path, policy=policy, today=date(2026, 11, 23))
+    assert len(read) > 0
+    read.clear()
+    other = Policy(tasks={"a": TaskPolicy(bodies_days=1), "b": TaskPolicy(bodies_days=1)})
+    assert keep_up(tmp_path, policy=other, today=date(2026, 11, 23)).bodies_removed == 5
+    assert len(read) > 0
+    old = _calls(tmp_path)[0]
+    Ledger(tmp_path / "calls").append([replace(old, id="0199aa00-0000-7000-8000-000000000001", request={"late": 1})])
+    assert keep_up(tmp_path, policy=other, today=date(2026, 11, 23)).bodies_removed == 1
 
 
 def test_whenever_upkeep_dies_the_next_one_goes_on_and_no_call_is_lost_or_doubled(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _UPKEEP_EVERY_S = 600.0
+_AGE_S, _MASKED_AGE_S = 300.0, 30.0
 
 
 class Stop(Protocol):
@@ -53,11 +54,19 @@ def open_writer(
         worker=worker,
         durability=settings.gateway.durability,
         max_segment_bytes=section.segment_mib * MIB,
-        max_segment_age_s=section.segment_age_s,
+        max_segment_age_s=segment_age_s(section),
         max_backlog_bytes=None if section.backlog_mib is None else section.backlog_mib * MIB,
         min_free_bytes=section.min_free_mib * MIB,
         on_trouble=on_trouble,
     )
+
+
+def segment_age_s(section: LedgerSection) -> float:
+    """Seconds after which a worker begins a new segment: sooner where raw text lies in it that must not stay."""
+    if section.segment_age_s is not None:
+        return section.segment_age_s
+    masks = "mask" in {section.bodies, *(task.bodies for task in section.tasks.values())}
+    return _MASKED_AGE_S if masks else _AGE_S
 
 
 def check_writable(workspace: Workspace) -> None:

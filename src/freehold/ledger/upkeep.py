@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from freehold.ledger.columns import SCHEMA
-from freehold.ledger.index import UNDATED
+from freehold.ledger.index import UNDATED, set_fact
 from freehold.ledger.ingest import CALLS, Ingested, ingest
 from freehold.ledger.publish import READERS, changing, locked, stage, swap
 from freehold.ledger.rollup import add_sums, sums_of
@@ -31,6 +32,8 @@ _SMALL_BYTES = 32 << 20
 _MOST_UNPACKED_BYTES = 96 << 20
 """Of the rows of one merged file; in memory they are there three times."""
 _BODIES = ("request", "response")
+_LET_GO = "let_go"
+"""Check of the day, the rules and the files for which all that was out of date has been let go."""
 
 
 @dataclass(slots=True)
@@ -92,9 +95,18 @@ def _let_go(calls: Path, index: Index, policy: Policy, today: date, kept: Kept) 
     terms = [days for rule in rules for days in (rule.bodies_days, rule.rows_days) if days is not None]
     if not terms:
         return
-    for day, name in parquet_files(calls):
-        if day == UNDATED or date.fromisoformat(day) >= today - timedelta(days=min(terms)):
-            continue
+    first = (today - timedelta(days=min(terms))).isoformat()
+
+    def old_files() -> list[tuple[str, str]]:
+        return [file for file in parquet_files(calls) if file[0] != UNDATED and file[0] < first]
+
+    def state() -> int:
+        return crc32(repr((today, policy, old_files())).encode())
+
+    # Whether a body is left can only be told from the bodies: they are not read again for the same day and rules.
+    if index.fact(_LET_GO) == state():
+        return
+    for day, name in old_files():
         age_days = (today - date.fromisoformat(day)).days
         tasks = read_rows(calls, day, name, ["task"]).column("task").unique().to_pylist()
         of = {task: policy.of(task) for task in tasks}
@@ -102,6 +114,7 @@ def _let_go(calls: Path, index: Index, policy: Policy, today: date, kept: Kept) 
         no_bodies = {task for task, rule in of.items() if rule.bodies_days is not None and age_days > rule.bodies_days}
         if no_rows or (no_bodies and _has_bodies(calls, day, name, no_bodies)):
             _rewrite(calls, index, (day, name), no_rows=no_rows, no_bodies=no_bodies, kept=kept)
+    set_fact(index.connection, _LET_GO, state())
 
 
 def _has_bodies(calls: Path, day: str, name: str, tasks: set[str]) -> bool:

@@ -166,8 +166,8 @@ class LedgerSection(_Section):
     """Days that the index of calls reaches back."""
     segment_mib: Annotated[int, Field(ge=1, le=4096)] = 64
     """A worker begins a new segment beyond this."""
-    segment_age_s: Annotated[float, Field(ge=1)] = 300.0
-    """Or after this time: raw bodies of masked tasks lie in segments for so long."""
+    segment_age_s: Annotated[float, Field(ge=1)] | None = None
+    """Or after this time: raw bodies of masked tasks lie in segments for so long. None: 300, or 30 if a task masks."""
     backlog_mib: Annotated[int, Field(ge=1)] | None = None
     """No new calls while the segments hold more than this; None: no limit."""
     min_free_mib: Annotated[int, Field(ge=0)] = 256
