@@ -16,7 +16,7 @@ import uvloop
 from freehold.cli.gateway_worker import setup_of
 from freehold.gateway.admission import OpenDoor
 from freehold.gateway.app import Gateway, Setup
-from freehold.gateway.http_server import HttpServer
+from freehold.gateway.http_server import HttpLimits, HttpServer
 from freehold.gateway.metrics import Counters
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
@@ -121,6 +121,7 @@ def running_gateway(
     admission: Admission | None = None,
     drain_s: float = 5.0,
     writer: Callable[[Path], SegmentWriter] | None = None,
+    limits: HttpLimits | None = None,
 ) -> Iterator[Running]:
     """A gateway in a thread of this process, with these settings."""
     segments = folder / "segments"
@@ -134,7 +135,7 @@ def running_gateway(
         stopping = asyncio.Event()
 
         async def main() -> None:
-            server = HttpServer(app.serve)
+            server = HttpServer(app.serve, limits)
             async with app.alive():
                 await server.start(listener)
                 ready.set()

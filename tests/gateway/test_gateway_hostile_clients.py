@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from freehold.gateway.http_server import HttpLimits
 from tests.gateway.conftest import running_gateway
 from tests.gateway.upstream import DONE, STREAM_HEAD, Seen, answer, chat_events, chunk, completion, event, stream
 
@@ -300,12 +301,9 @@ def test_a_hundred_clients_that_dawdle_keep_nobody_waiting(gateway: Running, ups
     assert len(upstream.seen) == 5
 
 
-def test_a_head_that_never_ends_is_given_up(
-    upstream: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("freehold.gateway.http_server.HEAD_S", 0.3)
+def test_a_head_that_never_ends_is_given_up(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     settings = {"providers": {"fake": {"base_url": upstream.base_url}}, "gateway": {"client_timeout_s": 0.3}}
-    with running_gateway(tmp_path, settings) as gateway:
+    with running_gateway(tmp_path, settings, limits=HttpLimits(head_s=0.3)) as gateway:
         for start in (b"", b"POST /v1/chat", POST, POST + b"x: "):
             with connected(gateway) as client:
                 client.sendall(start)

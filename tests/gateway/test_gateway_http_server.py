@@ -16,14 +16,14 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway import http_server
 from freehold.gateway.client_request import HIGH_WATER_BYTES, ClientRequest
-from freehold.gateway.http_server import HEAD_BYTES, HEADERS, HttpServer
+from freehold.gateway.http_server import HttpLimits, HttpServer
 from freehold.gateway.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+LIMITS = HttpLimits()
 LARGE = 24 * 1024 * 1024
 
 
@@ -95,13 +95,13 @@ class Echo:
 
 
 @contextlib.contextmanager
-def running(drain_s: float = 5.0) -> Iterator[Echo]:
+def running(drain_s: float = 5.0, limits: HttpLimits | None = None) -> Iterator[Echo]:
     echo = Echo()
     ready, loop = threading.Event(), uvloop.new_event_loop()
     stopping = asyncio.Event()
 
     async def main() -> None:
-        server = HttpServer(echo.serve)
+        server = HttpServer(echo.serve, limits)
         await server.start(listener)
         ready.set()
         await stopping.wait()
@@ -266,6 +266,7 @@ def test_a_client_that_asks_first_is_told_to_go_on_once(echo: Echo) -> None:
         b"POST / HTTP/1.1\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nho st: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\x00b\r\n\r\n",
         b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
@@ -286,8 +287,8 @@ def test_a_good_request_before_a_bad_one_is_answered(echo: Echo) -> None:
 
 
 def test_heads_are_limited_in_bytes_and_in_number(echo: Echo) -> None:
-    many = b"".join(b"x-%d: y\r\n" % number for number in range(HEADERS + 1))
-    for head in (b"x: " + b"y" * HEAD_BYTES, many[:-2]):
+    many = b"".join(b"x-%d: y\r\n" % number for number in range(LIMITS.headers + 1))
+    for head in (b"x: " + b"y" * LIMITS.head_bytes, many[:-2]):
         answers = told(echo, [b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n"])
         assert [one[0] for one in answers] == [431]
     endless = [b"GET / HTTP/1.1\r\nx: "] + [b"y" * 8192] * 20
@@ -359,21 +360,24 @@ def test_a_client_that_does_not_read_is_waited_for(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\nx: "])
-def test_a_head_that_does_not_come_is_not_waited_for_for_ever(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(http_server, "HEAD_S", 0.2)
-    with echo.connect() as client:
+def test_a_head_that_does_not_come_is_not_waited_for_for_ever(sent: bytes) -> None:
+    with running(limits=HttpLimits(head_s=0.2)) as echo, echo.connect() as client:
         client.sendall(sent)
         assert client.recv(1000) == b""
 
 
-def test_a_connection_without_requests_is_closed_after_a_while(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    with echo.connect() as client:
+def test_a_connection_without_requests_is_closed_after_a_while() -> None:
+    with running(limits=HttpLimits(keep_alive_s=0.2)) as echo, echo.connect() as client:
         client.sendall(POST)
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
-        monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 0.2)
         assert client.recv(1000) == b""
+
+
+def test_one_connection_too_many_is_told_so() -> None:
+    with running(limits=HttpLimits(connections=1)) as echo, echo.connect() as client:
+        client.sendall(POST)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        assert [one[0] for one in told(echo, [LAST])] == [503]
 
 
 def test_stopping_ends_idle_connections_at_once_and_calls_when_their_time_is_over() -> None:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from freehold.gateway.admin_api import AdminApi, Life
-from freehold.gateway.small_server import serve
+from freehold.gateway.admin_server import serve
 from freehold.state.database import open_state
 
 if TYPE_CHECKING:

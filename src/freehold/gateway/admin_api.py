@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from freehold.core.errors import InputError
 from freehold.gateway.admin_schema import BASE, LimitsChange, NewKey, NewLimits, Revocation, Rotation, openapi
 from freehold.gateway.answer import error_answer, json_answer
-from freehold.gateway.headers import value_of
+from freehold.gateway.headers import by_name
 from freehold.gateway.live import live_record
 from freehold.gateway.live_page import DATA, PATHS, Door, live_page, refusal
 from freehold.state.database import acting_as, record_action
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from freehold.gateway.admin_server import Asked
     from freehold.gateway.admin_token import AdminToken
     from freehold.gateway.answer import Answer
-    from freehold.gateway.small_server import Asked
     from freehold.state.keys import Key
     from freehold.state.limits import Limit
 
@@ -220,7 +220,7 @@ def _body(asked: Asked, kind: type[_T], *, is_needed: bool = False) -> _T:
     """The body as its type has it; an empty one is an empty object where none is needed."""
     if not asked.body and not is_needed:
         return msgspec.convert({}, kind)
-    said = value_of(asked.headers, b"content-type") or b""
+    said = by_name(asked.headers).get(b"content-type", b"")
     if said.partition(b";")[0].strip().lower() != b"application/json":
         raise Wrong(error_answer(415, "not_json", "Send JSON, and call it that: content-type: application/json."))
     try:

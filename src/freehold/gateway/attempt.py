@@ -124,7 +124,7 @@ class Attempt:
                 request_content_type=_text(named.get(b"content-type")),
                 request_encoding=_text(named.get(b"content-encoding")),
                 masks_bodies=rules.bodies == "mask",
-                traceparent=_text(value_of(call.headers, b"traceparent")),
+                traceparent=_text(named.get(b"traceparent")),
             ),
             call.body.data if self._records_bodies else b"",
         )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Header = tuple[bytes, bytes]
 Headers = list[Header]
@@ -38,11 +38,6 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 def is_header(name: str, value: str) -> bool:
     """The pair can stand in a header: no line break can be smuggled in by it."""
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
-
-
-def value_of(headers: Iterable[Header], name: bytes) -> bytes | None:
-    """The first value of a header; None if it is not there."""
-    return next((value for known, value in headers if known == name), None)
 
 
 def by_name(headers: Sequence[Header]) -> dict[bytes, bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httptools
@@ -18,28 +19,38 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-HEAD_BYTES = 64 * 1024
-"""Most bytes of a request's line and headers together."""
-HEADERS = 200
-HEAD_S = 20.0
-"""Longest time from a connection's first byte, or its opening, to the end of a request's headers."""
-KEEP_ALIVE_S = 75.0
-"""A connection without a request is closed after this time."""
 _LINGER_S = 2.0
 """What a client still sends after its answer is passed over so long: a reset would take the answer from it."""
 _LOOK_EVERY_S = 0.5
 _FAULT = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
 _FAULT_BODY = b'{"error":{"message":"%s","type":"invalid_request_error","param":null,"code":"%s"}}'
 _TOO_LARGE = (b"431 Request Header Fields Too Large", b"The headers are too large.", b"headers_too_large")
+_BUSY = (b"503 Service Unavailable", b"There are too many connections. Try again.", b"overloaded")
 _NO_HTTP = (b"400 Bad Request", b"This is no request of HTTP/1.1.", b"bad_http")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What clients may do."""
+
+    head_bytes: int = 64 * 1024
+    """Most bytes of a request's line and headers together."""
+    headers: int = 200
+    head_s: float = 20.0
+    """Longest time from a connection's first byte, or its opening, to the end of a request's headers."""
+    keep_alive_s: float = 75.0
+    """A connection without a request is closed after this time."""
+    connections: int | None = None
+    """Open at once; None: as many as the system allows."""
 
 
 class HttpServer:
     """All connections of one worker."""
 
-    def __init__(self, serve: Callable[[ClientRequest], Awaitable[None]]) -> None:
+    def __init__(self, serve: Callable[[ClientRequest], Awaitable[None]], limits: HttpLimits | None = None) -> None:
         """`serve` answers one request; it runs as a task, which is cancelled when the client leaves."""
         self.serve = serve
+        self.limits = limits or HttpLimits()
         self.connections: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
@@ -94,6 +105,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         """Of `server`."""
         self._server = server
+        self._limits = server.limits
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[ClientRequest] = deque()
         """Requests whose heads are whole, the one that is being answered first."""
@@ -130,7 +142,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._queue:
             return
         else:
-            limit_s = HEAD_S if self._head_bytes or not self._has_served else KEEP_ALIVE_S
+            is_head = self._head_bytes > 0 or not self._has_served
+            limit_s = self._limits.head_s if is_head else self._limits.keep_alive_s
         if now - self._since > limit_s:
             self.transport.abort()  # not close: that would wait for a client that does not read
 
@@ -155,7 +168,10 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self.transport = transport  # type: ignore[assignment]  # a stream's transport; uvloop's has no such base
-        self._server.connections.add(self)
+        connections = self._server.connections
+        connections.add(self)
+        if self._limits.connections is not None and len(connections) > self._limits.connections:
+            self._refuse(_BUSY)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or was left. What is being answered is stopped."""
@@ -193,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(_TOO_LARGE if self._is_too_large else _NO_HTTP)
             return
-        if self._reads_head and self._head_bytes > HEAD_BYTES:
+        if self._reads_head and self._head_bytes > self._limits.head_bytes:
             self._refuse(_TOO_LARGE)
             return
         queue = self._queue
@@ -229,13 +245,13 @@ class ClientConnection(asyncio.Protocol):
         assert request is not None
         self._reads_head = False
         size = len(request.target) + sum([len(name) + len(value) for name, value in request.headers])
-        if len(request.headers) > HEADERS or size > HEAD_BYTES:
+        if len(request.headers) > self._limits.headers or size > self._limits.head_bytes:
             self._is_too_large = True
             raise ValueError("too large")  # the parser stops
         parser = self._parser
         version = parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            raise ValueError("another version")
+        if version not in {"1.1", "1.0"} or [name for name, _ in request.headers].count(b"host") > 1:
+            raise ValueError("no HTTP/1.1, or for two hosts")
         request.begins(
             parser.get_method().decode("ascii"),
             is_old=version == "1.0",

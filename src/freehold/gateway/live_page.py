@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from freehold.gateway.answer import Answer, error_answer, json_answer, page_answer
-from freehold.gateway.headers import value_of
+from freehold.gateway.headers import by_name
 from freehold.gateway.live import live_record
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def refusal(method: str, path: str, headers: Sequence[Header], door: Door) -> An
         return error_answer(405, "method_not_allowed", "This can be looked at with GET.", more=((b"allow", b"GET"),))
     if door.token is not None and door.token.is_shown_in(headers, as_password=True):
         # A browser sends a password along with what other sites make it ask for.
-        is_foreign = path == DATA and value_of(headers, b"sec-fetch-site") in {b"cross-site", b"same-site"}
+        is_foreign = path == DATA and by_name(headers).get(b"sec-fetch-site") in {b"cross-site", b"same-site"}
         return error_answer(403, "cross_site", "Another site asks for this.") if is_foreign else None
     if door.is_open:
         # A name that an attacker lets point to this machine makes a browser take their page for ours.
-        if _is_local(value_of(headers, b"host") or b""):
+        if _is_local(by_name(headers).get(b"host", b"")):
             return None
         return error_answer(403, "unknown_host", "Without a token the page is shown at localhost and 127.0.0.1 alone.")
     if door.token is None:
