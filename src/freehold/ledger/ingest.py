@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from freehold.ledger.rows import Row
 
 SEGMENTS, CALLS = "segments", "calls"
-_BATCH_ROWS = 20_000
+_BATCH_ROWS = 4_000
 _BATCH_BYTES = 16 << 20
 """Of text; making Parquet of it takes several times as much memory."""
 _PLACES = msgspec.msgpack.Decoder(list[Place])

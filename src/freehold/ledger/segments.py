@@ -229,9 +229,6 @@ class SegmentWriter:
             self._wake_thread()
 
     def _body(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
-        if len(chunk) <= LONGEST_PAYLOAD:
-            self._frame(kind, call_id, bytes(chunk))
-            return
         for start in range(0, len(chunk), LONGEST_PAYLOAD):
             self._frame(kind, call_id, bytes(chunk[start : start + LONGEST_PAYLOAD]))
 
