@@ -6,6 +6,7 @@ it cannot hold; headers and certificates are set by OpenTelemetry's variables, s
 
 from __future__ import annotations
 
+import logging
 import select
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def export_spans(
         sample: As the workers have it.
         stop: Says when.
     """
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try of each batch would be a warning
     resource = Resource.create({"service.name": "freehold-gateway", "service.version": __version__})
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_S)
     processor = BatchSpanProcessor(
