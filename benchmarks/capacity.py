@@ -64,6 +64,7 @@ class Point:
     measured: float
     is_odd: bool
     engine: str
+    first_token_ms: float | None = None
 
     @property
     def part(self) -> str:
@@ -127,6 +128,7 @@ def silicon(folder: Path) -> Iterable[Point]:
             measured=row["out_tok_s_per_gpu_derived"] * row["gpus"],
             is_odd=devices(row) != row["gpus"] or (row["attention_dp"] or 1) > 1,
             engine=row["engine"],
+            first_token_ms=row["ttft_ms"],
         )
 
 
@@ -214,6 +216,20 @@ def coverage(points: Sequence[Point], engine: Engine | None = None) -> float:
     return inside / len(points)
 
 
+def first_tokens(points: Sequence[Point]) -> None:
+    """How far the time to the first token is off where all clients had room."""
+    print(f"\n{'time to first token: kind':46}     n    median      p90     worst  predicted/measured")
+    for name in ("dense", "mixture"):
+        ratios = []
+        for point in points:
+            if point.first_token_ms is None or kind(point) != name:
+                continue
+            found = point.predicted()
+            if found.concurrency == point.concurrency:
+                ratios.append(math.log(found.ttft_ms / point.first_token_ms))
+        print(f"{name:46} {errors(ratios)}")
+
+
 def leave_out(points: Sequence[Point], key: Callable[[Point], str]) -> None:
     """Errors on each GPU or model when nothing of it was fitted."""
     together: list[float] = []
@@ -277,6 +293,7 @@ def main() -> None:
     tuning(options.data)
     table("fitted and aside: engine", sound, lambda p: f"{p.source:10} {p.engine}")
     table("fitted and aside: kind", sound, kind)
+    first_tokens(sound)
     if options.refit:
         left_out(parts["fitted"], parts["aside"])
 

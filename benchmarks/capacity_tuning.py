@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/capacity_tuning.py [--data ../shared/data]
 
-Three constants (`finetune.Pace`) are fitted to 19 points; traffic and launches of each kind of library are counted.
-`benchmarks/capacity.py` prints the same tables among its own.
+Three constants (`finetune.Pace`) are fitted to 65 points: 19 of the shared table, and 46 further ones of the table
+in the README of QwenLM/Qwen that 11 of those come from. Traffic and launches of each kind of library are counted, the
+host's time was read off the shortest rows. `benchmarks/capacity.py` prints the same tables among its own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,23 @@ START = Pace(efficiency=0.75, layer_s=2e-3, unpacked_bytes=30.0)
 PULL = 0.15
 """Weight of the start: that of a small part of a point."""
 
+QWEN_SOURCE = "Qwen finetune (HF+FA2), further rows"
+QWEN = """
+qwen-1.8b lora  1  1.0  1.0  1.1  1.7  3.3   6.8
+qwen-1.8b qlora 1  1.4  1.4  1.4  2.0  3.4   6.5
+qwen-1.8b full  1  2.1  2.2  2.2  2.3  2.8   5.6
+qwen-7b   lora  1  1.2
+qwen-7b   qlora 1  3.0  3.0
+qwen-7b   full  2  4.0
+qwen-14b  lora  1  1.6  2.4  4.4  8.4 17.0  36.0
+qwen-14b  qlora 1  5.3  6.3  8.2 11.8 20.1  38.3
+qwen-72b  lora  4 17.6 20.5 29.4 45.7 83.4 161.5
+qwen-72b  qlora 1 27.4 31.5 41.4 59.5 97.7 179.8
+"""
+"""Seconds for 8 micro-batches of 256, 512, 1,024, 2,048, 4,096 and 8,192 tokens on each A100 of 80 GB; github
+QwenLM/Qwen, README.md at 03cd81f, Profiling of Memory and Speed. Rows that the shared table has are left out, and
+those whose embeddings learn too or that two servers share."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,6 +58,11 @@ class Run:
     def trainer(self) -> Trainer:
         """Qwen's script is plain transformers; torchtune was measured compiled, Megatron is fused."""
         return "eager" if self.row["engine"].startswith("Qwen") else "compiled"
+
+    @property
+    def library(self) -> str:
+        """The first word of its name: torchtune, Qwen's script, Megatron."""
+        return self.row["engine"].split()[0]
 
     @property
     def keeps_activations(self) -> bool:
@@ -68,19 +91,34 @@ class Run:
 
 
 def runs(folder: Path) -> list[Run]:
-    """All published points."""
+    """All points of the shared table."""
     with (folder / "bench_throughput" / "finetune_points.csv").open(encoding="utf-8") as file:
         return [Run(row) for row in csv.DictReader(file)]
 
 
+def further_runs() -> list[Run]:
+    """The other rows of Qwen's table."""
+    found = []
+    for line in QWEN.split("\n")[1:-1]:
+        model, method, gpus, *seconds = line.split()
+        for tokens, spent in zip((256, 512, 1024, 2048, 4096, 8192), seconds, strict=False):
+            rate = 8 * tokens * int(gpus) / float(spent)
+            row = {"model": model, "method": method, "gpu": "A100_SXM_80", "n_gpu": gpus, "seq_len": str(tokens)}
+            found.append(
+                Run(row | {"micro_batch": "1", "engine": QWEN_SOURCE, "note": "", "tokens_s_total": f"{rate}"})
+            )
+    return found
+
+
 def fitted(points: Sequence[Run]) -> Pace:
-    """Robust least squares of log ratios; n rows of one table weigh as much as √n."""
+    """Robust least squares of log ratios; each model, method and GPU weighs the same, n of one library as √n."""
 
     def group(run: Run) -> tuple[str, ...]:
-        return tuple(run.row[name] for name in ("engine", "method", "model", "gpu"))
+        return (run.library, *(run.row[name].lower() for name in ("method", "model", "gpu")))
 
     sizes = Counter(group(run) for run in points)
-    weights = np.array([sizes[group(run)] ** -0.25 for run in points])
+    tables = Counter(library for library, *_ in sizes)
+    weights = np.array([2.0 * sizes[group(run)] ** -0.5 * tables[run.library] ** -0.25 for run in points])
     start = np.log(astuple(START))
 
     def pace(logs: np.ndarray) -> Pace:
@@ -117,20 +155,36 @@ def leave_out(points: Sequence[Run], what: str, key: Callable[[Run], str]) -> No
 
 def tuning(folder: Path) -> None:
     """All tables."""
-    points = runs(folder)
+    shared, further = runs(folder), further_runs()
+    points = [*shared, *further]
     groups: dict[str, list[float]] = defaultdict(list)
     for run in points:
         groups[f"{run.row['method']:8} {run.row['gpu']:14} {run.row['model']}"].append(run.log_ratio())
     print(f"\n{'training, shipped constants':46}     n    median      p90     worst  predicted/measured")
     for name in sorted(groups):
         print(f"{name:46} {errors(groups[name])}")
-    print(f"{'all':46} {errors([run.log_ratio() for run in points])}")
-    print(f"{'all, library not named':46} {errors([run.log_ratio(is_named=False) for run in points])}")
+    short = [run for run in points if int(run.row["seq_len"]) * int(run.row["micro_batch"]) <= 1024]
+    for title, part in (
+        ("all", points),
+        ("shared table", shared),
+        ("further rows", further),
+        ("to 1,024 tokens", short),
+    ):
+        print(f"{title:46} {errors([run.log_ratio() for run in part])} {inside(part):4.0f} % inside")
+        unnamed = [run.log_ratio(is_named=False) for run in part]
+        print(f"{title + ', library not named':46} {errors(unnamed)} {inside(part, is_named=False):4.0f} % inside")
     print("fitted again:", fitted(points))
-    leave_out(points, "model", lambda run: run.row["model"])
+    leave_out(points, "model", lambda run: run.row["model"].lower())
     leave_out(points, "GPU", lambda run: run.row["gpu"])
-    leave_out(points, "library", lambda run: run.row["engine"])
+    leave_out(points, "library", lambda run: run.library)
     anchor()
+
+
+def inside(points: Sequence[Run], *, is_named: bool = True) -> float:
+    """Percent of the points between p5 and p95."""
+    spreads = [1.645 * run.predicted(is_named=is_named).log_sd for run in points]
+    found = [abs(run.log_ratio(is_named=is_named)) <= each for run, each in zip(points, spreads, strict=True)]
+    return 100 * sum(found) / len(points)
 
 
 def anchor() -> None:

@@ -38,7 +38,10 @@ EXACT = [
     ("llama-3.2-1b", 1_235_814_400),
     ("llama-3.2-3b", 3_212_749_824),
     ("llama-3.3-70b", 70_553_706_496),
+    ("qwen-1.8b", 1_836_828_672),
     ("qwen-7b", 7_721_324_544),
+    ("qwen-14b", 14_167_290_880),
+    ("qwen-72b", 72_287_920_128),
     ("qwen2.5-0.5b", 494_032_768),
     ("qwen2.5-1.5b", 1_543_714_304),
     ("qwen2.5-3b", 3_085_938_688),
@@ -265,6 +268,63 @@ def test_a_broken_configuration_is_refused_by_field(changed: dict[str, object], 
 def test_a_configuration_that_is_no_object_is_refused() -> None:
     with pytest.raises(InputError, match=r"config\.json holds no JSON object"):
         model_from_config([], name="x", source="config.json")  # type: ignore[arg-type]  # what a file may hold
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_type": "bert"}, r"config\.json: bert writes no text by itself\. Give the file of a decoder\."),
+        ({"is_encoder_decoder": True}, "llama writes no text by itself"),
+        ({"attn_layer_period": 8}, r"state-space layers \(Jamba\) cannot be counted yet\. Choose another model\."),
+        ({"hybrid_override_pattern": "M-M*"}, "Nemotron-H"),
+        ({"attn_type_list": [0, 1]}, "lightning attention"),
+        ({"linear_attn_config": {"num_heads": 32}}, "Kimi Linear"),
+        ({"layer_types": ["mamba", "attention"]}, "layers of type mamba cannot be counted yet"),
+    ],
+)
+def test_what_would_be_counted_wrongly_in_silence_is_refused(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        facts(**changed)
+
+
+def test_experts_are_found_under_their_other_names() -> None:
+    # ERNIE 4.5 21B-A3B: experts in all layers but the first, two of them shared
+    ernie = model_from_config(
+        {
+            "model_type": "ernie4_5_moe", "hidden_size": 2560, "num_hidden_layers": 28, "num_attention_heads": 20,
+            "num_key_value_heads": 4, "intermediate_size": 12288, "moe_intermediate_size": 1536, "moe_num_experts": 64,
+            "moe_k": 6, "moe_num_shared_experts": 2, "moe_layer_start_index": 1, "vocab_size": 103424,
+            "max_position_embeddings": 131072, "tie_word_embeddings": True,
+        },
+        name="ernie", source="config.json",
+    )  # fmt: skip
+    assert ernie.parameters / 1e9 == pytest.approx(21.8, rel=0.01)
+    assert ernie.active_parameters / 1e9 == pytest.approx(3, rel=0.12)
+    # told for each layer, all the same
+    assert facts(num_experts=8, moe_topk=[2, 2], moe_intermediate_size=32).experts_per_token == 2
+
+
+def test_llama_4_has_a_shared_expert_and_wider_dense_layers() -> None:
+    text = {
+        "model_type": "llama4_text", "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40,
+        "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 8192, "intermediate_size_mlp": 16384,
+        "num_local_experts": 128, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, "vocab_size": 202048,
+        "max_position_embeddings": 1048576,
+    }  # fmt: skip
+    maverick = model_from_config({"model_type": "llama4", "text_config": text}, name="x", source="config.json")
+    # published: 400B in all, 17B of them active
+    assert maverick.parameters / 1e9 == pytest.approx(400, rel=0.01)
+    assert maverick.active_parameters / 1e9 == pytest.approx(17, rel=0.1)
+
+
+def test_a_pattern_of_windows_may_be_spelled_in_letters() -> None:
+    model = facts(sliding_window=100, sliding_window_pattern="LG", num_hidden_layers=4)
+    assert model.window_values == model.kv_values > 0
+
+
+def test_packed_fp4_is_no_int4() -> None:
+    packed = {"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized", "config_groups": {"num_bits": 4}}
+    assert facts(quantization_config=packed).published_precision == "fp4"
 
 
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()))

@@ -14,6 +14,7 @@ from freehold.economics.finetune import SOFTWARE, TRAINERS, Trainer, finetuning
 from freehold.economics.tuning_memory import (
     METHODS,
     Method,
+    MicroBatch,
     adapter_weights,
     embedding_weights,
     memory_gb,
@@ -35,12 +36,12 @@ def test_full_training_repeats_the_arithmetic_of_one_run_by_hand() -> None:
     run = finetuning(
         LLAMA, H100, method="full", trained_tokens=1e9, gpus=8, sequence_tokens=4096, micro_batch=2, trainer="eager"
     )
-    # 8,192 tokens: 6 + 2 FLOP per active weight, (6 + 2) × 131,072 × 4,096 of attention per token, at 0.71 of the peak
-    products_s = 8192 * 8 * (ACTIVE + 131_072 * 4096) / (989e12 * 0.71)
-    # 600 bytes per token, layer and hidden number at 0.935 of the bandwidth; 32 launches of 2 ms
-    around_s = 600 * 8192 * 32 * 4096 / (3.35e12 * 0.935) + 32 * 2e-3
-    # 7/8 of 6 bytes per weight over 0.44 × 450 GB/s
-    step_s = products_s + around_s + 6 * 8_030_261_248 * 7 / 8 / (0.44 * 450e9)
+    # 8,192 tokens: 6 + 2 FLOP per active weight, (6 + 2) × 131,072 × 4,096 of attention per token, at 0.725 of the peak
+    products_s = 8192 * 8 * (ACTIVE + 131_072 * 4096) / (989e12 * 0.725)
+    # 600 bytes per token, layer and hidden number at 0.945 of the bandwidth; 32 times 2.2 ms of gaps
+    around_s = 600 * 8192 * 32 * 4096 / (3.35e12 * 0.945) + 32 * 2.2e-3
+    # 7/8 of 6 bytes per weight over half of 450 GB/s
+    step_s = products_s + around_s + 6 * 8_030_261_248 * 7 / 8 / (0.5 * 450e9)
     assert run.tokens_per_s == pytest.approx(8 * 8192 / step_s)
     assert run.gpu_hours == pytest.approx(8 * run.hours) == pytest.approx(1e9 / run.tokens_per_s * 8 / 3600)
     # 16 bytes of state per weight over 8 devices, two layers whole in 16 bits, activations, logits, a workspace
@@ -57,7 +58,7 @@ def test_what_is_kept_is_not_computed_again_and_takes_memory() -> None:
         for recompute in (True, False)
     )
     # 8 passes against 6, and four sweeps of 150 bytes against three
-    saved_s = 2048 * 2 * (ACTIVE + 131_072 * 2048) / (989e12 * 0.71) + 37.5 * 2048 * 32 * 4096 / (3.35e12 * 0.935)
+    saved_s = 2048 * 2 * (ACTIVE + 131_072 * 2048) / (989e12 * 0.725) + 37.5 * 2048 * 32 * 4096 / (3.35e12 * 0.945)
     assert 2048 / again.tokens_per_s - 2048 / kept.tokens_per_s == pytest.approx(saved_s)
     # 34 bytes per hidden number in place of 2
     assert kept.memory_gb_per_gpu - again.memory_gb_per_gpu == pytest.approx(32 * 2048 * 32 * 4096 / 1e9)
@@ -65,8 +66,8 @@ def test_what_is_kept_is_not_computed_again_and_takes_memory() -> None:
 
 def test_eight_bits_make_products_faster_and_attention_not() -> None:
     half, eighth = (finetuning(LLAMA, H100, method="lora", trained_tokens=1e6, precision=p) for p in ("bf16", "fp8"))
-    products_s = 2048 * 6 * ACTIVE / (989e12 * 0.71)
-    saved_s = products_s * (1 - 989 / (0.64 * 1979))
+    products_s = 2048 * 6 * ACTIVE / (989e12 * 0.725)
+    saved_s = products_s * (1 - 989 / (0.65 * 1979))
     assert 2048 / half.tokens_per_s - 2048 / eighth.tokens_per_s == pytest.approx(saved_s)
 
 
@@ -74,9 +75,9 @@ def test_an_adapter_over_four_bits_unpacks_them_for_each_micro_batch() -> None:
     lora, qlora = (
         finetuning(LLAMA, H100, method=how, trained_tokens=1e6, trainer="eager") for how in ("lora", "qlora")
     )
-    # 28 bytes of traffic a packed weight; embeddings are not packed
+    # 63 bytes of traffic a packed weight; embeddings are not packed
     extra_s = 2048 / qlora.tokens_per_s - 2048 / lora.tokens_per_s
-    assert extra_s == pytest.approx(28 * (8_030_261_248 - 2 * EMBEDDING) / (3.35e12 * 0.935))
+    assert extra_s == pytest.approx(63 * (8_030_261_248 - 2 * EMBEDDING) / (3.35e12 * 0.945))
 
 
 def test_arithmetic_hides_gathering_where_code_is_compiled_and_never_below_it() -> None:
@@ -86,7 +87,7 @@ def test_arithmetic_hides_gathering_where_code_is_compiled_and_never_below_it() 
         finetuning(LLAMA, slow_link, method="full", trained_tokens=1e6, gpus=8, trainer="compiled", micro_batch=batch)
         for batch in (1, 64)
     )
-    assert 2048 * 8 / short.tokens_per_s == pytest.approx(6 * 8_030_261_248 * 7 / 8 / (0.44 * 32e9))
+    assert 2048 * 8 / short.tokens_per_s == pytest.approx(6 * 8_030_261_248 * 7 / 8 / (0.5 * 32e9))
     assert short.tokens_per_s < 8 * alone.tokens_per_s
     assert long.tokens_per_s > 8 * alone.tokens_per_s
 
@@ -130,7 +131,7 @@ def test_measured_memory_is_met() -> None:
     measured = {("lora", 512): 20.4, ("lora", 2048): 23.8, ("lora", 8192): 36.6,
                 ("qlora", 1024): 12.3, ("qlora", 8192): 23.5}  # fmt: skip
     for (method, tokens), gib in measured.items():
-        found = memory_gb(qwen, method, shards=1, tokens=tokens, rank=64)  # type: ignore[arg-type]  # literals
+        found = memory_gb(qwen, method, MicroBatch(tokens=tokens, rank=64), shards=1)  # type: ignore[arg-type]  # literals
         assert found == pytest.approx(gib * 1.0737, rel=0.12)
 
 
@@ -147,8 +148,8 @@ def test_the_article_s_full_training_of_70b_on_eight_a100_does_not_fit() -> None
     ("method", "machine", "gpus", "sequence", "remedy"),
     [
         ("full", "rtx-4090", 1, 512, "8 devices or lora or qlora"),
-        ("qlora", "rtx-4090", 1, 16_384, "8192 tokens in a micro-batch"),
-        ("lora", "l4", 1, 4096, "2 devices or qlora or 2048 tokens in a micro-batch"),
+        ("qlora", "rtx-4090", 1, 16_384, "a loss computed in pieces or 4 devices or 8192 tokens in a micro-batch"),
+        ("lora", "l4", 1, 5120, "a loss computed in pieces or 2 devices or qlora or 2560 tokens in a micro-batch"),
     ],
 )
 def test_what_would_make_a_run_fit_is_named(
@@ -157,6 +158,45 @@ def test_what_would_make_a_run_fit_is_named(
     run = finetuning(LLAMA, hardware(machine), method=method, trained_tokens=1e6, gpus=gpus, sequence_tokens=sequence)
     assert not run.fits
     assert run.remedy == remedy
+
+
+def test_what_was_measured_on_one_rtx_4090_fits() -> None:
+    """torchtune's README: Llama 3.1 8B with an adapter, 2 rows of 2,048 tokens; it computes the loss in pieces."""
+
+    def run(trainer: Trainer) -> Any:  # Any: a Finetuning
+        return finetuning(
+            LLAMA, hardware("rtx-4090"), method="lora", trained_tokens=1e6, micro_batch=2, trainer=trainer
+        )
+
+    assert run("compiled").fits
+    assert run("typical").fits
+    # 4,096 tokens × 128,256 words × 10 bytes are 5.3 GB; an eighth of them are 0.7
+    whole, pieces = run("eager"), run("compiled")
+    assert whole.memory_gb_per_gpu - pieces.memory_gb_per_gpu == pytest.approx(4096 * 128_256 * 8.75 / 1e9)
+    assert not whole.fits
+    assert whole.remedy.startswith("a loss computed in pieces or ")
+
+
+@pytest.mark.parametrize(("method", "times", "measured_s"), [("lora", 1.0, 1.0), ("full", 2.0, 2.1)])
+def test_a_short_micro_batch_waits_for_the_host(method: Method, times: float, measured_s: float) -> None:
+    # QwenLM/Qwen README: 8 micro-batches of the 1.8B take as long with 256 tokens as with 512
+    seconds = []
+    for tokens in (256, 512):
+        run = finetuning(
+            model_facts("qwen-1.8b"), A100, method=method, trained_tokens=1e6, sequence_tokens=tokens, trainer="eager"
+        )
+        seconds.append(8 * tokens / run.tokens_per_s)
+    # 24 layers of 5 ms, twice that where all weights learn
+    assert seconds == pytest.approx([8 * 24 * 5e-3 * times] * 2)
+    assert seconds[0] == pytest.approx(measured_s, rel=0.15)
+
+
+def test_weights_that_servers_share_cross_the_network_in_parts() -> None:
+    one, two = (finetuning(BIG, H100, method="full", trained_tokens=1e6, gpus=g, trainer="eager") for g in (8, 16))
+    assert one.tokens_per_s < two.tokens_per_s < 2 * one.tokens_per_s
+    # 7/8 over the link either way; half of the weights are in the other server, and each device takes its eighth
+    saved_s = 2048 * 16 / two.tokens_per_s - 2048 * 8 / one.tokens_per_s
+    assert saved_s == pytest.approx(6 * BIG.parameters * (1 / 2 / 8 / 50e9) / 0.5)
 
 
 def test_where_activations_are_kept_computing_them_again_is_the_first_remedy() -> None:
@@ -169,7 +209,7 @@ def test_a_run_tells_its_fields_rounded() -> None:
     record = finetuning(LLAMA, H100, method="lora", trained_tokens=1e6).as_record()
     assert record["trainer"] == "typical"
     assert record["fits"] is True
-    assert record["log_sd"] == 0.45
+    assert record["log_sd"] == 0.4
     assert list(record["interval"]) == ["p5", "p95"]  # type: ignore[call-overload]  # a dictionary
 
 
@@ -185,7 +225,7 @@ def test_adapters_share_weights_only_where_a_copy_each_is_too_much() -> None:
     assert together.tokens_per_s == pytest.approx(8 * alone.tokens_per_s)
     big = finetuning(BIG, H100, method="lora", trained_tokens=1e6, gpus=8)
     assert big.fits
-    assert big.memory_gb_per_gpu < memory_gb(BIG, "lora", shards=1, tokens=2048, rank=16) / 4
+    assert big.memory_gb_per_gpu < memory_gb(BIG, "lora", MicroBatch(tokens=2048, rank=16), shards=1) / 4
     far = finetuning(BIG, H100, method="full", trained_tokens=1e6, gpus=64)
     assert far.tokens_per_s < 64 * finetuning(BIG, H100, method="full", trained_tokens=1e6).tokens_per_s
 
@@ -250,9 +290,10 @@ def test_mlperf_s_training_is_met() -> None:
     assert run.hours * 60 == pytest.approx(29.1, rel=0.1)
     assert run.gpu_hours == pytest.approx(3.9, rel=0.1)
     unnamed = finetuning(
-        model_facts("llama-2-70b"), H100, method="lora", trained_tokens=3840 * 8192, gpus=8, sequence_tokens=8192
-    )
-    assert unnamed.interval[0] < 3.9
+        model_facts("llama-2-70b"), H100, method="lora", trained_tokens=3840 * 8192, gpus=8, sequence_tokens=8192,
+        precision="fp8",
+    )  # fmt: skip
+    assert unnamed.interval[0] < 3.9 < unnamed.gpu_hours
 
 
 def _log_ratio(row: dict[str, str], *, is_named: bool) -> float:
@@ -274,7 +315,7 @@ def _log_ratio(row: dict[str, str], *, is_named: bool) -> float:
     return math.log(run.tokens_per_s / float(row["tokens_s_total"]))
 
 
-@pytest.mark.parametrize(("is_named", "median", "worst"), [(True, 0.05, 1.5), (False, 0.18, 2.0)])
+@pytest.mark.parametrize(("is_named", "median", "worst"), [(True, 0.05, 1.5), (False, 0.12, 2.05)])
 def test_published_training_rates_are_met_as_the_decision_says(
     shared_data: Path, is_named: bool, median: float, worst: float
 ) -> None:

@@ -14,6 +14,24 @@ if TYPE_CHECKING:
 MOST = 10**9
 """No width, vocabulary or context is larger; a larger number is a fault of the file."""
 
+ENCODERS = frozenset(
+    {"bert", "roberta", "xlm-roberta", "distilbert", "deberta", "deberta-v2", "electra", "albert", "modernbert"}
+)
+UNCOUNTED = {
+    "attn_layer_period": "state-space layers (Jamba)",
+    "hybrid_override_pattern": "state-space layers (Nemotron-H)",
+    "attn_type_list": "lightning attention (MiniMax-Text-01)",
+    "linear_attn_config": "delta attention (Kimi Linear)",
+    "num_attention_groups": "multi-matrix attention (Step)",
+    "ssm_cfg": "state-space layers (Mamba)",
+    "state_size": "state-space layers (Mamba)",
+    "mamba_d_state": "state-space layers (Mamba)",
+}
+"""Fields of layers whose weights and states are not counted here, and what such layers are."""
+
+ATTENDING = ("full", "sliding", "chunked", "linear_attention", "attention", "global", "local")
+"""Words of the kinds of layers that are."""
+
 
 class Fields:
     """One configuration; every fault names the field and the file."""
@@ -26,11 +44,28 @@ class Fields:
         self._outer = record
         self._record = {**record, **inner} if isinstance(inner, dict) else record
         self.kind = str(self._record.get("model_type", ""))
+        self._refuse_others()
+
+    def _refuse_others(self) -> None:
+        """A file that would be read wrongly in silence is refused: no decoder, or layers that nothing here counts."""
+        if self.kind in ENCODERS or self._record.get("is_encoder_decoder") is True:
+            raise InputError(
+                f"{self._source}: {self.kind or 'it'} writes no text by itself. Give the file of a decoder."
+            )
+        found = [what for name, what in UNCOUNTED.items() if self._record.get(name)]
+        kinds = self._record.get("layer_types")
+        if isinstance(kinds, list):
+            odd = sorted({str(kind) for kind in kinds if not any(word in str(kind) for word in ATTENDING)})
+            found += [f"layers of type {', '.join(odd)}"] if odd else []
+        if found:
+            raise InputError(f"{self._source}: {found[0]} cannot be counted yet. Choose another model.")
 
     def count(self, *names: str, default: int | None = None, most: int = MOST) -> int:
         """The first of these fields that is there, a whole number from 0 to `most`."""
         for name in names:
             value = self._record.get(name)
+            if isinstance(value, list) and value and all(each == value[0] for each in value):
+                value = value[0]  # told for each layer
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # NaN fails
@@ -64,6 +99,9 @@ class Fields:
             return "full" if (index + 1) % every == 0 else "linear"
         if not has_window or not self.flag("use_sliding_window", True):
             return "full"
+        letters = self._record.get("sliding_window_pattern")
+        if isinstance(letters, str) and letters and set(letters) <= {"L", "G"}:
+            return "window" if letters[index % len(letters)] == "L" else "full"
         period = self.count("sliding_window_pattern", "_sliding_window_pattern", default=0) or self._known_period()
         return "window" if period == 0 or (index + 1) % period else "full"
 
@@ -73,7 +111,7 @@ class Fields:
 
     def has_experts(self, index: int, experts: int) -> bool:
         """Whether the feed-forward of this layer is a mixture."""
-        if experts == 0 or index < self.count("first_k_dense_replace", default=0):
+        if experts == 0 or index < self.count("first_k_dense_replace", "moe_layer_start_index", default=0):
             return False
         dense = self._record.get("mlp_only_layers")
         if isinstance(dense, list) and index in dense:
@@ -87,7 +125,7 @@ class Fields:
         if not isinstance(quantised, dict):
             return "fp16" if self._dtype() == "float16" else "bf16"
         method = f"{quantised.get('quant_method', '')} {quantised.get('quant_algo', '')}".lower()
-        if "fp4" in method:
+        if "fp4" in method or "fp4" in str(quantised.get("format", "")):
             return "fp4"
         if "fp8" in method:
             return "fp8"

@@ -25,6 +25,12 @@ BIASED_QKV = frozenset({"qwen2", "qwen2_moe", "qwen"})
 NORMED_QK = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "minimax_m2"})
 TIED_BY_DEFAULT = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "opt", "bloom", "falcon"})
 INDEXED = frozenset({"glm_moe_dsa", "deepseek_v32"})
+DENSE_WIDTH = ("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+PER_TOKEN = ("num_experts_per_tok", "experts_per_token", "moe_topk", "num_experts_per_token", "moe_k", "moe_top_k")
+SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
+ONE_SHARED = frozenset({"llama4", "llama4_text"})
+"""Their mixtures have one shared expert beside the routed ones, and do not say so."""
+
 FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
 """Their blocks are normed before and after; others only before."""
 
@@ -194,7 +200,7 @@ class _Shape:
             # while answers are written it stays folded: each head compares all of it, and sums all but the rotary key
             compared = heads * (2 * rank + rotary)
             attended = heads * (config.count("qk_nope_head_dim") + rotary + config.count("v_head_dim")) // 2
-        experts = config.count("n_routed_experts", "num_local_experts", "num_experts", default=0)
+        experts = config.count("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", default=0)
         return cls(
             layers=config.count("num_hidden_layers", "n_layer", "n_layers", "num_layers", most=10_000),
             hidden=hidden,
@@ -207,9 +213,7 @@ class _Shape:
             vocabulary=config.count("vocab_size"),
             context=config.count("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=2048),
             experts=experts,
-            experts_per_token=config.count("num_experts_per_tok", "experts_per_token", "moe_topk", most=experts)
-            if experts
-            else 0,
+            experts_per_token=config.count(*PER_TOKEN, most=experts) if experts else 0,
             expert_width=config.count("moe_intermediate_size", "intermediate_size") if experts else 0,
             window=config.count("sliding_window", default=0),
             is_latent=rank > 0,
@@ -222,10 +226,10 @@ def _layer(config: Fields, shape: _Shape, index: int) -> _Layer:
     gates = 2 if config.kind in PLAIN_MLP else 3
     norms = (4 if config.kind in FOUR_NORMS else 2) * shape.hidden
     if not config.has_experts(index, shape.experts):
-        width = config.count("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", default=4 * shape.hidden)
+        width = config.count(*DENSE_WIDTH, default=4 * shape.hidden)
         return _Layer(kind, attention + norms + gates * shape.hidden * width, 0, state)
     width = shape.expert_width
-    shared = config.count("n_shared_experts", default=0) * width
+    shared = config.count(*SHARED, default=int(config.kind in ONE_SHARED)) * width
     shared = config.count("shared_expert_intermediate_size", "shared_intermediate_size", default=shared)
     resident = attention + norms + gates * shape.hidden * shared + shape.hidden * shape.experts
     return _Layer(kind, resident, gates * shape.hidden * width * shape.experts, state)

@@ -2,6 +2,7 @@
 
 Time is added up: arithmetic at a usual share of the peak, numbers that pass through memory between the matrix
 products, layers that are launched one by one, 4-bit weights that are unpacked, and shared weights that are gathered.
+A short micro-batch waits for the host that launches it. Memory, links and 8 bits reach the shares that serving does.
 docs/decisions/0007-capacity.md says what was counted and what was fitted to what.
 """
 
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from freehold.core.errors import InputError
+from freehold.economics.machine import GPU_ENGINE
 from freehold.economics.montecarlo import number
-from freehold.economics.steps import NETWORK_GB_PER_S
+from freehold.economics.steps import shared_s_per_byte
 from freehold.economics.tuning_memory import (
     METHODS,
     USABLE_MEMORY,
     Method,
+    MicroBatch,
     memory_gb,
     packed_weights,
     remedy,
@@ -45,14 +48,11 @@ and twice backward (4)."""
 GATHERED_BYTES: Mapping[Method, float] = {"full": 6.0, "lora": 4.0, "qlora": 1.125}
 """Per weight and micro-batch where weights are shared: each is moved twice, and its gradient once if it learns."""
 
-BANDWIDTH_SHARE, LINK_SHARE, FP8_SHARE = 0.935, 0.44, 0.64
-"""What serving reaches of memory, of links, and of the higher peak in 8 bits; set, not fitted here."""
-
 KEPT_TRAFFIC = 0.75
 """Of four sweeps over a layer's numbers (forward, again, backward twice), three where none is computed again."""
 
 SHORT_TOKENS, SHORT_LOG_SD = 1024, 0.5
-"""A shorter micro-batch is bound by launching, where libraries differ most."""
+"""A shorter micro-batch waits for the host, where libraries and processors differ most."""
 
 P95 = 1.6448536269514722
 MOST_TOKENS = 1e15
@@ -68,22 +68,30 @@ class Software:
     adapter_bytes: float
     """The same with an adapter: its own small products, casts and sums are added."""
     launches: float
-    """Kernels launched, as a share of what plain eager code launches."""
+    """Kernels launched, as a share of what plain eager code launches; the host's work shrinks with them."""
     unpacking: float
     """Passes of 4-bit weights through memory, as a share of what eager code needs."""
     exposed: float
     """Share of the gathering that arithmetic does not hide."""
+    logit_bytes: float
+    """Held per token and word of the vocabulary until the loss is known; little where it is computed in pieces."""
     log_sd: float
 
 
 SOFTWARE: Mapping[Trainer, Software] = {
-    "eager": Software(full_bytes=600.0, adapter_bytes=1360.0, launches=1.0, unpacking=1.0, exposed=1.0, log_sd=0.25),
-    "compiled": Software(full_bytes=150.0, adapter_bytes=450.0, launches=0.25, unpacking=0.5, exposed=0.0, log_sd=0.25),
-    "typical": Software(
-        full_bytes=375.0, adapter_bytes=905.0, launches=0.625, unpacking=0.75, exposed=0.5, log_sd=0.45
+    "eager": Software(
+        full_bytes=600.0, adapter_bytes=1360.0, launches=1.0, unpacking=1.0, exposed=1.0, logit_bytes=10.0, log_sd=0.25
     ),
-}
-"""Plain transformers and PEFT; torch.compile, fused kernels, Megatron; and their mean, where it is not said."""
+    "compiled": Software(
+        full_bytes=150.0, adapter_bytes=450.0, launches=0.25, unpacking=0.5, exposed=0.0, logit_bytes=1.25, log_sd=0.25
+    ),
+    "typical": Software(
+        full_bytes=487.5, adapter_bytes=1132.5, launches=0.8125, unpacking=0.875, exposed=0.75, logit_bytes=5.625,
+        log_sd=0.4,
+    ),
+}  # fmt: skip
+"""Plain transformers and PEFT; torch.compile, fused kernels, Megatron; and where it is not said, three quarters of the
+first, as most published rates are of its kind. The loss is computed whole or in eight pieces; `typical` is between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +101,19 @@ class Pace:
     efficiency: float
     """Share of the peak that matrix products reach."""
     layer_s: float
-    """Launching one layer, forward and backward, in eager code."""
+    """Gaps between the kernels of one layer, forward and backward, in eager code."""
     unpacked_bytes: float
     """Memory traffic for each 4-bit weight of a micro-batch, which is unpacked anew in each pass."""
 
 
-PACE = Pace(efficiency=0.71, layer_s=2.0e-3, unpacked_bytes=28.0)
+PACE = Pace(efficiency=0.725, layer_s=2.2e-3, unpacked_bytes=63.0)
+
+HOST_LAYER_S = 5.0e-3
+"""The host prepares one layer of eager code, forward and backward; devices that are done sooner wait for it. Read off
+runs of 256 and 512 tokens, which take as long as each other."""
+
+HOOKED = 2.0
+"""Times as long where all weights learn or are shared: the host orders each to be gathered, its gradient to be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,22 +208,24 @@ def finetuning(
         }
     )
     tokens = sequence_tokens * micro_batch
+    software = SOFTWARE[trainer]
+    batch = MicroBatch(tokens=tokens, rank=rank, recompute=recompute, logit_bytes=software.logit_bytes)
     room = USABLE_MEMORY * hardware.memory_gb
-    alone = memory_gb(model, method, shards=1, tokens=tokens, rank=rank, recompute=recompute)
     # weights that learn are shared wherever there is somebody to share with, others where a copy each is too much
-    shards = gpus if method == "full" or alone > room else 1
-    memory = memory_gb(model, method, shards=shards, tokens=tokens, rank=rank, recompute=recompute)
+    shards = gpus if method == "full" or memory_gb(model, method, batch, shards=1) > room else 1
+    memory = memory_gb(model, method, batch, shards=shards)
     seconds = _computing_s(
-        model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=SOFTWARE[trainer],
+        model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=software,
         recompute=recompute, precision=precision, pace=pace,
     )  # fmt: skip
     gathering = _gathering_s(model, hardware, method, shards)
-    seconds = max(seconds + SOFTWARE[trainer].exposed * gathering, gathering)
+    host = model.layers * HOST_LAYER_S * software.launches * (HOOKED if method == "full" or shards > 1 else 1.0)
+    seconds = max(seconds + software.exposed * gathering, gathering, host)
     rate = gpus * tokens / seconds
     hours = trained_tokens / rate / 3600.0
     fits = memory <= room
     way = None if fits else remedy(
-        model, method, room_gb=room, gpus=gpus, tokens=tokens, rank=rank, recompute=recompute
+        model, method, batch, room_gb=room, gpus=gpus, least_logit_bytes=SOFTWARE["compiled"].logit_bytes
     )  # fmt: skip
     return Finetuning(
         method=method,
@@ -222,7 +239,7 @@ def finetuning(
         memory_gb_per_gpu=memory,
         fits=fits,
         remedy=way,
-        log_sd=SHORT_LOG_SD if tokens < SHORT_TOKENS else SOFTWARE[trainer].log_sd,
+        log_sd=SHORT_LOG_SD if tokens < SHORT_TOKENS else software.log_sd,
     )
 
 
@@ -257,10 +274,11 @@ def _computing_s(
     """One micro-batch on one device, without the links."""
     again = FORWARD if recompute else 0.0
     flops = hardware.flops("bf16") * pace.efficiency * min(1.0, hardware.sustained_share)
-    faster = FP8_SHARE * hardware.tflops["fp8"] / hardware.tflops["bf16"] if precision == "fp8" else 1.0
+    low = GPU_ENGINE.low_precision_share
+    faster = low * hardware.tflops["fp8"] / hardware.tflops["bf16"] if precision == "fp8" else 1.0
     products = (PASSES[method] + again) * model.active_parameters / faster
     attention = (ATTENTION_PASSES + again) * model.attention_width * sequence_tokens
-    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * BANDWIDTH_SHARE
+    bandwidth = hardware.bandwidth_gb_per_s * 1e9 * GPU_ENGINE.bandwidth_efficiency
     each = software.full_bytes if method == "full" else software.adapter_bytes
     traffic = each * (1.0 if recompute else KEPT_TRAFFIC) * tokens * model.layers * model.hidden_size
     if method == "qlora":
@@ -271,8 +289,5 @@ def _computing_s(
 
 def _gathering_s(model: ModelFacts, hardware: Hardware, method: Method, shards: int) -> float:
     """Moving shared weights to those who compute with them, and gradients back, for one micro-batch."""
-    if shards == 1:
-        return 0.0
-    is_far = shards > hardware.link_devices
-    link = min(hardware.link_gb_per_s, NETWORK_GB_PER_S) if is_far else hardware.link_gb_per_s
-    return GATHERED_BYTES[method] * model.parameters * (shards - 1) / shards / (link * 1e9 * LINK_SHARE)
+    moved = GATHERED_BYTES[method] * model.parameters
+    return moved * shared_s_per_byte(hardware, shards) / GPU_ENGINE.link_share

@@ -190,20 +190,25 @@ def _read_s(model: ModelFacts, bandwidth: float, precision: Precision, engine: E
 
 
 def _link_s(model: ModelFacts, hardware: Hardware, gpus: int, engine: Engine) -> tuple[float, float]:
-    """All-reduces, two a layer: seconds for each token's activations, and for the latency of a step.
-
-    Devices that a link joins reduce among themselves first, so that each takes its part only to the network.
-    """
+    """All-reduces, two a layer: seconds for each token's activations, and for the latency of a step."""
     if gpus == 1:
         return 0.0, 0.0
-    joined = min(gpus, hardware.link_devices)
-    groups = gpus / joined
-    activations = 2.0 * model.hidden_size
-    inside_s = 2.0 * (joined - 1) / joined * activations / hardware.link_gb_per_s
-    between_s = 2.0 * (groups - 1) / groups * activations / joined / min(NETWORK_GB_PER_S, hardware.link_gb_per_s)
+    # each device's part is summed first, and sent to all others then
+    summed_s = 2.0 * 2.0 * model.hidden_size * shared_s_per_byte(hardware, gpus) / engine.link_share
     is_far = gpus > max(SERVER_DEVICES, hardware.link_devices)
     latency_s = 1e-6 * (NETWORK_US if is_far else engine.all_reduce_us)
-    return 2.0 * model.layers * (inside_s + between_s) / (engine.link_share * 1e9), 2.0 * model.layers * latency_s
+    return 2.0 * model.layers * summed_s, 2.0 * model.layers * latency_s
+
+
+def shared_s_per_byte(hardware: Hardware, gpus: int) -> float:
+    """Seconds until all of so many devices have a byte of which each holds a part, at the data sheets' rates.
+
+    Devices that a link joins share among themselves; of what other groups hold each takes its part from the network.
+    """
+    joined = min(gpus, hardware.link_devices)
+    groups = gpus / joined
+    inside_s = (joined - 1) / joined / (1e9 * hardware.link_gb_per_s)
+    return inside_s + (groups - 1) / groups / joined / (1e9 * min(NETWORK_GB_PER_S, hardware.link_gb_per_s))
 
 
 def _layers_s(model: ModelFacts, hardware: Hardware, precision: Precision, engine: Engine) -> float:
