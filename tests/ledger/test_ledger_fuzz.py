@@ -179,7 +179,7 @@ def test_bytes_that_somebody_pushed_in_cost_the_record_they_cut(
         starts = {frame.start for name, frame in origin.frames if name == segment}
         told = verify(copy.events)
         assert not told.ok
-        if at not in starts:
+        if not {at, at - 4} & starts:  # between two records, or behind a magic of which these are the next: none is cut
             check(origin, copy.events, harmed_by(origin, segment, at, at + 1))
 
 

@@ -50,12 +50,13 @@ def test_records_are_with_the_kernel_when_the_call_is_forwarded_and_when_it_ends
 
     writer.response_body(call_id, b"half")
     writer.closed(call_id, tail(), b" the answer")
-    kinds = [Kind.RESPONSE, Kind.RESPONSE, Kind.CLOSE]
-    assert [frame[1] for frame in _frames(writer)][3:] == kinds
+    *pieces, last = _frames(writer)[3:]
+    assert ({piece[1] for piece in pieces}, last[1]) == ({Kind.RESPONSE}, Kind.CLOSE)
+    assert b"".join(piece[2] for piece in pieces) == b"half the answer"
     assert decode_close(_frames(writer)[-1][2]) == tail()
     writer.seal()
     assert _frames(writer)[-1][1] == Kind.SEAL
-    assert [frame[0] for frame in _frames(writer)] == list(range(1, 8))
+    assert [frame[0] for frame in _frames(writer)] == list(range(1, len(_frames(writer)) + 1))
 
 
 def test_ids_are_uuids_of_version_7_with_the_time_in_front() -> None:

@@ -74,7 +74,7 @@ class Gap:
     """Records that are missing, as the sequence has it; 0 at the end of the data, where nothing follows that tells."""
 
 
-def header_of(kind: int, call_id: bytes, payload: bytes, sequence: int, salt: int) -> bytes:
+def header_of(kind: int, call_id: bytes, payload: bytes | bytearray, sequence: int, salt: int) -> bytes:
     """The 41 bytes that stand before a payload."""
     rest = _pack_rest(crc32(payload, salt), len(payload), sequence, kind, call_id)
     return _pack_front(MAGIC, crc32(rest, salt)) + rest

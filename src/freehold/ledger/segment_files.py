@@ -157,7 +157,7 @@ def open_live(path: Path) -> tuple[int, mmap.mmap]:
     return descriptor, mmap.mmap(descriptor, _PROGRESS.size)
 
 
-def write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
+def write_all(descriptor: int, pieces: Sequence[bytes | bytearray], offset: int) -> None:
     """Write pieces one after the other from an offset on.
 
     Raises:

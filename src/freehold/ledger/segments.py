@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from freehold.core.errors import FreeholdError
-from freehold.ledger.frames import HEADER_BYTES, LONGEST_PAYLOAD, NO_CALL, Kind, header_of
+from freehold.ledger.frames import HEADER_BYTES, NO_CALL, Kind, header_of
 from freehold.ledger.records import encode
 from freehold.ledger.segment_files import (
     LIVE,
@@ -30,6 +30,7 @@ from freehold.ledger.segment_files import (
     sync_folder,
     write_all,
 )
+from freehold.ledger.waiting import WaitingFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +104,7 @@ class SegmentWriter:
         self._live_descriptor, self._live = open_live(self.folder / LIVE)
 
         self._lock = threading.Lock()
-        # Kind, call id and payload of records that have not been written; they are numbered when they are.
-        self._waiting: list[tuple[int, bytes, bytes]] = []
-        self._waiting_bytes = 0
+        self._waiting = WaitingFrames()
         self._sequence = 1
         self._number = self._named = 0
         self._descriptor = -1
@@ -135,9 +134,9 @@ class SegmentWriter:
         if not self.room:
             raise LedgerFull(self.trouble or "The ledger's disk is behind.")
         with self._lock:
-            self._frame(Kind.OPEN, call_id, encode(head))
+            self._waiting.add(Kind.OPEN, call_id, encode(head))
             if body:
-                self._body(Kind.REQUEST, call_id, body)
+                self._waiting.add_body(Kind.REQUEST, call_id, body)
             self._flush()
 
     def request_body(self, call_id: bytes, chunk: bytes) -> None:
@@ -152,8 +151,8 @@ class SegmentWriter:
         """Record the rest of the answer and that the call has ended. Before its last byte leaves."""
         with self._lock:
             if body:
-                self._body(Kind.RESPONSE, call_id, body)
-            self._frame(Kind.CLOSE, call_id, encode(tail))
+                self._waiting.add_body(Kind.RESPONSE, call_id, body)
+            self._waiting.add(Kind.CLOSE, call_id, encode(tail))
             self._flush()
 
     async def durable(self) -> None:
@@ -166,7 +165,7 @@ class SegmentWriter:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
-            self._waiters.append((self._written + self._waiting_bytes, loop, future))
+            self._waiters.append((self._written + self._waiting.size, loop, future))
             self._is_awake = True
         self._wake.set()
         await future
@@ -174,7 +173,7 @@ class SegmentWriter:
     @property
     def is_durable(self) -> bool:
         """All that was recorded is as safe as `durability` says, so that `durable` would not wait."""
-        return not self._waiting and (self._durability == "process" or self._synced >= self._written)
+        return not self._waiting.size and (self._durability == "process" or self._synced >= self._written)
 
     @property
     def room(self) -> bool:
@@ -182,7 +181,7 @@ class SegmentWriter:
         return (
             self._trouble is None
             and self._disk_trouble is None
-            and self._waiting_bytes <= self._max_waiting_bytes
+            and self._waiting.size <= self._max_waiting_bytes
             and self._written - self._synced <= self._max_unsynced_bytes
         )
 
@@ -209,7 +208,7 @@ class SegmentWriter:
         self._wake.set()
         self._thread.join()
         with self._lock:
-            self._frame(Kind.SEAL, NO_CALL, b"")
+            self._waiting.add(Kind.SEAL, NO_CALL, b"")
             self._flush()
             unwritten = max(0, len(self._waiting) - 1)
         for descriptor in (*self._finished, self._descriptor):
@@ -223,38 +222,25 @@ class SegmentWriter:
     def _piece(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
         """Small pieces share a write: of a call that is killed midway the last 20 ms may be missing."""
         with self._lock:
-            self._body(kind, call_id, chunk)
-            if self._waiting_bytes > _BUFFER_BYTES:
+            self._waiting.add_piece(kind, call_id, chunk)
+            if self._waiting.size > _BUFFER_BYTES:
                 self._flush()
             self._wake_thread()
 
-    def _body(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
-        for start in range(0, len(chunk), LONGEST_PAYLOAD):
-            self._frame(kind, call_id, bytes(chunk[start : start + LONGEST_PAYLOAD]))
-
-    def _frame(self, kind: Kind, call_id: bytes, payload: bytes) -> None:
-        self._waiting.append((kind, call_id, payload))
-        self._waiting_bytes += HEADER_BYTES + len(payload)
-
     def _flush(self) -> None:
         """Hand what waits to the kernel; if the disk is full it goes on waiting."""
-        if not self._waiting:
+        if not self._waiting.size:
             return
-        sequence, pieces = self._sequence, []
-        for kind, call_id, payload in self._waiting:
-            pieces.append(header_of(kind, call_id, payload, sequence, self._salt))
-            pieces.append(payload)
-            sequence += 1
         try:
-            write_all(self._descriptor, pieces, self._offset)
+            write_all(self._descriptor, self._waiting.numbered(self._sequence, self._salt), self._offset)
         except OSError as error:
             self._say(f"The ledger's segment cannot be written ({error.strerror}). Calls wait until it can.")
             self._take_back(error)
             return
-        self._offset += self._waiting_bytes
-        self._written += self._waiting_bytes
-        self._sequence = sequence
-        self._waiting, self._waiting_bytes = [], 0
+        self._offset += self._waiting.size
+        self._written += self._waiting.size
+        self._sequence += len(self._waiting)
+        self._waiting.clear()
         pack_progress(self._live, Progress(self._number, self._offset, self._sequence), self._salt)
         self._say(None)
         if self._offset >= self._max_segment_bytes:
@@ -325,7 +311,7 @@ class SegmentWriter:
                 self._look_at_disk()
             if self._sealed:
                 return
-            if self._waiting or not is_safe:
+            if self._waiting.size or not is_safe:
                 time.sleep(_RETRY_EVERY_S)
                 self._wake.set()
 
@@ -341,7 +327,7 @@ class SegmentWriter:
             with self._lock:
                 self._rotate_if_possible()
             return False
-        if self._trouble and not self._waiting:
+        if self._trouble and not self._waiting.size:
             self._say(None)
         self._synced = written
         self._close_finished(descriptors[:-1])
