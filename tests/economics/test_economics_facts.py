@@ -352,6 +352,7 @@ def test_names_are_forgiving_and_unknown_ones_get_the_nearest() -> None:
     assert model_facts("meta-llama/Meta-Llama-3.1-8B-Instruct") is llama
     assert model_facts("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16") is llama
     assert model_facts("nvidia/DeepSeek-R1-0528-NVFP4").name == "deepseek-r1"
+    assert hardware("NVIDIA B200-SXM-192GB").name == "b200"
     with pytest.raises(InputError, match=r"Unknown hardware 'h1000'; nearest: h100"):
         hardware("h1000")
     with pytest.raises(InputError, match=r"Unknown model '\?'; no known name resembles it; freehold capacity --list"):
@@ -376,6 +377,8 @@ def test_a_precision_has_many_names() -> None:
     assert [precision_of(name) for name in PRECISIONS] == list(PRECISIONS)
     typed = ("BF16", "NVFP4", "float16", "AWQ", "q8-0")
     assert [precision_of(name) for name in typed] == ["bf16", "fp4", "fp16", "int4", "q8_0"]
+    packed = ("FP8-Dynamic", "fp8_e5m2", "NF4", "4bit", "8-bit", "fp4_e2m1")
+    assert [precision_of(name) for name in packed] == ["fp8", "fp8", "int4", "int4", "int8", "fp4"]
     assert precision_in("Qwen/Qwen3-235B-A22B-FP8") == "fp8"
     assert precision_in("meta-llama/Llama-3.1-8B-Instruct") is None
     assert precision_in("") is None

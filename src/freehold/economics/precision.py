@@ -27,7 +27,8 @@ BYTES_PER_WEIGHT: Mapping[str, float] = {
 OTHER_NAMES: Mapping[str, Precision] = {
     "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "fp8e4m3": "fp8", "float8": "fp8", "w8a8": "int8",
     "w8a16": "int8", "q80": "q8_0", "q40": "q4_0", "nvfp4": "fp4", "mxfp4": "fp4", "w4a16": "int4", "awq": "int4",
-    "gptq": "int4", "uint4": "int4", "w4a4": "fp4",
+    "gptq": "int4", "uint4": "int4", "w4a4": "fp4", "fp8dynamic": "fp8", "fp8static": "fp8", "fp8block": "fp8",
+    "fp8e5m2": "fp8", "4bit": "int4", "nf4": "int4", "8bit": "int8", "16bit": "bf16", "fp4e2m1": "fp4",
 }  # fmt: skip
 FOUR_BIT = frozenset({"int4", "fp4", "q4_0"})
 EIGHT_BIT = frozenset({"fp8", "int8"})
