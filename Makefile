@@ -42,6 +42,9 @@ bench: setup  ## the claims of speed and quality; see benchmarks/log.md
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/gateway.py
+	$(BIN)/python benchmarks/gateway.py --ledger-share
+	$(BIN)/python benchmarks/gateway_soak.py --large
+	$(BIN)/python benchmarks/gateway_soak.py
 
 lock: setup  ## pin what is installed now
 	$(BIN)/python tools/write_lock.py
