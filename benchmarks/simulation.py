@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from freehold.cli.simulation_record import Question, simulation_record
+from freehold.cli.traced_calls import TraceReading
 from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware, model_facts
 from freehold.economics.service import Goals, Server
@@ -67,8 +68,7 @@ def traces(data: Path) -> None:
         print(row(f"client {client}, 14 days", asked), flush=True)
     asked = Question(
         trace=data / SERVEGEN / "windows.jsonl",
-        lengths=data / SERVEGEN / "requests_client2.jsonl",
-        share=0.001,
+        reading=TraceReading(lengths=data / SERVEGEN / "requests_client2.jsonl", share=0.001),
         model="llama-3.1-8b",
         gpu="h100",
     )

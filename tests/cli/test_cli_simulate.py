@@ -243,3 +243,23 @@ def test_a_file_that_is_no_trace_is_told_by_its_columns(nowhere: Terminal) -> No
 
     assert "Is it UTF-8 text" in nowhere.run("simulate", "--trace", "utf16.csv", *REPLICA).error
     assert "has the columns 'colour', 'name'" in nowhere.run("simulate", "--trace", "other.csv", *REPLICA).error
+
+
+def test_a_fleet_that_follows_costs_no_more_than_a_fixed_one(nowhere: Terminal) -> None:
+    rows = [
+        {"t_s": 3600.0 * hour + at / (40 if hour == 1 else 0.01), "input_tokens": 900, "output_tokens": 60}
+        for hour in range(3)
+        for at in range(4000 if hour == 1 else 20)
+    ]
+    path = write(nowhere.folder / "day.jsonl", rows)
+    question = ("simulate", "--trace", path, *REPLICA, "--ttft-p95-ms", "150", "--gpu-usd-per-hour", "2", "--by-hour")
+
+    record = nowhere.run(*question, "--json").record
+
+    hourly = record["by_hour"]
+    assert [hour["calls"] for hour in hourly["hours"]] == [20, 4000, 20]
+    assert hourly["most_replicas"] == hourly["hours"][1]["replicas"] > hourly["hours"][0]["replicas"] == 1
+    assert hourly["usd_per_1000_calls"] < record["usd_per_1000_calls"]
+    assert "Hour by hour 1 to" in nowhere.run(*question).out
+    assert "leave one out" in nowhere.run(*question, "--replicas", "2").err
+    assert nowhere.run("simulate", "--trace", path, *REPLICA, "--json").record["by_hour"] is None

@@ -14,6 +14,7 @@ from freehold.core.errors import InputError
 from freehold.economics import _compile, simulation
 from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware, model_facts
+from freehold.economics.hourly import replicas_by_hour
 from freehold.economics.machine import GPU_ENGINE
 from freehold.economics.montecarlo import Z95
 from freehold.economics.service import Goals, Server
@@ -401,3 +402,25 @@ def test_a_mixture_of_experts_reads_all_of_them_beside_a_prompt() -> None:
 
     assert found.ttft_ms.p50 == pytest.approx(1000.0)
     assert found.tpot_ms.p50 == pytest.approx(250.0)
+
+
+def test_a_fleet_that_follows_has_the_fewest_replicas_of_each_hour() -> None:
+    each, goals = Server(costs=step_costs(LLAMA, H100)), Goals(ttft_p95_ms=200.0, tpot_p95_ms=12.0)
+    busy, quiet = poisson(300.0, 2500, 4), np.array([3 * 3600.0 + 1, 3 * 3600.0 + 900])
+    calls = trace(np.concatenate([busy, quiet]), 700, 80)
+    fixed = fewest_replicas(calls, each, goals)
+    assert fixed.replicas is not None
+
+    found = replicas_by_hour(calls, each, goals, fixed=fixed.replicas)
+
+    alone = fewest_replicas(trace(busy, 700, 80), each, goals).replicas
+    assert [(hour.t_s, hour.calls, hour.replicas) for hour in found.hours] == [
+        (0.0, 2500, alone), (3600.0, 0, 1), (7200.0, 0, 1), (10_800.0, 2, 1),
+    ]  # fmt: skip
+    last = (calls.span_s - 10_800.0) / 3600.0
+    assert alone is not None
+    assert found.replica_hours == pytest.approx(alone + 2 + last)
+    # 2 USD an hour, 4 devices a replica, 2,502 calls
+    assert found.usd_per_1000_calls(2.0, devices=4) == pytest.approx(found.replica_hours * 8 * 1000 / 2502)
+    with pytest.raises(InputError, match="need more than an hour"):
+        replicas_by_hour(trace(busy, 700, 80), each, goals, fixed=1)

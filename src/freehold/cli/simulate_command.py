@@ -31,6 +31,7 @@ _OPTIONS = (
         "--dispatch", default="least-loaded", show_default=True, type=click.Choice(["least-loaded", "round-robin"]),
         help="Which replica gets a call.",
     ),
+    click.option("--by-hour", is_flag=True, help="Also the fewest replicas of each hour, for a fleet that follows."),
     click.option("--chunk-tokens", default=2048, show_default=True, help="Tokens of one step of the engine."),
     click.option("--times", default=1.0, show_default=True, help="So many times the traffic, in as much less time."),
     click.option(

@@ -12,6 +12,7 @@ from freehold.core.errors import InputError
 from freehold.economics._compile import version as numba_version
 from freehold.economics.capacity import capacity
 from freehold.economics.facts import hardware
+from freehold.economics.hourly import replicas_by_hour
 from freehold.economics.montecarlo import number
 from freehold.economics.rentals import rental
 from freehold.economics.service import Goals, Server
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freehold.economics.decoder import ModelFacts
+    from freehold.economics.hourly import ByHour
     from freehold.economics.machine import Hardware
     from freehold.economics.precision import Precision
     from freehold.economics.service import Simulated
@@ -48,6 +50,8 @@ class Question:
     ttft_p95_ms: float = 500.0
     tpot_p95_ms: float = 50.0
     replicas: int | None = None
+    by_hour: bool = False
+    """Also the fewest replicas of each hour."""
     dispatch: Dispatch = "least-loaded"
     chunk_tokens: int = 2048
     times: float = 1.0
@@ -70,12 +74,15 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
     precision = precision_for(question.precision, question.model, model, device)
     if question.seed < 0:
         raise InputError(f"--seed is {question.seed}; it must be 0 or more.")
+    if question.by_hour and question.replicas is not None:
+        raise InputError("--by-hour searches the replicas of each hour and --replicas names them; leave one out.")
     traced = traced_calls(question.trace, question.reading, counting="replayed", seed=question.seed)
     trace, known, warnings = traced.trace.times(question.times), traced.known, traced.warnings
     trace = _with_cache(trace, question.cached_share, known)
     server = _server(question, trace, model, device, precision)
     found = _found(question, trace, server, goals)
     shown: Simulated = found.pop("shown")
+    hourly = _by_hour(question, trace, server, goals, found["replicas"])
     if shown.too_long:
         warnings.append(
             f"{shown.too_long:,} calls are longer than the {server.longest_call:,} tokens that context or memory of a "
@@ -96,7 +103,7 @@ def simulation_record(question: Question) -> dict[str, Any]:  # Any: JSON
         "capacity_used": number(
             _capacity_used(shown, trace, model, device, server, gpus=question.gpus, precision=precision)
         ),
-        **_cost(question, device, shown, known),
+        **_cost(question, device, shown, hourly, known),
         "assumptions": [*_engine_facts(question, server), *known],
         "skipped": traced.left_out.as_record(),
         "warnings": warnings,
@@ -202,9 +209,23 @@ def _capacity_used(
     return None if rate is None else rate / (shown.replicas * full.requests_per_s)
 
 
-def _cost(question: Question, device: Hardware, shown: Simulated, known: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rent of the replicas from the first call to the last answer, whether busy or not."""
-    unknown = {"usd_per_1000_calls": None, "usd_per_1000_calls_range": None, "usd_per_hour": None}
+def _by_hour(question: Question, trace: Trace, server: Server, goals: Goals, found: int | None) -> ByHour | None:
+    """The fleet that follows the traffic, where it was asked for and some number holds the goals."""
+    if not question.by_hour:
+        return None
+    return None if found is None else replicas_by_hour(trace, server, goals, fixed=found, dispatch=question.dispatch)
+
+
+def _cost(
+    question: Question,
+    device: Hardware,
+    shown: Simulated,
+    hourly: ByHour | None,
+    known: list[dict[str, Any]],  # Any: JSON
+) -> dict[str, Any]:
+    """Rent of the replicas from the first call to the last answer, whether busy or not; and of those hour by hour."""
+    by_hour = None if hourly is None else hourly.as_record() | {"usd_per_1000_calls": None}
+    unknown = {"usd_per_1000_calls": None, "usd_per_1000_calls_range": None, "usd_per_hour": None, "by_hour": by_hour}
     if question.gpu_usd_per_hour is not None:
         rent = question.gpu_usd_per_hour
         if not 0.0 <= rent <= _MOST_USD:
@@ -218,7 +239,10 @@ def _cost(question: Question, device: Hardware, shown: Simulated, known: list[di
         rents, source = row.usd_per_hour, f"{row.terms}, as of {row.as_of}: {row.source}"
     known.append(fact("rent of a device", [number(each) for each in rents], "USD/h", source))
     low, typical, high = (shown.usd_per_1000_calls(each, devices=question.gpus) for each in rents)
+    if hourly is not None and by_hour is not None:
+        by_hour["usd_per_1000_calls"] = number(hourly.usd_per_1000_calls(rents[1], devices=question.gpus))
     return {
+        "by_hour": by_hour,
         "usd_per_1000_calls": number(typical),
         "usd_per_1000_calls_range": [number(low), number(high)],
         "usd_per_hour": number(rents[1] * question.gpus * shown.replicas),

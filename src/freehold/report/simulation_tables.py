@@ -100,6 +100,21 @@ def load_finding(record: Mapping[str, Any]) -> str:  # Any: JSON
     return text[:1].upper() + text[1:]
 
 
+def hourly_sentence(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """What a fleet that follows the traffic would pay for; empty where nobody asked."""
+    found = record.get("by_hour") or {}
+    hours = [number(each.get("replicas")) or 0.0 for each in found.get("hours") or ()]
+    if not hours:
+        return ""
+    mean = plain_number(sum(hours) / len(hours), 3)
+    paid = number(found.get("usd_per_1000_calls"))
+    cost = "" if paid is None else f", {usd(paid)} for 1,000 calls"
+    return (
+        f"Hour by hour {count(min(hours))} to {count(max(hours))} replicas are enough, {mean} in the mean: "
+        f"{count(found.get('replica_hours'))} hours of a replica{cost}. Starting one is taken to need no time."
+    )
+
+
 def wait(value: Any) -> str:  # Any: JSON
     """A latency with three significant digits: 5.19 ms, 346 ms, 1.2 s."""
     amount = number(value)
@@ -121,6 +136,7 @@ def simulation_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(latency_table(record)),
         plain_table(load_table(record)),
         sentence(spread) if spread else "",
+        sentence(hourly_sentence(record)),
         sentence(f"Cost is not known: {visible(unknown, 500)}") if unknown else "",
         bullets("Warnings", record.get("warnings") or ()),
         plain_table(known_table(record, with_source=False)),
