@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from freehold.gateway.breaker import Breaker
+from freehold.ledger.segments import SegmentWriter
 from tests.gateway.conftest import running_gateway, setup_from
 from tests.gateway.upstream import (
     DONE,
@@ -136,6 +137,50 @@ def test_a_reset_after_the_last_event_harms_nobody(gateway: Running, upstream: S
 
     assert got == b"".join(chat_events("a", usage=False))
     assert closes(gateway, 1)[0].error_type is None
+
+
+class NeighbourlyWriter(SegmentWriter):
+    """A writer that other calls use, too: right after a record is closed it is safe, then their pieces wait."""
+
+    is_quiet = True
+    waits = 0
+
+    @property
+    def is_durable(self) -> bool:
+        return self.is_quiet
+
+    def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
+        super().closed(call_id, tail, body)
+        self.is_quiet = True
+
+    def response_body(self, call_id: bytes, chunk: bytes) -> None:
+        super().response_body(call_id, chunk)
+        self.is_quiet = False
+
+    async def durable(self) -> None:
+        self.waits += 1
+
+
+def test_a_stream_that_is_on_record_does_not_wait_for_the_pieces_of_others(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    writers: list[NeighbourlyWriter] = []
+
+    def made(folder: Path) -> NeighbourlyWriter:
+        writers.append(NeighbourlyWriter(folder, worker="w0", min_free_bytes=0))
+        return writers[0]
+
+    async def good_bye(seen: Any, writer: asyncio.StreamWriter) -> None:
+        await stream(chat_events("a", "b"), ends=None)(seen, writer)
+        await asyncio.sleep(0.1)  # in a packet of its own
+        writer.write(chunk(b": good-bye\n\n") + b"0\r\n\r\n")
+
+    upstream.scripts = [good_bye]
+    settings = {"providers": {"fake": {"base_url": upstream.base_url}}}
+    with running_gateway(tmp_path, settings, writer=made) as gateway:
+        got = gateway.post(CHAT, ASK_STREAM)[2]
+    assert got.endswith(b"[DONE]\n\n: good-bye\n\n")
+    assert writers[0].waits == 0
 
 
 def test_events_may_come_in_any_pieces_and_usage_twice(gateway: Running, upstream: ScriptedUpstream) -> None:

@@ -171,8 +171,8 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def stream(pieces: list[bytes], *, ends: bool = True, head: bytes = STREAM_HEAD) -> Script:
-    """Server-sent events in these pieces, each a chunk of its own."""
+def stream(pieces: list[bytes], *, ends: bool | None = True, head: bytes = STREAM_HEAD) -> Script:
+    """Server-sent events in these pieces, each a chunk of its own; None leaves the end open."""
 
     async def script(seen: Seen, writer: asyncio.StreamWriter) -> None:
         del seen
@@ -184,7 +184,7 @@ def stream(pieces: list[bytes], *, ends: bool = True, head: bytes = STREAM_HEAD)
         if ends:
             writer.write(b"0\r\n\r\n")
             await writer.drain()
-        else:
+        elif ends is False:
             writer.transport.abort()
 
     return script

@@ -169,6 +169,7 @@ class _EventRelay:
             is_over = False
             while not is_over:
                 # One after the other, what stands in the way of more: an unsafe record, a slow client, a slow disk.
+                # A record is asked about when it was just closed: later it would wait for others' pieces, too.
                 if self._held:
                     await attempt.durable()
                     held, self._held = self._held, b""
@@ -178,8 +179,8 @@ class _EventRelay:
                 is_over = await answer.pump(self._take)
         if not attempt.is_closed:
             self._close()
-        await attempt.durable()
-        client.write(self._held + (self.tee.rest() if self._sends_plain else b""), is_last=True)
+            await attempt.durable()
+        client.write(self.tee.rest() if self._sends_plain else b"", is_last=True)
 
     def _take(self, chunk: bytes) -> bool:
         """Pass on what came; False: something must be waited for before there may be more."""

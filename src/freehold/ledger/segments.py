@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Durability = Literal["process", "power"]
 
+# As plain numbers: members of an enumeration are looked up, hashed and packed by Python code.
+_OPEN, _REQUEST, _RESPONSE, _CLOSE = (int(kind) for kind in (Kind.OPEN, Kind.REQUEST, Kind.RESPONSE, Kind.CLOSE))
 _log = logging.getLogger(__name__)
 MIB = 1 << 20
 _SYNC_EVERY_S = 0.020
@@ -134,25 +136,25 @@ class SegmentWriter:
         if not self.room:
             raise LedgerFull(self.trouble or "The ledger's disk is behind.")
         with self._lock:
-            self._waiting.add(Kind.OPEN, call_id, encode(head))
+            self._waiting.add(_OPEN, call_id, encode(head))
             if body:
-                self._waiting.add_body(Kind.REQUEST, call_id, body)
+                self._waiting.add_body(_REQUEST, call_id, body)
             self._flush()
 
     def request_body(self, call_id: bytes, chunk: bytes) -> None:
         """Record a further piece of the request, as it passes."""
-        self._piece(Kind.REQUEST, call_id, chunk)
+        self._piece(_REQUEST, call_id, chunk)
 
     def response_body(self, call_id: bytes, chunk: bytes) -> None:
         """Record a piece of the answer, as it passes."""
-        self._piece(Kind.RESPONSE, call_id, chunk)
+        self._piece(_RESPONSE, call_id, chunk)
 
     def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
         """Record the rest of the answer and that the call has ended. Before its last byte leaves."""
         with self._lock:
             if body:
-                self._waiting.add_body(Kind.RESPONSE, call_id, body)
-            self._waiting.add(Kind.CLOSE, call_id, encode(tail))
+                self._waiting.add_body(_RESPONSE, call_id, body)
+            self._waiting.add(_CLOSE, call_id, encode(tail))
             self._flush()
 
     async def durable(self) -> None:
@@ -219,7 +221,7 @@ class SegmentWriter:
         if unwritten:
             raise LedgerFull(f"{unwritten} records could not be written: {self.trouble}")
 
-    def _piece(self, kind: Kind, call_id: bytes, chunk: bytes) -> None:
+    def _piece(self, kind: int, call_id: bytes, chunk: bytes) -> None:
         """Small pieces share a write: of a call that is killed midway the last 20 ms may be missing."""
         with self._lock:
             self._waiting.add_piece(kind, call_id, chunk)
