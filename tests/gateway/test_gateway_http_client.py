@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.gateway.http_client import Connection
+from freehold.gateway.outbox import Outbox
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.upstream import Request, UpstreamFailure
@@ -49,7 +50,8 @@ class FakeTransport(asyncio.Transport):
 
 async def exchange(pieces: Sequence[bytes], *, method: str = "POST", ends: bool = True) -> Any:
     """What comes of an answer in these pieces: status, body and whether the connection is good, or the failure."""
-    connection = Connection(asyncio.get_running_loop(), idle_timeout_s=30)
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, Outbox(loop), idle_timeout_s=30)
     connection.connection_made(FakeTransport())
 
     async def feed() -> None:

@@ -21,7 +21,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Line(Protocol):
     """The connection that a request came on."""
 
-    transport: asyncio.Transport
+    def send(self, data: bytes, *, may_wait: bool) -> None:
+        """Let bytes leave, at once or with those for others."""
+        ...
 
     @property
     def is_slow(self) -> bool:
@@ -110,7 +112,7 @@ class ClientRequest:
             TimeoutError: nothing came for so long.
         """
         if self._awaits_continue and not self._pieces and not self.is_read:
-            self._line.transport.write(_CONTINUE)
+            self._line.send(_CONTINUE, may_wait=False)
         self._awaits_continue = False
         while not self._pieces and not self.is_read:
             self._reader = asyncio.get_running_loop().create_future()
@@ -150,12 +152,13 @@ class ClientRequest:
         if self._is_chunked:
             framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
             chunk = framed + b"0\r\n\r\n" if is_last else framed
+        is_whole = is_last and bool(self._head)
         if self._head:
             chunk, self._head = self._head + chunk, b""
         if is_last:
             self.is_answered = True
         if chunk:
-            self._line.transport.write(chunk)
+            self._line.send(chunk, may_wait=is_whole)
 
     @property
     def is_slow(self) -> bool:

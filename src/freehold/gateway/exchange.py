@@ -217,7 +217,8 @@ class Exchange:
             headers.append((b"content-length", b"%d" % call.body.edited_size(edits)))
             body = _through(call, attempt, edits)
         url = provider.url(call.surface.tail, call.query, target.model or call.model)
-        return Request(call.method, url, headers, body, time_left), adds_usage
+        # Streams arrive spread out if they are asked for one by one, which costs less in the end.
+        return Request(call.method, url, headers, body, time_left, may_wait=not head.is_stream), adds_usage
 
 
 async def _through(call: ClientCall, attempt: Attempt, edits: Mapping[Span, bytes]) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from freehold.gateway.headers import Headers
+    from freehold.gateway.outbox import Outbox
     from freehold.gateway.upstream import FailureKind
 
 _HEAD_BYTES = 256 * 1024
@@ -31,9 +32,10 @@ _NO_BODY = frozenset((204, 304))
 class Connection(asyncio.Protocol):
     """Carries one exchange after the other. Bytes that belong to none end it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, idle_timeout_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox, *, idle_timeout_s: float) -> None:
         """`idle_timeout_s`: longest silence while an answer is awaited."""
         self._loop = loop
+        self._outbox = outbox
         self._idle_timeout_s = idle_timeout_s
         self._transport: asyncio.Transport
         self._chunks: list[bytes] = []
@@ -76,7 +78,13 @@ class Connection(asyncio.Protocol):
         self._heard_at = 0.0
 
     async def send(
-        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, deadline: float
+        self,
+        method: str,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        deadline: float,
+        may_wait: bool = False,
     ) -> None:
         """Send a request and wait for the head of its answer.
 
@@ -85,6 +93,7 @@ class Connection(asyncio.Protocol):
             head: Request line and headers, with the empty line.
             body: After the head.
             deadline: Of the whole answer, on the loop's clock.
+            may_wait: It may leave with other requests, at the end of this turn.
 
         Raises:
             UpstreamFailure: no answer came.
@@ -95,7 +104,11 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._set_timer(min(deadline, self._heard_at + self._idle_timeout_s))
         if body is None or isinstance(body, bytes):
-            self._transport.write(head + body if body else head)
+            request = head + body if body else head
+            if may_wait:
+                self._outbox.put(self._transport, request)
+            else:
+                self._transport.write(request)
             self._is_sent = True
         else:
             self._transport.write(head)

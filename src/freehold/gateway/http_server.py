@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from freehold.gateway.client_request import HIGH_WATER_BYTES, ClientRequest
+from freehold.gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     import socket
@@ -59,6 +60,7 @@ class HttpServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept connections from now on. Call it in a running loop, once."""
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         self._listening = await self.loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=2048)
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look_at_clock)
 
@@ -126,10 +128,27 @@ class ClientConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         """There while the client reads slower than it is answered."""
 
+    def send(self, data: bytes, *, may_wait: bool) -> None:
+        """Let bytes leave, at once or with those for others.
+
+        Pieces of a stream go at once: they are many, and whether the client keeps up shows when they have left.
+        """
+        outbox = self._server.outbox
+        if may_wait:
+            outbox.put(self.transport, data)
+        else:
+            outbox.send_now(self.transport)
+            self.transport.write(data)
+
     def end_when_idle(self) -> None:
         """Close after the answer that is under way, or at once."""
         if not self._queue:
-            self.transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close when all that was sent has left."""
+        self._server.outbox.send_now(self.transport)
+        self.transport.close()
 
     def abort(self) -> None:
         """Close at once."""
@@ -294,11 +313,11 @@ class ClientConnection(asyncio.Protocol):
         self._has_served = True
         self._since = self._server.loop.time()
         if not request.is_answered:
-            self.transport.abort() if request.has_begun else self.transport.close()
+            self._close()  # the missing end of an answer that has begun tells the rest
         elif not request.is_read:
             self._linger()
         elif not request.keeps_alive or self._server.is_stopping:
-            self.transport.close()
+            self._close()
         elif self._queue:
             self._start(self._queue[0])
         else:
@@ -308,6 +327,7 @@ class ClientConnection(asyncio.Protocol):
         """The client has its answer before it has sent its request: let it read before the connection is closed."""
         self._is_deaf = self._is_lingering = True
         self._since = self._server.loop.time()
+        self._server.outbox.send_now(self.transport)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         if not self._is_reading:
@@ -332,5 +352,5 @@ class ClientConnection(asyncio.Protocol):
             return
         status, message, code = fault
         body = _FAULT_BODY % (message, code)
-        self.transport.write(_FAULT % (status, len(body), body))
+        self.send(_FAULT % (status, len(body), body), may_wait=False)
         self._linger()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from freehold.gateway.http_client import Connection
+from freehold.gateway.outbox import Outbox
 from freehold.gateway.upstream import Answer, Request, UpstreamFailure
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Pool:
             self._tls.set_alpn_protocols(["http/1.1"])
         self._provider = provider
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._idle: deque[Connection] = deque()
         self._open: WeakSet[Connection] = WeakSet()
         self._free = provider.max_connections
@@ -63,7 +65,7 @@ class Pool:
             self._give_turn()
             raise
         try:
-            await connection.send(request.method, head, request.body, deadline=deadline)
+            await connection.send(request.method, head, request.body, deadline=deadline, may_wait=request.may_wait)
         except BaseException:
             connection.close()
             self._give_turn()
@@ -128,7 +130,7 @@ class Pool:
         try:
             async with asyncio.timeout_at(limit):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, idle_timeout_s=self._provider.idle_timeout_s),
+                    lambda: Connection(self._loop, self._outbox, idle_timeout_s=self._provider.idle_timeout_s),
                     self._host,
                     self._port,
                     ssl=self._tls,

@@ -40,6 +40,8 @@ class Request:
     body: bytes | AsyncIterator[bytes] | None
     timeout_s: float
     """From now to the last byte of the answer."""
+    may_wait: bool = False
+    """It may leave together with others, at the end of this turn of the event loop."""
 
 
 class Answer(Protocol):
