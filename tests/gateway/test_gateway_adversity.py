@@ -27,13 +27,11 @@ from freehold.ledger.verify import verify
 from freehold.state.settings import LedgerSection
 from tests.gateway.conftest import rows_in, running_gateway
 from tests.gateway.test_gateway_command import CHAT, ask, children_of, process, segments, send, settings_of
-from tests.gateway.upstream import STREAM_HEAD, ScriptedUpstream, answer, chat_events, chunk, completion, stream
+from tests.gateway.upstream import ScriptedUpstream, answer, chat_events, completion, held_back, stream
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator
 
-    from tests.gateway.upstream import Seen
 
 FIELDS = [
     "id", "started_at", "task", "key_id", "endpoint", "provider", "model_requested", "model_served", "route",
@@ -58,23 +56,6 @@ def freehold(folder: Path, *words: str) -> Any:  # Any: JSON
 def worker_of(child: subprocess.Popen[str]) -> int:
     """The process that answers, of a gateway with one worker and no housekeeping."""
     return (children_of(child.pid) or [child.pid])[0]
-
-
-def held_back(upstream: ScriptedUpstream) -> Any:  # Any: a script
-    """A stream whose second half waits for `upstream.go_on`."""
-    pieces = chat_events("a")
-
-    async def script(seen: Seen, writer: asyncio.StreamWriter) -> None:
-        import asyncio
-
-        del seen
-        writer.write(STREAM_HEAD + chunk(pieces[0]))
-        await writer.drain()
-        while not upstream.go_on.is_set():
-            await asyncio.sleep(0.005)
-        writer.write(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
-
-    return script
 
 
 def test_a_full_disk_refuses_new_calls_holds_the_end_of_the_old_ones_and_goes_on_when_there_is_room(

@@ -20,18 +20,15 @@ import pytest
 
 from tests.gateway.conftest import rows_in
 from tests.gateway.upstream import (
-    STREAM_HEAD,
     ScriptedUpstream,
-    Seen,
     answer,
     chat_events,
-    chunk,
     completion,
+    held_back,
     stream,
 )
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator
 
 CHAT = "/v1/chat/completions"
@@ -177,19 +174,7 @@ def test_every_call_that_was_answered_is_on_disk_after_kill_9(upstream: Scripted
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_lets_a_stream_end(upstream: ScriptedUpstream, tmp_path: Path, workers: str) -> None:
-    pieces = chat_events("a")
-
-    async def slow(seen: Seen, writer: asyncio.StreamWriter) -> None:
-        del seen
-        writer.write(STREAM_HEAD + chunk(pieces[0]))
-        await writer.drain()
-        import asyncio
-
-        while not upstream.go_on.is_set():
-            await asyncio.sleep(0.005)
-        writer.write(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
-
-    upstream.scripts = [slow]
+    upstream.scripts = [held_back(upstream)]
     with process(tmp_path, settings_of(upstream), "--workers", workers) as (child, port):
         body = b'{"model":"m","stream":true}'
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:

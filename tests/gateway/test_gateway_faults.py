@@ -25,6 +25,7 @@ from tests.gateway.upstream import (
     chat_events,
     chunk,
     completion,
+    held_back,
     raw,
     stream,
 )
@@ -465,17 +466,7 @@ def test_a_request_id_that_could_split_a_header_is_not_repeated(gateway: Running
 def test_a_reload_changes_what_comes_and_not_what_is_under_way(
     gateway: Running, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    pieces = chat_events("a")
-
-    async def slow(seen: Seen, writer: asyncio.StreamWriter) -> None:
-        del seen
-        writer.write(STREAM_HEAD + chunk(pieces[0]))
-        await writer.drain()
-        while not upstream.go_on.is_set():
-            await asyncio.sleep(0.005)
-        writer.write(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
-
-    upstream.scripts = [slow]
+    upstream.scripts = [held_back(upstream)]
     with (
         ScriptedUpstream([answer(completion("from the new one"))]) as other,
         socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client,

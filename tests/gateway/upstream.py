@@ -226,3 +226,18 @@ def chat_events(*words: str, usage: bool = True) -> list[bytes]:
     pieces += [event(chunk_body({"content": word})) for word in words]
     pieces.append(event(chunk_body({}, "stop")))
     return [*pieces, *([USAGE_EVENT] if usage else []), DONE]
+
+
+def held_back(upstream: ScriptedUpstream) -> Script:
+    """A stream whose second half waits for `upstream.go_on`."""
+    pieces = chat_events("a")
+
+    async def script(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        del seen
+        writer.write(STREAM_HEAD + chunk(pieces[0]))
+        await writer.drain()
+        while not upstream.go_on.is_set():
+            await asyncio.sleep(0.005)
+        writer.write(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
+
+    return script

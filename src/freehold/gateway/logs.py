@@ -26,16 +26,10 @@ class JsonLines(logging.Formatter):
         return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """An answer that was broken off on purpose is on record already."""
-    return not record.getMessage().startswith("ASGI callable returned without completing response")
-
-
 def start_logging(level: int = logging.INFO) -> None:
     """Send the logs of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    handler.addFilter(_is_worth_a_line)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
