@@ -54,6 +54,13 @@ def build_cube(connection: duckdb.DuckDBPyConnection, pricing: Pricing, *, undat
         from summed s left join rates r using (served, asked, tier, day, bucket)
     """)  # noqa: S608 (names of our own)
     connection.execute("drop table summed")
+    # Any row can be joined with its rates.
+    connection.execute(f"""
+        create temp view priced_rows as
+        select *, coalesce(moment::date, date '0001-01-01') as day, {bucket_of(edges | lacking)} as bucket,
+            {counted()} as is_counted
+        from counted_rows
+    """)  # noqa: S608
     _note_assumptions(connection, pricing, undated_as_of)
     return scale
 

@@ -195,7 +195,7 @@ def _task(found: _Found, scale: Scale, covered: tuple[datetime | None, ...], *, 
         errors_usd=scale.usd(totals["error_units"]),
         volume_calls=int(totals["volume_calls"]),
         absurd_calls=int(totals["absurd"]),
-        span_days=span,
+        covered=None if first is None or last is None else (first, last),
         active_days=len(days),
     )
 

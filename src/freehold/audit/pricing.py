@@ -97,7 +97,7 @@ class Pricing:
 
 
 def four_rates(rates: Rates) -> tuple[Decimal, Decimal, Decimal, Decimal | None]:
-    """Plain, read, written input and output, as in `economics.prices.cost_of_call`: what has no rate is billed plain."""
+    """Plain, read, written input and output, as in `prices.cost_of_call`: what has no rate is billed plain."""
     plain, read, written = rates.input_usd_per_mtok, rates.cache_read_usd_per_mtok, rates.cache_write_usd_per_mtok
     return plain, plain if read is None else read, plain if written is None else written, rates.output_usd_per_mtok
 

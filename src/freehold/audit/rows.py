@@ -52,6 +52,15 @@ MEMORY = "1GB"
 _COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
+_ASKED = ("messages", "input", "prompt", "contents", "system", "instructions", "tools", "response_format", "text")
+_QUESTION = (
+    "case when request is not null then hash(coalesce(model_requested, model_served), "
+    + ", ".join(f"try(json_extract(request, '$.{name}'))" for name in _ASKED)
+    + ") end"
+)
+"""Equal for calls that ask the same model the same; what does not change the answer, such as a user's id, is left out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where the rows lie; None: there are none of that kind."""
@@ -155,13 +164,14 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
             {corrected} as is_corrected, coalesce({absurd}, false) as is_absurd,
             1::bigint as calls, null::double as window_s, {sane},
             case when duration_ms >= 0 and isfinite(duration_ms) then duration_ms end as duration_ms,
-            case when ttft_ms >= 0 and isfinite(ttft_ms) then ttft_ms end as ttft_ms
+            case when ttft_ms >= 0 and isfinite(ttft_ms) then ttft_ms end as ttft_ms,
+            id, {_QUESTION} as question
         from call_rows
         union all
         select coalesce(task, '{UNASSIGNED}'), started_at::timestamp, coalesce(model, ''), '',
             coalesce(service_tier, ''), 'rented', false, false, false, false, coalesce({absurd}, false),
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
-            null, null
+            null, null, null, null
         from ({volumes}) where {literal.replace("task =", f"coalesce(task, '{UNASSIGNED}') =")}
     """)  # noqa: S608 (names, dates and quoted text)
 

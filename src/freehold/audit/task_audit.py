@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.economics.workload import Workload
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
     from decimal import Decimal
 
 DAYS_PER_MONTH = 730 / 24
@@ -119,9 +119,14 @@ class TaskAudit:
     """Of the calls, those that are known by their sum only."""
     absurd_calls: int = 0
     """Their counts of tokens are below zero or beyond any model; they are unpriced, and the counts are left out."""
-    span_days: float | None = None
-    """From the first call to the last, or what the volumes cover."""
+    covered: tuple[datetime, datetime] | None = None
+    """From the hour of the first call to the end of that of the last, or what the volumes cover; UTC."""
     active_days: int = 0
+
+    @property
+    def span_days(self) -> float | None:
+        """Length of what is covered."""
+        return None if self.covered is None else (self.covered[1] - self.covered[0]).total_seconds() / 86_400
 
     @property
     def error_rate(self) -> float | None:

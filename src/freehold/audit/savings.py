@@ -1,0 +1,177 @@
+"""What could be saved today without training anything: answers given twice, prompts sent twice, calls that can wait.
+
+All of it is in dollars a month at the prices of one day, on the traffic of the log. Savings overlap: a call that a
+cache answers is not batched as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from freehold.audit.cheaper import cheaper_than
+from freehold.audit.cube import cost_units
+from freehold.audit.pricing import four_rates, tariff_of
+from freehold.economics.rates import TOKENS_PER_MTOK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    import duckdb
+
+    from freehold.audit.cube import Scale
+    from freehold.audit.pricing import Pricing
+    from freehold.audit.task_audit import TaskAudit
+    from freehold.economics.prices import Price
+
+CACHE_DAYS = 7
+"""How long an answer is kept: an equal question later than that is asked anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """Of one task; US dollars a month. None: the log or the price list does not tell."""
+
+    usd_per_month: float | None = None
+    """What the priced calls of the log cost at the prices of the day."""
+    repeated_share: float | None = None
+    """Of the calls with a stored request: asked of the same model before, within a week."""
+    repeats_usd: float | None = None
+    """What those cost: an exact-answer cache saves it."""
+    batchable_share: float | None = None
+    """Of the priced calls: at the list price and not streamed, so that perhaps nobody waits for them."""
+    batch_usd: float | None = None
+    """What these would cost less through the batch API."""
+    batch_reason: str | None = None
+    """Why that is unknown."""
+    cheaper_model: str | None = None
+    cheaper_usd: float | None = None
+    """What all calls would cost less at that model, if its answers are good enough."""
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Running sums of one task, in dollars of the log's whole period."""
+
+    calls: int = 0
+    usd: Decimal = Decimal(0)
+    batchable: int = 0
+    batch: Decimal = Decimal(0)
+    has_batch_price: bool = False
+    lacks: str | None = None
+    cheaper: Decimal = Decimal(0)
+    cheaper_model: str | None = None
+
+
+def savings(
+    connection: duckdb.DuckDBPyConnection,
+    tasks: Sequence[TaskAudit],
+    scale: Scale,
+    pricing: Pricing,
+    *,
+    as_of: date,
+) -> dict[str, Savings]:
+    """By task: what a cache, the batch API and a cheaper model would save a month at the prices of `as_of`."""
+    months = {task.task: _per_month(task) for task in tasks}
+    sums: defaultdict[str, _Sum] = defaultdict(_Sum)
+    for task, served, asked, tier, bucket, is_stream, calls, *tokens in connection.execute(_MIX).fetchall():
+        price = pricing.paid(served, asked, as_of, tier)
+        if price is not None:
+            _add(sums[task], price, pricing, as_of, tier, bucket, int(calls), tokens, is_stream=is_stream)
+    repeated = _repeats(connection, scale)
+    found: dict[str, Savings] = {}
+    for task in tasks:
+        factor, one = months[task.task], sums[task.task]
+        share, repeats_usd = repeated.get(task.task, (None, None))
+        priced = replace(
+            Savings(), repeated_share=share, repeats_usd=_monthly(repeats_usd, factor)
+        )
+        if one.calls:
+            priced = replace(
+                priced,
+                usd_per_month=_monthly(one.usd, factor),
+                batchable_share=one.batchable / one.calls,
+                batch_usd=_monthly(one.batch, factor) if one.has_batch_price or not one.batchable else None,
+                batch_reason=None if one.has_batch_price or not one.batchable else one.lacks,
+                cheaper_model=one.cheaper_model,
+                cheaper_usd=_monthly(one.cheaper, factor) if one.cheaper_model else None,
+            )
+        found[task.task] = priced
+    return found
+
+
+_MIX = """
+    select task, served, asked, tier, bucket, is_stream, sum(calls), sum(input_tokens),
+        sum(coalesce(cache_read_tokens, 0)), sum(coalesce(cache_write_tokens, 0)), sum(output_tokens)
+    from cube where standing = 'rented' and is_counted group by all
+"""
+
+
+def _per_month(task: TaskAudit) -> float | None:
+    """How many times the log's calls fit into a month; None: it does not say."""
+    return task.calls_per_month / task.calls if task.calls_per_month and task.calls else None
+
+
+def _monthly(usd: Decimal | None, factor: float | None) -> float | None:
+    return None if usd is None or factor is None else float(usd) * factor
+
+
+def _add(
+    one: _Sum, price: Price, pricing: Pricing, as_of: date, tier: str, bucket: int, calls: int,
+    tokens: Sequence[int], *, is_stream: bool,
+) -> None:  # fmt: skip
+    usd = _usd(price, bucket, tokens)
+    if usd is None:
+        return
+    one.calls += calls
+    one.usd += usd
+    cheaper = cheaper_than(price, pricing, as_of)
+    other = None if cheaper is None else _usd(cheaper, bucket, tokens)
+    if cheaper is not None and other is not None and other < usd:
+        one.cheaper += usd - other
+        one.cheaper_model = one.cheaper_model or cheaper.model
+    if is_stream or tariff_of(tier) != "list":
+        return
+    one.batchable += calls
+    batch = pricing.at(price.alias_of or price.model, as_of, "batch")
+    waited = None if batch is None else _usd(batch, bucket, tokens)
+    if waited is None:
+        one.lacks = one.lacks or f"The price list has no batch price of {price.model} on {as_of}."
+        return
+    one.has_batch_price = True
+    one.batch += max(Decimal(0), usd - waited)
+
+
+def _usd(price: Price, bucket: int, tokens: Sequence[int]) -> Decimal | None:
+    """Dollars of sums of tokens whose calls all lie in one bucket."""
+    plain, read, written, output = four_rates(price.rates_for(bucket + 1 if bucket else 0))
+    given, reads, writes, made = (int(each or 0) for each in tokens)
+    if output is None and made:
+        return None
+    total = (given - reads - writes) * plain + reads * read + writes * written + made * (output or Decimal(0))
+    return total / TOKENS_PER_MTOK
+
+
+def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str, tuple[float, Decimal | None]]:
+    """By task with stored requests: share of the calls that repeat one of the week before, and what they cost."""
+    found = connection.execute(_REPEATS).fetchall()
+    return {task: (int(repeats) / int(calls), scale.usd(units)) for task, calls, repeats, units in found}
+
+
+_REPEATS = f"""
+    with questions as (
+        select c.task, c.question, c.moment, {cost_units("c", "r")} as units
+        from priced_rows c left join rates r using (served, asked, tier, day, bucket)
+        where c.question is not null and c.standing = 'rented' and not c.is_error
+    ), placed as (
+        select *, row_number() over asked as place, lag(moment) over asked as earlier
+        from questions window asked as (partition by task, question order by moment nulls last)
+    )
+    select task, count(*), count(*) filter (is_kept), coalesce(sum(units) filter (is_kept), 0) from (
+        select *, place > 1 and (moment is null or earlier is null
+            or moment - earlier <= interval {CACHE_DAYS} days) as is_kept from placed
+    ) group by task
+"""  # noqa: S608 (names and a number of our own)
