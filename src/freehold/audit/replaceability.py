@@ -2,7 +2,8 @@
 
 Three kinds of answers are told apart. Answers from a closed set are measured: a probe is trained on the log and asked
 on the part it has not seen. Fields of an object are looked up: in the input they were copied from, or among the values
-that the field has again and again. Free text can only be described; its score is a stated rule, never above one half.
+that the field has again and again. Free text can only be described. These two scores are rules: never above 0.9 and one
+half.
 
 Source: docs/decisions/0019-audit.md, with what the scores were on the task sets that have labels.
 """
@@ -34,7 +35,8 @@ _SHORT = 80
 _CLOSED = 0.9
 """Chance that the next answer has been seen before, from which on answers are taken for a closed set."""
 _OBJECTS = 0.8
-_TEXT_MOST = 0.5
+_TEXT_MOST, _FIELDS_MOST = 0.5, 0.9
+"""Scores by a rule end here: nobody has measured them."""
 _GROUPED_CHARACTERS = 600
 """Of a text, to find near copies of it."""
 _REACH = 4
@@ -141,7 +143,7 @@ def _score(
 ) -> tuple[float, float | None, float | None]:
     """The score with its interval; agreement is in proportion to what the rented model agrees with itself."""
     if shape == "fields":
-        return ordinary or 0.0, None, None
+        return _FIELDS_MOST * (ordinary or 0.0), None, None
     if shape == "text":
         return _TEXT_MOST * copied, None, None
     measured = commonest if agreement is None else max(commonest, agreement.share)

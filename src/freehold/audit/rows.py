@@ -7,7 +7,7 @@ customers is not read here.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ import pyarrow as pa
 from freehold.core.errors import InputError
 from freehold.economics.usage import MOST_TOKENS
 from freehold.ledger.columns import SCHEMA
-from freehold.ledger.publish import reading
+from freehold.ledger.index import INDEX_FILE
+from freehold.ledger.publish import READERS, locked, reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -129,7 +130,11 @@ def _all_reading(folders: list[Path]) -> Iterator[None]:
     if not folders:
         yield
         return
-    with reading(folders[0]), _all_reading(folders[1:]):
+    first, *others = folders
+    is_calls = (first / INDEX_FILE).exists()
+    is_shared = first.is_dir() and os.access(first, os.W_OK)
+    holding = reading(first) if is_calls else locked(first, READERS, shared=True) if is_shared else nullcontext()
+    with holding, _all_reading(others):
         yield
 
 

@@ -7,14 +7,14 @@ cache answers is not batched as well.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from freehold.audit.cheaper import cheaper_than
 from freehold.audit.cube import cost_units
 from freehold.audit.pricing import four_rates, tariff_of
-from freehold.economics.rates import TOKENS_PER_MTOK
+from freehold.economics.rates import TOKENS_PER_MTOK, Rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +50,8 @@ class Savings:
     cheaper_model: str | None = None
     cheaper_usd: float | None = None
     """What all calls would cost less at that model, if its answers are good enough."""
+    mix: Price | None = None
+    """The rates that the task's tokens are paid at on average, all of its models together."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,27 @@ class _Sum:
     lacks: str | None = None
     cheaper: Decimal = Decimal(0)
     cheaper_model: str | None = None
+    tokens: list[int] = field(default_factory=lambda: [0] * 4)
+    """Plain, read and written input, and output."""
+    by_kind: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * 4)
+    prices: dict[str, Price] = field(default_factory=dict)
+
+    def mix(self) -> Price | None:
+        """The rates of its tokens on average; None: nothing was priced."""
+        if not self.prices:
+            return None
+        first = next(iter(self.prices.values()))
+        rates = [usd * TOKENS_PER_MTOK / count if count else None for usd, count in zip(self.by_kind, self.tokens,
+                                                                                       strict=True)]  # fmt: skip
+        plain = rates[0] if rates[0] is not None else first.rates.input_usd_per_mtok
+        mixed = Rates(
+            input_usd_per_mtok=plain,
+            cache_read_usd_per_mtok=rates[1],
+            cache_write_usd_per_mtok=rates[2],
+            output_usd_per_mtok=rates[3] if rates[3] is not None else first.rates.output_usd_per_mtok,
+        )
+        name = first.model if len(self.prices) == 1 else f"{len(self.prices)} models"
+        return replace(first, model=name, rates=mixed, tiers=(), alias_of=None)
 
 
 def savings(
@@ -86,12 +109,11 @@ def savings(
     for task in tasks:
         factor, one = months[task.task], sums[task.task]
         share, repeats_usd = repeated.get(task.task, (None, None))
-        priced = replace(
-            Savings(), repeated_share=share, repeats_usd=_monthly(repeats_usd, factor)
-        )
+        priced = replace(Savings(), repeated_share=share, repeats_usd=_monthly(repeats_usd, factor))
         if one.calls:
             priced = replace(
                 priced,
+                mix=one.mix(),
                 usd_per_month=_monthly(one.usd, factor),
                 batchable_share=one.batchable / one.calls,
                 batch_usd=_monthly(one.batch, factor) if one.has_batch_price or not one.batchable else None,
@@ -123,11 +145,16 @@ def _add(
     one: _Sum, price: Price, pricing: Pricing, as_of: date, tier: str, bucket: int, calls: int,
     tokens: Sequence[int], *, is_stream: bool,
 ) -> None:  # fmt: skip
-    usd = _usd(price, bucket, tokens)
-    if usd is None:
+    parts = _parts(price, bucket, tokens)
+    if parts is None:
         return
+    usd = sum((paid for _, paid in parts), Decimal(0))
     one.calls += calls
     one.usd += usd
+    one.prices.setdefault(price.model, price)
+    for place, (count, paid) in enumerate(parts):
+        one.tokens[place] += count
+        one.by_kind[place] += paid
     cheaper = cheaper_than(price, pricing, as_of)
     other = None if cheaper is None else _usd(cheaper, bucket, tokens)
     if cheaper is not None and other is not None and other < usd:
@@ -146,13 +173,19 @@ def _add(
 
 
 def _usd(price: Price, bucket: int, tokens: Sequence[int]) -> Decimal | None:
-    """Dollars of sums of tokens whose calls all lie in one bucket."""
-    plain, read, written, output = four_rates(price.rates_for(bucket + 1 if bucket else 0))
+    """Dollars of sums of tokens whose calls all lie in one bucket; None: the price has no rate for output."""
+    parts = _parts(price, bucket, tokens)
+    return None if parts is None else sum((usd for _, usd in parts), Decimal(0))
+
+
+def _parts(price: Price, bucket: int, tokens: Sequence[int]) -> list[tuple[int, Decimal]] | None:
+    """Tokens and dollars of plain, read and written input, and of output."""
+    rates = four_rates(price.rates_for(bucket + 1 if bucket else 0))
     given, reads, writes, made = (int(each or 0) for each in tokens)
-    if output is None and made:
+    if rates[3] is None and made:
         return None
-    total = (given - reads - writes) * plain + reads * read + writes * written + made * (output or Decimal(0))
-    return total / TOKENS_PER_MTOK
+    counts = (given - reads - writes, reads, writes, made)
+    return [(count, count * (rate or Decimal(0)) / TOKENS_PER_MTOK) for count, rate in zip(counts, rates, strict=True)]
 
 
 def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str, tuple[float, Decimal | None]]:
