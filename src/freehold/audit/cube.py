@@ -125,12 +125,14 @@ def _rate_table(connection: duckdb.DuckDBPyConnection, pricing: Pricing, undated
         price = None if on is None else pricing.paid(served, asked, on, tier)
         found.append((None,) * 4 if price is None else four_rates(price.rates_for(bucket + 1 if bucket else 0)))
     known = {rate for row in found for rate in row if rate is not None}
-    digits = max(0, *(-int(rate.normalize().as_tuple().exponent) for rate in known), 0) if known else 0
+    digits = max((-int(rate.normalize().as_tuple().exponent) for rate in known), default=0)
+    digits = max(0, digits)
     columns: dict[str, pa.Array] = {
         name: pa.array([key[place] for key in keys], _type_of(name)) for place, name in enumerate(names)
     }
     for place, name in enumerate(_RATES):
-        whole = [None if row[place] is None else int(row[place].scaleb(digits)) for row in found]
+        rates = [row[place] for row in found]
+        whole = [None if rate is None else int(rate.scaleb(digits)) for rate in rates]
         columns[name] = pa.array(whole, pa.int64())
     connection.register("rate_rows", pa.table(columns))
     connection.execute("create or replace temp table rates as select * from rate_rows")

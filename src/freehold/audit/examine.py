@@ -182,7 +182,7 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
     watched.start("tasks", len(tasks))
     examined = []
     for task in tasks:
-        own = replaceability_of(exchanges.pop(task.task, ()), calls=task.calls)
+        own = replaceability_of(exchanges.pop(task.task, ()), questions=saved[task.task].questions)
         prefixes = prefixes_of(prompts.pop(task.task, ()), pricing, question.as_of)
         examined.append(_examined(task, question, saved[task.task], own, prefixes))
         watched.update(1)

@@ -1,9 +1,9 @@
 """Growth of a task and its next three months, from its calls a day.
 
 The trend is a log-linear Poisson regression on the day with a weekly shape, its errors widened by how much more the
-days and weeks scatter than chance alone would make them (quasi-Poisson). The forecast is the better of two: the level of
-the last four weeks, and that trend, damped. Which one, and how wide its interval is, a back-test on the log itself says:
-the forecast is made at earlier days and compared with what came.
+days and weeks scatter than chance alone would make them (quasi-Poisson). The forecast is the better of two: the level
+of the last four weeks, and that trend, damped. Which one, and how wide its interval is, a back-test on the log itself
+says: the forecast is made at earlier days and compared with what came.
 
 Sources: McCullagh and Nelder, Generalized Linear Models, 1989, section 6.2 (overdispersion); Gardner and McKenzie,
 Management Science 31(10), 1985 (damped trends); Tashman, International Journal of Forecasting 16(4), 2000 (rolling
@@ -237,7 +237,9 @@ def _trend(series: Series) -> tuple[float, float, float, float]:
     return slope, math.sqrt(max(0.0, float(covariance[1, 1])) * spread), level, (days - 1) / 2 / DAYS_PER_MONTH
 
 
-def _poisson(design: Floats, calls: Floats, exposure: Floats, prior: Floats) -> tuple[Floats, Floats, Floats]:
+def _poisson(
+    design: Floats, calls: Floats, exposure: Floats, prior: Floats
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:  # Any: numpy does not tell how precise a solution is
     """Coefficients, fitted means and their covariance, by iteratively reweighted least squares."""
     coefficients = np.zeros(design.shape[1])
     coefficients[0] = math.log(max(1e-9, float(calls.sum() / exposure.sum())))

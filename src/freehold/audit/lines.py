@@ -42,11 +42,27 @@ def cost_lines(connection: duckdb.DuckDBPyConnection, scale: Scale) -> tuple[Cos
             coalesce(sum(calls) filter (is_error), 0), coalesce(sum(calls) filter (units is not null), 0),
             sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens),
             sum(reasoning_tokens), sum(units)
-        from cube where standing = 'rented' group by task, day, model, tier order by task, day, model, tier
+        from cube where standing = 'rented' group by 1, 2, 3, 4 order by 1, 2, 3, 4
     """)
     lines = []
     while rows := found.fetchmany(10_000):
-        for *names, calls, errors, priced, given, read, written, made, thought, units in rows:
-            counts = (None if each is None else int(each) for each in (given, read, written, made, thought))
-            lines.append(CostLine(*names, int(calls), int(errors), int(priced), *counts, scale.usd(units)))
+        for task, day, model, tier, calls, errors, priced, *counts, units in rows:
+            given, read, written, made, thought = (None if each is None else int(each) for each in counts)
+            lines.append(
+                CostLine(
+                    task=task,
+                    day=day,
+                    model=model,
+                    service_tier=tier,
+                    calls=int(calls),
+                    errors=int(errors),
+                    priced_calls=int(priced),
+                    input_tokens=given,
+                    cache_read_tokens=read,
+                    cache_write_tokens=written,
+                    output_tokens=made,
+                    reasoning_tokens=thought,
+                    cost_usd=scale.usd(units),
+                )
+            )
     return tuple(lines)

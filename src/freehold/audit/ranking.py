@@ -67,31 +67,51 @@ def _steps(task: Examined) -> Iterator[Step]:
     name, saved, audit = task.audit.task, task.savings, task.audit
     if saved.repeats_usd and saved.repeated_share:
         yield _step(
-            name, "exact-cache", saved.repeats_usd, "measured",
-            f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from a "
-            "cache of exact requests.",
-            "put a cache keyed by the whole request before the provider",
-        )  # fmt: skip
+            name,
+            "exact-cache",
+            saved.repeats_usd,
+            "measured",
+            (
+                f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from a "
+                "cache of exact requests.",
+                "put a cache keyed by the whole request before the provider",
+            ),
+        )
     if task.prompt_caching_usd and task.prefixes is not None:
         yield _step(
-            name, "prompt-caching", task.prompt_caching_usd, "sampled",
-            f"{task.prefixes.cacheable_share:.0%} of the input was sent within five minutes before and "
-            f"{task.prefixes.cached_share:.0%} is read from the provider's cache.",
-            "put what is always the same first, and switch the provider's prompt caching on",
-        )  # fmt: skip
+            name,
+            "prompt-caching",
+            task.prompt_caching_usd,
+            "sampled",
+            (
+                f"{task.prefixes.cacheable_share:.0%} of the input was sent within five minutes before and "
+                f"{task.prefixes.cached_share:.0%} is read from the provider's cache.",
+                "put what is always the same first, and switch the provider's prompt caching on",
+            ),
+        )
     if saved.batch_usd and saved.batchable_share:
         yield _step(
-            name, "batch", saved.batch_usd, "if-it-can-wait",
-            f"{saved.batchable_share:.0%} of the calls are at the list price and not streamed: half of it or less "
-            "through the batch API, where an answer may wait for a day.",
-            "ask who waits for these answers",
-        )  # fmt: skip
+            name,
+            "batch",
+            saved.batch_usd,
+            "if-it-can-wait",
+            (
+                f"{saved.batchable_share:.0%} of the calls are at the list price and not streamed: half of it or less "
+                "through the batch API, where an answer may wait for a day.",
+                "ask who waits for these answers",
+            ),
+        )
     if saved.cheaper_usd and saved.cheaper_model:
         yield _step(
-            name, "cheaper-model", saved.cheaper_usd, "if-good-enough",
-            f"{saved.cheaper_model} would answer the same calls for less, if its answers are good enough.",
-            f"send a share of the calls to {saved.cheaper_model} and compare",
-        )  # fmt: skip
+            name,
+            "cheaper-model",
+            saved.cheaper_usd,
+            "if-good-enough",
+            (
+                f"{saved.cheaper_model} would answer the same calls for less, if its answers are good enough.",
+                f"send a share of the calls to {saved.cheaper_model} and compare",
+            ),
+        )
     if task.owning is not None and task.owning.saved_usd > 0:
         fits = SURENESS["own"] if task.replaceability is None else task.replaceability.score
         yield Step(
@@ -107,13 +127,19 @@ def _steps(task: Examined) -> Iterator[Step]:
     wasted = audit.errors_usd or audit.retries_usd
     if wasted and audit.calls_per_month and audit.calls:
         yield _step(
-            name, "fewer-failures", float(wasted) * audit.calls_per_month / audit.calls, "measured",
-            f"{audit.errors:,} failed calls and {audit.retries:,} repeated ones were billed.",
-            "look at the errors: freehold ledger export --task " + quote(name),
-        )  # fmt: skip
+            name,
+            "fewer-failures",
+            float(wasted) * audit.calls_per_month / audit.calls,
+            "measured",
+            (
+                f"{audit.errors:,} failed calls and {audit.retries:,} repeated ones were billed.",
+                "look at the errors: freehold ledger export --task " + quote(name),
+            ),
+        )
 
 
-def _step(task: str, action: Action, usd: float, certainty: Certainty, sentence: str, todo: str) -> Step:
+def _step(task: str, action: Action, usd: float, certainty: Certainty, said: tuple[str, str]) -> Step:
+    sentence, todo = said
     return Step(
         task=task,
         action=action,

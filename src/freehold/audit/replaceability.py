@@ -92,25 +92,30 @@ class Replaceability:
         }
 
 
-def replaceability_of(exchanges: Sequence[Exchange], *, calls: int | None = None) -> Replaceability | None:
+def replaceability_of(exchanges: Sequence[Exchange], *, questions: int | None = None) -> Replaceability | None:
     """What a sample says; None: it is too small (`FEWEST`).
 
-    `calls` is how many answered calls the whole log has: an own model learns from all of them. None: the sample is
-    all there is.
+    `questions` is how many different ones the whole log holds: an own model learns from all of them. None: the sample
+    is all there is.
     """
     if len(exchanges) < FEWEST:
         return None
     answers = [normalise(each.answer) for each in exchanges]
     counts = Counter(answers)
+    low: float | None
+    high: float | None
     groups = group_near_duplicates([each.text[:_GROUPED_CHARACTERS] for each in exchanges])
     equal, near = _consistencies(exchanges, answers, groups)
     objects = [_fields(each.answer) for each in exchanges]
     shape = _shape(counts, objects)
-    texts = [each.text for each in exchanges]
-    agreement = probe_agreement(texts, answers, groups) if shape == "closed" else None
+    agreement = _probed(exchanges, answers, groups) if shape == "closed" else None
     ordinary = _ordinary(exchanges, objects) if shape == "fields" else None
     commonest = max(counts.values()) / len(answers)
-    score, low, high = _score(shape, len(exchanges), calls, agreement, commonest, equal, ordinary, _copied(exchanges))
+    if shape == "closed":
+        score, low, high = _measured(agreement, commonest, equal, questions=questions)
+    else:
+        score = _FIELDS_MOST * ordinary if ordinary is not None else _TEXT_MOST * _copied(exchanges)
+        low = high = None
     found = Replaceability(
         score=score,
         low=low,
@@ -131,26 +136,28 @@ def replaceability_of(exchanges: Sequence[Exchange], *, calls: int | None = None
     return _explained(found, _copied(exchanges))
 
 
-def _score(
-    shape: Shape,
-    sampled: int,
-    calls: int | None,
-    agreement: Agreement | None,
-    commonest: float,
-    equal: _Consistency,
-    ordinary: float | None,
-    copied: float,
+def _probed(exchanges: Sequence[Exchange], answers: Sequence[str], groups: Sequence[int]) -> Agreement | None:
+    """The probe on every question once: copies teach nothing, and would be asked what they were taught."""
+    first = {each.question: place for place, each in reversed(list(enumerate(exchanges)))}
+    places = sorted(first.values())
+    return probe_agreement(
+        [exchanges[place].text for place in places],
+        [answers[place] for place in places],
+        [groups[place] for place in places],
+    )
+
+
+def _measured(
+    agreement: Agreement | None, commonest: float, equal: _Consistency, *, questions: int | None
 ) -> tuple[float, float | None, float | None]:
     """The score with its interval; agreement is in proportion to what the rented model agrees with itself."""
-    if shape == "fields":
-        return _FIELDS_MOST * (ordinary or 0.0), None, None
-    if shape == "text":
-        return _TEXT_MOST * copied, None, None
-    measured = commonest if agreement is None else max(commonest, agreement.share)
-    expected = measured if agreement is None else max(measured, agreement.expected(calls or sampled))
+    if agreement is None:
+        return commonest, None, None
+    measured = max(commonest, agreement.share)
+    expected = max(measured, agreement.expected(questions or agreement.asked))
     is_known = equal.share is not None and equal.pairs >= _FEWEST_PAIRS
     ceiling = max(measured, equal.share or 0.0) if is_known else 1.0
-    low, high = _wilson(measured, sampled)
+    low, high = _wilson(measured, agreement.asked)
     gained = expected - measured
     # A curve may flatten: half of what it promises is not counted in the lower end.
     ends = (low + gained / 2, high + gained)
@@ -282,9 +289,9 @@ def _explained(found: Replaceability, copied: float) -> Replaceability:
         )
         if found.probe_agreement is not None:
             said.append(
-                f"A linear model over words, trained on {found.sampled * 2 // 3:,} calls, gives the rented model's "
-                f"answer to {found.probe_agreement:.0%} of those that it has not seen; {found.score:.0%} is expected "
-                "of an own model that learns from the whole log."
+                f"A linear model over words, trained on two thirds of the sample, gives the rented model's answer to "
+                f"{found.probe_agreement:.0%} of the questions that it has not seen; {found.score:.0%} is expected "
+                "of one that learns from the whole log."
             )
     elif found.shape == "fields":
         said.append(

@@ -59,7 +59,7 @@ _QUESTION = (
     + ", ".join(f"try(json_extract(request, '$.{name}'))" for name in _ASKED)
     + ") end"
 )
-"""Equal for calls that ask the same model the same; what does not change the answer, such as a user's id, is left out."""
+"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-CALLS = 1_500
-"""Of one task; a probe learns little more from more, and the audit stays within seconds."""
-COPIES = 5
+QUESTIONS = 1_500
+"""Of one task; what more of them would teach a probe, its learning curve says, and the audit stays within seconds."""
+COPIES = 3
 """Of one question: enough to see whether its answers agree."""
 MOST_TASKS = 60
 """With the most calls; the others are not sampled."""
@@ -53,7 +53,7 @@ class Prompt:
 
 
 def sampled_exchanges(connection: duckdb.DuckDBPyConnection, tasks: Sequence[str]) -> dict[str, list[Exchange]]:
-    """By task, up to `CALLS` answered calls, spread by what was asked; equal requests stay together."""
+    """By task, up to `QUESTIONS` different requests with some of their copies, spread by what was asked."""
     connection.execute(f"""
         create or replace temp table sampled as
         select task, id, question from (
@@ -62,7 +62,7 @@ def sampled_exchanges(connection: duckdb.DuckDBPyConnection, tasks: Sequence[str
             from counted_rows
             where question is not null and standing = 'rented' and not is_error and {_is_one_of(tasks)}
         ) where copy <= {COPIES}
-        qualify row_number() over (partition by task order by question, copy) <= {CALLS}
+        qualify dense_rank() over (partition by task order by question) <= {QUESTIONS}
     """)  # noqa: S608 (numbers of our own, names are parameters)
     found = connection.execute(f"""
         select s.task, s.question, c.request, c.response from sampled s join call_rows c using (id)

@@ -39,6 +39,8 @@ class Savings:
     """What the priced calls of the log cost at the prices of the day."""
     repeated_share: float | None = None
     """Of the calls with a stored request: asked of the same model before, within a week."""
+    questions: int | None = None
+    """Different requests of the log, as far as they are stored."""
     repeats_usd: float | None = None
     """What those cost: an exact-answer cache saves it."""
     batchable_share: float | None = None
@@ -100,16 +102,20 @@ def savings(
     """By task: what a cache, the batch API and a cheaper model would save a month at the prices of `as_of`."""
     months = {task.task: _per_month(task) for task in tasks}
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-    for task, served, asked, tier, bucket, is_stream, calls, *tokens in connection.execute(_MIX).fetchall():
+    for task, *mixed in connection.execute(_MIX).fetchall():
+        served, asked, tier, bucket, is_stream, calls, *tokens = mixed
         price = pricing.paid(served, asked, as_of, tier)
         if price is not None:
-            _add(sums[task], price, pricing, as_of, tier, bucket, int(calls), tokens, is_stream=is_stream)
+            counts = tuple(int(each or 0) for each in tokens)
+            _add(sums[task], _Mixed(price, tier, bucket, is_stream, int(calls), counts), pricing, as_of)
     repeated = _repeats(connection, scale)
     found: dict[str, Savings] = {}
     for task in tasks:
         factor, one = months[task.task], sums[task.task]
-        share, repeats_usd = repeated.get(task.task, (None, None))
-        priced = replace(Savings(), repeated_share=share, repeats_usd=_monthly(repeats_usd, factor))
+        share, repeats_usd, questions = repeated.get(task.task, (None, None, None))
+        priced = replace(
+            Savings(), repeated_share=share, questions=questions, repeats_usd=_monthly(repeats_usd, factor)
+        )
         if one.calls:
             priced = replace(
                 priced,
@@ -141,15 +147,25 @@ def _monthly(usd: Decimal | None, factor: float | None) -> float | None:
     return None if usd is None or factor is None else float(usd) * factor
 
 
-def _add(
-    one: _Sum, price: Price, pricing: Pricing, as_of: date, tier: str, bucket: int, calls: int,
-    tokens: Sequence[int], *, is_stream: bool,
-) -> None:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """Calls of one task that are billed alike."""
+
+    price: Price
+    tier: str
+    bucket: int
+    is_stream: bool
+    calls: int
+    tokens: tuple[int, ...]
+
+
+def _add(one: _Sum, mixed: _Mixed, pricing: Pricing, as_of: date) -> None:
+    price, bucket, tokens = mixed.price, mixed.bucket, mixed.tokens
     parts = _parts(price, bucket, tokens)
     if parts is None:
         return
     usd = sum((paid for _, paid in parts), Decimal(0))
-    one.calls += calls
+    one.calls += mixed.calls
     one.usd += usd
     one.prices.setdefault(price.model, price)
     for place, (count, paid) in enumerate(parts):
@@ -160,9 +176,9 @@ def _add(
     if cheaper is not None and other is not None and other < usd:
         one.cheaper += usd - other
         one.cheaper_model = one.cheaper_model or cheaper.model
-    if is_stream or tariff_of(tier) != "list":
+    if mixed.is_stream or tariff_of(mixed.tier) != "list":
         return
-    one.batchable += calls
+    one.batchable += mixed.calls
     batch = pricing.at(price.alias_of or price.model, as_of, "batch")
     waited = None if batch is None else _usd(batch, bucket, tokens)
     if waited is None:
@@ -181,17 +197,19 @@ def _usd(price: Price, bucket: int, tokens: Sequence[int]) -> Decimal | None:
 def _parts(price: Price, bucket: int, tokens: Sequence[int]) -> list[tuple[int, Decimal]] | None:
     """Tokens and dollars of plain, read and written input, and of output."""
     rates = four_rates(price.rates_for(bucket + 1 if bucket else 0))
-    given, reads, writes, made = (int(each or 0) for each in tokens)
+    given, reads, writes, made = tokens
     if rates[3] is None and made:
         return None
     counts = (given - reads - writes, reads, writes, made)
     return [(count, count * (rate or Decimal(0)) / TOKENS_PER_MTOK) for count, rate in zip(counts, rates, strict=True)]
 
 
-def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str, tuple[float, Decimal | None]]:
+def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str, tuple[float, Decimal | None, int]]:
     """By task with stored requests: share of the calls that repeat one of the week before, and what they cost."""
     found = connection.execute(_REPEATS).fetchall()
-    return {task: (int(repeats) / int(calls), scale.usd(units)) for task, calls, repeats, units in found}
+    return {
+        task: (int(repeats) / int(calls), scale.usd(units), int(first)) for task, calls, repeats, units, first in found
+    }
 
 
 _REPEATS = f"""
@@ -203,7 +221,8 @@ _REPEATS = f"""
         select *, row_number() over asked as place, lag(moment) over asked as earlier
         from questions window asked as (partition by task, question order by moment nulls last)
     )
-    select task, count(*), count(*) filter (is_kept), coalesce(sum(units) filter (is_kept), 0) from (
+    select task, count(*), count(*) filter (is_kept), coalesce(sum(units) filter (is_kept), 0),
+        count(*) filter (place = 1) from (
         select *, place > 1 and (moment is null or earlier is null
             or moment - earlier <= interval {CACHE_DAYS} days) as is_kept from placed
     ) group by task

@@ -96,7 +96,7 @@ def heat_map(
                     height=_px(cell_height - 1),
                     class_="heat",
                     fill_opacity=f"{value / most:.3f}",
-                )  # fmt: skip
+                )
             )
     bottom = 8.0 + 7 * cell_height
     drawn += [

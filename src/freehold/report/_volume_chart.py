@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from freehold.report._svg import Scale, element, fitted, line, log_ticks, picture, text_width, words
@@ -64,7 +65,7 @@ def volume_chart(chart: VolumeChart, *, narrow: bool) -> Markup:
         size = 4.0 + (8.0 if narrow else 12.0) * math.sqrt(max(0.0, each.weight))
         style = "bubble unknown" if each.replaceability is None else "bubble"
         drawn.append(element("circle", element("title", each.title), cx=f"{across:.1f}", cy=f"{down:.1f}", r=f"{size:.1f}", class_=style))  # fmt: skip  # noqa: E501
-        names += _name(each.name, across, down, size, width, taken)
+        names += _name(each.name, (across, down, size), width, taken)
     return picture(width, height, *drawn, *names, label=chart.label, class_="chart narrow" if narrow else "chart wide")
 
 
@@ -86,15 +87,16 @@ def _axes(x: Scale, y: Scale, chart: VolumeChart, height: float, *, narrow: bool
     ends = (x.low, *chart.tiers, x.high)
     for end in chart.tiers:
         drawn.append(line(x(end), 24.0, x(end), height - 42.0, "tier"))
-    for name, (start, end) in zip(("low", "mid", "high"), zip(ends, ends[1:], strict=False), strict=False):
+    for name, (start, end) in zip(("low", "mid", "high"), pairwise(ends), strict=False):
         drawn.append(words(name, (x(start) + x(end)) / 2, 30.0, size=_SIZE, anchor="middle", class_="soft"))
     return drawn
 
 
 def _name(
-    name: str, across: float, down: float, size: float, width: float, taken: list[tuple[float, float, float]]
+    name: str, bubble: tuple[float, float, float], width: float, taken: list[tuple[float, float, float]]
 ) -> Sequence[Markup]:
     """The name beside its bubble, where no other name stands; else none: the table has it."""
+    across, down, size = bubble
     shown = fitted(name, _LONGEST_NAME, _SIZE)
     room = text_width(shown, _SIZE)
     for anchor, start in (("start", across + size + 4), ("end", across - size - 4 - room)):

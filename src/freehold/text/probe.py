@@ -35,6 +35,7 @@ class Agreement:
     share_of_half: float
     """Trained on one third."""
     trained_on: int
+    asked: int
 
     def expected(self, rows: int) -> float:
         """Share to be expected after training on so many rows: errors fall as a power of their number.
@@ -48,7 +49,7 @@ class Agreement:
             return self.share
         power = min(_STEEPEST, math.log2((1 - self.share_of_half) / (1 - self.share)))
         more = min(_FURTHEST, rows / self.trained_on)
-        return 1 - (1 - self.share) * more**-power
+        return float(1 - (1 - self.share) * more**-power)
 
 
 def probe_agreement(texts: Sequence[str], answers: Sequence[str], groups: Sequence[int]) -> Agreement | None:
@@ -58,7 +59,7 @@ def probe_agreement(texts: Sequence[str], answers: Sequence[str], groups: Sequen
     if given is None or by_half is None:
         return None
     shares = [sum(map(str.__eq__, each, answers)) / len(answers) for each in (given, by_half)]
-    return Agreement(shares[0], shares[1], len(texts) * (FOLDS - 1) // FOLDS)
+    return Agreement(shares[0], shares[1], len(texts) * (FOLDS - 1) // FOLDS, len(texts))
 
 
 def held_out_answers(
