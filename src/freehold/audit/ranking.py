@@ -72,8 +72,8 @@ def _steps(task: Examined) -> Iterator[Step]:
             saved.repeats_usd,
             "measured",
             (
-                f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from a "
-                "cache of exact requests.",
+                f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from "
+                "a cache of exact requests.",
                 "put a cache keyed by the whole request before the provider",
             ),
         )

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from freehold.core.errors import InputError
 from freehold.economics.usage import MOST_TOKENS
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE
 from freehold.ledger.publish import READERS, locked, reading
+from freehold.ledger.store import refuse_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -116,10 +116,10 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
         try:
             _views(connection, source, wanted)
             yield connection
-        except duckdb.IOException as error:
-            raise InputError(
-                f"The ledger cannot be read: {str(error).splitlines()[0]} See which file it is: freehold ledger verify"
-            ) from error
+        except duckdb.Error as error:
+            for folder in folders:
+                refuse_damaged(folder, error)
+            raise
         finally:
             if spill is not None and spill.is_dir() and not any(spill.iterdir()):
                 spill.rmdir()
