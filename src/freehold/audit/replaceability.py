@@ -167,7 +167,7 @@ def _measured(
 def _wilson(share: float, calls: int) -> tuple[float, float]:
     middle = (share + _Z**2 / (2 * calls)) / (1 + _Z**2 / calls)
     width = _Z / (1 + _Z**2 / calls) * math.sqrt(share * (1 - share) / calls + _Z**2 / (4 * calls**2))
-    return max(0.0, middle - width), min(1.0, middle + width)
+    return max(0.0, min(share, middle - width)), min(1.0, max(share, middle + width))
 
 
 def _shape(counts: Counter[str], objects: Sequence[dict[str, str] | None]) -> Shape:

@@ -94,6 +94,7 @@ def held_out_answers(
         model = LinearSVC(C=_STRENGTH, max_iter=_ROUNDS, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
             model.fit(learnt, known)
         for place, answer in zip(asked, model.predict(words.transform([texts[each] for each in asked])), strict=True):
             given[place] = str(answer)
