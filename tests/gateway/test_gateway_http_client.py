@@ -51,7 +51,7 @@ class FakeTransport(asyncio.Transport):
 async def exchange(pieces: Sequence[bytes], *, method: str = "POST", ends: bool = True) -> Any:
     """What comes of an answer in these pieces: status, body and whether the connection is good, or the failure."""
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, Outbox(loop), idle_timeout_s=30)
+    connection = Connection(loop, Outbox(), idle_timeout_s=30)
     connection.connection_made(FakeTransport())
 
     async def feed() -> None:

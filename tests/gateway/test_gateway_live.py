@@ -107,7 +107,7 @@ def test_the_watched_writer_writes_what_it_is_given_and_shows_only_what_is_on_re
         def opened(self, *_: Any) -> None:
             raise OSError
 
-        request_body = response_body = closed = opened
+        request_of = response_of = closed = opened
 
     watched = WatchedWriter(Full(), Board(tmp_path, "w0"))  # type: ignore[arg-type]  # all that is used of one
     with pytest.raises(OSError):  # noqa: PT011 (as it came)

@@ -26,6 +26,7 @@ from freehold.gateway.live import note_process
 from freehold.gateway.live_page import LivePage
 from freehold.gateway.logs import start_logging
 from freehold.gateway.metrics import Counters
+from freehold.gateway.outbox import Outbox
 from freehold.gateway.pool import Pool
 from freehold.gateway.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
@@ -240,11 +241,12 @@ class Blueprint:
                 yield
             recorded.seal()
 
+        outbox = Outbox(recorded)
         app = Gateway(
             setup_of(self.settings, self.routes, guard),
             writer=writer,
             counters=counters,
-            open_upstream=Pool,
+            open_upstream=lambda provider: Pool(provider, outbox),
             spool=self.workspace.data,
             lifetime=lifetime,
             live=self._live_page(guard),
@@ -256,7 +258,7 @@ class Blueprint:
             writer.log_calls = setup.log_calls
             return setup
 
-        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=load)
+        return run_worker(app, self._listener, outbox=outbox, drain_s=gateway.drain_s, load=load)
 
     def _live_page(self, guard: Guard) -> LivePage:
         return LivePage(

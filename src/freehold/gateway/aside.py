@@ -34,11 +34,17 @@ class Aside:
         del body
         self._kinds[call_id] = _kind_of(head.endpoint or "")
 
-    def request_body(self, call_id: bytes, chunk: bytes) -> None:
+    def request_of(self, _call_id: bytes) -> Aside:
         """Nothing is kept."""
+        return self
 
-    def response_body(self, call_id: bytes, chunk: bytes) -> None:
+    def response_of(self, _call_id: bytes) -> Aside:
         """Nothing is kept."""
+        return self
+
+    def add(self, _piece: bytes) -> bool:
+        """As the writer says."""
+        return self._writer.room
 
     def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
         """It is over, and counts."""

@@ -158,6 +158,7 @@ class Exchange:
         attempt = self.last = Attempt(
             call, target, writer=self._writer, counters=self._counters, policy=self._policy, parent=self.last
         )
+        call.client.is_recorded = True
         answer: Answer | None = None
         try:
             request, drops_usage = self._request(target, attempt, time_left)
@@ -223,9 +224,10 @@ class Exchange:
 
 async def _through(call: ClientCall, attempt: Attempt, edits: Mapping[Span, bytes]) -> AsyncIterator[bytes]:
     """A large body, read from its file and recorded as it passes."""
+    record = attempt.sending()
     for sent, edited in call.body.pieces(edits):
-        attempt.sends(sent)
-        await attempt.room()
+        if sent and not record(sent):
+            await attempt.room()
         if edited:
             yield edited
 
