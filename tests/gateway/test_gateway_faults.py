@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from freehold.gateway.breaker import Breaker
+from freehold.gateway.providers.breaker import Breaker
 from freehold.ledger.segments import SegmentWriter
 from tests.gateway.conftest import running_gateway, setup_from
 from tests.gateway.upstream import (

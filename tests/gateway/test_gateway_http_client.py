@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway.http_client import Connection
-from freehold.gateway.outbox import Outbox
-from freehold.gateway.pool import Pool
-from freehold.gateway.routes import routes_of
-from freehold.gateway.upstream import Request, UpstreamFailure
+from freehold.gateway.http.client import Connection
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.pool import Pool
+from freehold.gateway.http.upstream import Request, UpstreamFailure
+from freehold.gateway.providers.routes import routes_of
 from freehold.state.settings import Settings
 
 if TYPE_CHECKING:

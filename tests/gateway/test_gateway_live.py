@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from freehold.gateway.admin_token import AdminToken
-from freehold.gateway.board import ERRORS, LAST, OPEN, Board, read_boards
-from freehold.gateway.breaker import Breaker
-from freehold.gateway.live import live_record, note_process
-from freehold.gateway.live_page import LivePage
-from freehold.gateway.metrics import Counters
-from freehold.gateway.watched import WatchedWriter
+from freehold.gateway.admin.token import AdminToken
+from freehold.gateway.providers.breaker import Breaker
+from freehold.gateway.watch.board import ERRORS, LAST, OPEN, Board, read_boards
+from freehold.gateway.watch.live import live_record, note_process
+from freehold.gateway.watch.live_page import LivePage
+from freehold.gateway.watch.metrics import Counters
+from freehold.gateway.watch.watched import WatchedWriter
 from freehold.ledger.records import CloseRecord, OpenRecord, new_call_id
 from freehold.ledger.segments import SegmentWriter
 from tests.conftest import IN_CI

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.gateway import outbox as outbox_module
-from freehold.gateway.outbox import Outbox
+from freehold.gateway.http import outbox as outbox_module
+from freehold.gateway.http.outbox import Outbox
 
 if TYPE_CHECKING:
     import pytest

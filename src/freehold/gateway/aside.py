@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.metrics import Counters
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.records import CloseRecord, OpenRecord
 
 UNRECORDED = "freehold_unrecorded_requests_total"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.metrics import Counters, Series
-    from freehold.gateway.routes import Target
+    from freehold.gateway.providers.routes import Target
+    from freehold.gateway.watch.metrics import Counters, Series
     from freehold.ledger.policy import Policy
 
 NO_FACTS = AnswerFacts()

@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.gateway.attempt import CLIENT_LEFT, Attempt
-from freehold.gateway.headers import seconds_of, to_provider
+from freehold.gateway.http.headers import seconds_of, to_provider
+from freehold.gateway.http.upstream import Request, UpstreamFailure
 from freehold.gateway.refusal import Refused
 from freehold.gateway.relay import Kept, is_stream, keep, pass_events, pass_on, record_whole
-from freehold.gateway.upstream import Request, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.breaker import Breaker
+    from freehold.gateway.body.scanner import Span
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.headers import Header
-    from freehold.gateway.metrics import Counters
-    from freehold.gateway.routes import Target
-    from freehold.gateway.scanner import Span
-    from freehold.gateway.upstream import Answer, Upstream
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.upstream import Answer, Upstream
+    from freehold.gateway.providers.breaker import Breaker
+    from freehold.gateway.providers.routes import Target
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.policy import Policy
 
 _REFUSALS = frozenset((429, 500, 502, 503, 529))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freehold.gateway.attempt import Unpacker, is_packed
-from freehold.gateway.headers import to_client
-from freehold.gateway.limit_headers import with_limits
+from freehold.gateway.http.headers import to_client
+from freehold.gateway.http.sse import EventTee
+from freehold.gateway.http.upstream import UpstreamFailure
+from freehold.gateway.limits.limit_headers import with_limits
 from freehold.gateway.refusal import Refused, error_event
-from freehold.gateway.sse import EventTee
-from freehold.gateway.upstream import UpstreamFailure
 from freehold.gateway.usage import TAIL_BYTES, facts_of_answer, facts_of_events, facts_of_tail
 
 if TYPE_CHECKING:
     from freehold.gateway.attempt import Attempt
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.headers import Header
-    from freehold.gateway.upstream import Answer
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.upstream import Answer
 
 _WHOLE_BYTES = 1024 * 1024
 """An answer of this length is passed on when it is whole; a longer one as it comes."""

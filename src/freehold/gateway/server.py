@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from freehold.core.errors import InputError
-from freehold.gateway.http_server import HttpServer
+from freehold.gateway.http.server import HttpServer
 from freehold.gateway.workers import HELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.gateway.app import Gateway, Setup
-    from freehold.gateway.outbox import Outbox
+    from freehold.gateway.http.outbox import Outbox
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 2048

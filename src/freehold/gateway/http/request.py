@@ -6,10 +6,10 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from freehold.gateway.headers import by_name
+from freehold.gateway.http.headers import by_name
 
 if TYPE_CHECKING:
-    from freehold.gateway.headers import Headers
+    from freehold.gateway.http.headers import Headers
 
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes of a body that wait to be taken before no more are read from the client."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from freehold.gateway.client_request import HIGH_WATER_BYTES, ClientRequest
-from freehold.gateway.outbox import Outbox
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.request import HIGH_WATER_BYTES, ClientRequest
 
 if TYPE_CHECKING:
     import socket

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.board import Board, Shown
+    from freehold.gateway.watch.board import Board, Shown
     from freehold.ledger.records import CloseRecord, OpenRecord
 
     Listener = Callable[[bytes, OpenRecord, CloseRecord], None]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from freehold.gateway.http_client import Connection
-from freehold.gateway.outbox import Outbox
-from freehold.gateway.upstream import Answer, Request, UpstreamFailure
+from freehold.gateway.http.client import Connection
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.upstream import Answer, Request, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from freehold.gateway.headers import Headers
-    from freehold.gateway.providers import Provider
+    from freehold.gateway.http.headers import Headers
+    from freehold.gateway.providers.providers import Provider
 
 
 _MOST_REMEMBERED = 1024

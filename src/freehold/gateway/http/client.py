@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from freehold.gateway.headers import by_name
-from freehold.gateway.upstream import UpstreamFailure
+from freehold.gateway.http.headers import by_name
+from freehold.gateway.http.upstream import UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from freehold.gateway.headers import Headers
-    from freehold.gateway.outbox import Outbox
-    from freehold.gateway.upstream import FailureKind
+    from freehold.gateway.http.headers import Headers
+    from freehold.gateway.http.outbox import Outbox
+    from freehold.gateway.http.upstream import FailureKind
 
 _HEAD_BYTES = 256 * 1024
 """Most bytes of an answer's head."""
