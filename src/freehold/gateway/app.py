@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.gateway.aside import Aside
-from freehold.gateway.body import body_at_hand, read_body
-from freehold.gateway.breaker import Breaker
+from freehold.gateway.body.body import body_at_hand, read_body
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
-from freehold.gateway.headers import request_id_of, seconds_of
-from freehold.gateway.live_page import PATHS as LIVE_PATHS
+from freehold.gateway.http.headers import request_id_of, seconds_of
+from freehold.gateway.http.upstream import UpstreamFailure
+from freehold.gateway.providers.breaker import Breaker
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
-from freehold.gateway.upstream import UpstreamFailure
-from freehold.gateway.watched import log_refusal
+from freehold.gateway.watch.live_page import PATHS as LIVE_PATHS
+from freehold.gateway.watch.watched import log_refusal
 from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
-    from freehold.gateway.admission import Admission
+    from freehold.core.subject import Subjects
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.client_request import ClientRequest
-    from freehold.gateway.headers import Header
-    from freehold.gateway.live_page import LivePage
-    from freehold.gateway.metrics import Counters
-    from freehold.gateway.providers import Provider
-    from freehold.gateway.routes import Routes
-    from freehold.gateway.upstream import Upstream
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.request import ClientRequest
+    from freehold.gateway.http.upstream import Upstream
+    from freehold.gateway.limits.admission import Admission
+    from freehold.gateway.providers.providers import Provider
+    from freehold.gateway.providers.routes import Routes
+    from freehold.gateway.watch.live_page import LivePage
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.policy import Policy
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Setup:
     routes: Routes
     admission: Admission
     policy: Policy
+    subjects: Subjects
     max_body_bytes: int
     client_timeout_s: float
     max_calls: int
@@ -237,9 +239,11 @@ class Gateway:
     async def _answer(self, call: ClientCall) -> None:
         running = self._running
         running.calls += 1
-        routes = running.setup.routes
+        setup, routes = running.setup, running.setup.routes
         writer = self._writer if call.surface.asks_model(call.method) else self._aside
-        exchange = Exchange(call, running.places, writer=writer, counters=self._counters, policy=running.setup.policy)
+        exchange = Exchange(
+            call, running.places, writer=writer, counters=self._counters, policy=setup.policy, subjects=setup.subjects
+        )
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:
                 _answer(call.client, 200, _list_of(filter(call.admitted.sees_model, routes.names)))
