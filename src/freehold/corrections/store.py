@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from freehold.core.call import Call
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
 
 Kind = Literal["corrected", "accepted", "labelled"]
 _INSERT_ROWS = 500
