@@ -88,7 +88,7 @@ def without_vectors(kept: Kept) -> Kept:
     if kept.body is None or not isinstance(data, list) or not any(_is_vector(each) for each in data):
         return kept
     bare = [{name: each[name] for name in each if name != "embedding"} if _is_vector(each) else each for each in data]
-    return Kept({**kept.body, "data": bare}, is_cut=True)
+    return Kept({**kept.body, "data": bare}, is_cut=kept.is_cut)
 
 
 def endpoint_of(request: Body | None, answer: Body | None) -> str | None:
@@ -191,7 +191,7 @@ def _message(value: Any) -> Body:  # Any: JSON
         return {"role": "user", "content": _as_text(value)}
     if isinstance(value.get("role"), str):
         return value
-    role = _ROLES.get(str(value.get("type")))
+    role = _role_of(value)
     if role is None:
         return value
     return {"role": role, **{name: each for name, each in value.items() if name != "type"}}
@@ -200,7 +200,13 @@ def _message(value: Any) -> Body:  # Any: JSON
 def _is_message(value: Mapping[str, Any]) -> bool:
     if isinstance(value.get("role"), str):
         return value.get("type") in (None, "message") and "usage" not in value
-    return value.get("type") in _ROLES and "content" in value
+    return _role_of(value) is not None and "content" in value
+
+
+def _role_of(value: Mapping[str, Any]) -> str | None:
+    """The role that a message of LangChain's has by its type."""
+    kind = value.get("type")
+    return _ROLES.get(kind) if isinstance(kind, str) else None
 
 
 def _is_answer(value: Mapping[str, Any]) -> bool:

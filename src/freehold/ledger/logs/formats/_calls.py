@@ -37,13 +37,13 @@ def logged_call(
     is_cut: bool = False,
     **facts: Any,  # Any: columns of `Call`
 ) -> LoggedCall:
-    """The call of a row. What the row says of it counts before what its answer says.
+    """The call of a row. What the row says of it counts before what its answer says, but for the tokens.
 
     Args:
         source_id: Tool and id, by which the call is known in every export of the tool.
         request: As the log shows it.
         answer: As the log shows it; an embedding's numbers are left out.
-        usage: The row's own counts; what is None there is looked for in the answer.
+        usage: The row's own counts, for what the answer does not say: an answer is the provider's own word.
         parameters: Of the request, where the log has them beside it.
         key: What the row says it belongs to; else what the request says counts.
         is_failed: The log says that the call failed; an answer that is an error says so itself.
@@ -53,7 +53,7 @@ def logged_call(
     answer = without_vectors(answer)
     said = facts_of(None, answer.body or {})
     asked = with_facts(request.body, **dict(parameters or {}))
-    tokens = completed(usage, usage_of(answer.body or {}))
+    tokens = completed(usage_of(answer.body or {}), usage)
     told = {name: value for name, value in facts.items() if value is not None}
     error = told.pop("error_type", None) or said.error_type
     status = told.get("status")

@@ -17,6 +17,12 @@ TASK_HEADER = "x-freehold-task"
 _TAG = re.compile(r"(?:task|use[_-]?case|feature)\s*[:=]\s*(?P<task>.+)", re.IGNORECASE | re.DOTALL)
 _TAGS_OF_TOOLS = ("user-agent:", "credential:", "litellm-internal")
 """LiteLLM adds such tags by itself: what the client runs on, and whose key it has."""
+_NO_TASK = re.compile(
+    r"(?:env(?:ironment)?\s*[:=].*|prod(?:uction)?|stag(?:e|ing)|dev(?:elopment)?|test(?:ing)?|qa|uat|local|canary|live"
+    r"|(?:release|version|v)?[-_ :=]?\d[\w.+-]*)",
+    re.IGNORECASE,
+)
+"""Tags that say where a call was made, or by which version."""
 _NAMES_OF_TOOLS = re.compile(
     r"(?:(?:azure)?(?:chat)?(?:open_?ai|anthropic|bedrock|vertexai|googlegenerativeai|cohere|mistral(?:ai)?|ollama|groq|litellm)"
     r"[-_. ]?(?:generation|chat|completion|responses?|call|llm|model|acompletion|aresponses)?s?"
@@ -50,17 +56,25 @@ def of_headers(headers: object) -> TaskKey | None:
 
 
 def of_tags(tags: object) -> TaskKey | None:
-    """A tag that says it is a task (`task:triage`), or the only one there is.
+    """A tag that says that it is a task: `task:triage`, `feature=search`."""
+    found = (_TAG.fullmatch(tag) for tag in _tags(tags))
+    return next((TaskKey("tag", each["task"].strip()) for each in found if each is not None), None)
 
-    Several others prove nothing: no more than one of them would be a task, and which is not written there.
+
+def of_sole_tag(tags: object) -> TaskKey | None:
+    """The only tag there is, unless it is where the call was made, or a version.
+
+    Of several no more than one would be a task, and which is not written there. A tag is no more than a hint, so what
+    has a name of its own counts before it.
     """
+    found = {tag for tag in _tags(tags) if not _NO_TASK.fullmatch(tag)}
+    return TaskKey("tag", found.pop()) if len(found) == 1 else None
+
+
+def _tags(tags: object) -> list[str]:
+    """Those that people gave."""
     given = [tag.strip() for tag in list_of(tags) if isinstance(tag, str) and tag.strip()]
-    meant = [tag for tag in given if not tag.lower().startswith(_TAGS_OF_TOOLS)]
-    for tag in meant:
-        found = _TAG.fullmatch(tag)
-        if found is not None:
-            return TaskKey("tag", found["task"].strip())
-    return TaskKey("tag", meant[0]) if len(set(meant)) == 1 else None
+    return [tag for tag in given if not tag.lower().startswith(_TAGS_OF_TOOLS)]
 
 
 def of_prompt(values: Values, *names: str) -> TaskKey | None:

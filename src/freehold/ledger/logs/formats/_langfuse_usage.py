@@ -36,6 +36,8 @@ def usage_of(row: Values) -> Usage:
 
 def _of_details(details: Values) -> Usage:
     given, made, total = count(details, *_INPUT), count(details, *_OUTPUT), count(details, *_TOTAL)
+    if made is None and total is not None and total == given:
+        made = 0  # an embedding writes nothing
     parts = {name.lower(): count(details, name) or 0 for name in details if name not in _WHOLE}
     asked = {name: parts[name] for name in parts if any(word in name for word in ("input", "prompt", "cache"))}
     said = {

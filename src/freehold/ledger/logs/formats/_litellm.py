@@ -8,7 +8,7 @@ from freehold.core.chat import Usage
 from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
-from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_tags
+from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
 from freehold.ledger.logs.formats._usage import inside, usage_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ def asked(row: Values, metadata: Values) -> Kept:
 
 
 def usage(row: Values, metadata: Values) -> Usage:
-    """The row's counts, and of cached tokens what the provider said; LiteLLM counts them as part of the prompt."""
+    """The row's counts, and of cached tokens what the provider said; LiteLLM counts them as part of the prompt.
+
+    A call that failed has 0 everywhere, which says that nobody counted.
+    """
+    if failure(row, metadata)[0] and not count(row, "total_tokens", "prompt_tokens", "completion_tokens"):
+        return Usage()
     told = usage_of({"usage": inner(metadata, "usage_object")})
     more = usage_of({"usage": inner(metadata, "additional_usage_values")})
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
@@ -89,6 +94,7 @@ def key_of(row: Values, metadata: Values) -> TaskKey | None:
         of_metadata(*(metadata.get(name) for name in _METADATA), metadata),
         of_prompt(inner(metadata, "prompt_management_metadata"), "prompt_id"),
         of_tags(row.get("request_tags")),
+        of_sole_tag(row.get("request_tags")),
     )
 
 

@@ -32,7 +32,7 @@ _OWN_STATUS = {-2: "pending", -3: "cancelled", -4: "threat", -1: "timeout"}
 def read_request(row: Row, context: Context) -> Iterator[Item]:
     """One request with its answer."""
     del context
-    source = text(row, "request_id", "response_id")
+    source = text(row, "response_id", "request_id")  # the CSV export has the first one alone
     if source is None:
         raise BadRow("a row of Helicone without 'request_id' and 'response_id'")
     if word(row, "cache_reference_id") not in (None, _NOT_CACHED):
@@ -61,7 +61,7 @@ def read_request(row: Row, context: Context) -> Iterator[Item]:
         ttft_ms=_first_token_ms(row),
         subject=subject_of(text(row, "request_user_id")),
         conversation_id=word(properties, "Helicone-Session-Id"),
-        request_id=source,
+        request_id=text(row, "request_id") or source,
     )
 
 

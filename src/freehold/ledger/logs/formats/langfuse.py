@@ -27,7 +27,7 @@ from freehold.ledger.logs.formats._fields import (
     text,
     word,
 )
-from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_name, of_prompt, of_tags
+from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_name, of_prompt, of_sole_tag, of_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -182,6 +182,7 @@ def _key(row: Row) -> TaskKey | None:
         of_tags(_first(row, ("tags", "trace_tags", "traceTags"))),
         of_name(row, "name", "trace_name", "traceName"),
         of_prompt(row, "prompt_id", "promptId"),
+        of_sole_tag(_first(row, ("tags", "trace_tags", "traceTags"))),
     )
 
 

@@ -63,8 +63,10 @@ def read_output(row: Row, context: Context) -> Iterator[Item]:
         raise BadRow("a line of a batch output with neither 'response' nor 'error'")
     question = _question(name, context)
     request = Kept({}, is_cut=True) if question is None else Kept(question.body, is_cut=question.is_cut)
+    # the answer's own id: with `store` the same completion is listed among the stored ones
+    identity = word(answer.body or {}, "id") or word(row, "id") or f"{name}:{content_hash(plain(row))}"
     yield logged_call(
-        source_id=f"openai:{word(row, 'id') or f'{name}:{content_hash(plain(row))}'}",
+        source_id=f"openai:{identity}",
         request=request,
         answer=answer,
         endpoint=None if question is None else question.url,

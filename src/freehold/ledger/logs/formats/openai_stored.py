@@ -29,6 +29,8 @@ _PARAMETERS = (
     "frequency_penalty", "response_format", "metadata", "max_tokens", "max_completion_tokens", "reasoning_effort",
     "instructions", "prompt", "text", "reasoning", "max_output_tokens",
 )  # fmt: skip
+_NO_PART_OF_ANSWERS = ("request_id", "input_user")
+"""The list of stored completions adds them to each."""
 _MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id")
 _READ = frozenset(
     {
@@ -48,7 +50,7 @@ def read_completion(values: Row, context: Context) -> Iterator[Item]:
     asked = row.pop("messages", None) or row.pop("input", None) or _messages_of(completion, context)
     request = _request(asked, is_chat=_is_chat(row))
     parameters = {name: plain(row.pop(name)) for name in _PARAMETERS if name in row}
-    answer = answer_of(row)
+    answer = answer_of({name: row[name] for name in row if name not in _NO_PART_OF_ANSWERS})
     yield logged_call(
         source_id=f"openai:{completion}",
         request=request,
@@ -152,6 +154,7 @@ FORMATS = (
         name="openai-stored-completions",
         recognises=_is_stored,
         reader=each_row(read_completion),
+        order=1,  # a completion of a batch may be stored as well, and there it does not say how it was billed
         unused=lambda values: set(values) - _READ - {"system_fingerprint", "moderation"},
         says="stored completions have 'object': 'chat.completion' with 'choices'",
     ),

@@ -62,10 +62,12 @@ def _fault(output: Values) -> str | None:
 
 
 def _is_openpipe(values: Values) -> bool:
+    if "output" not in values or values.keys() & {"traceId", "trace_id"}:
+        return False
     asked = values.get("input")
     if isinstance(asked, str) and asked.lstrip().startswith("{") and "tags" in values:
         asked = mapping_of(asked)  # a cell of a CSV file
-    return isinstance(asked, dict) and isinstance(asked.get("messages"), list) and "output" in values
+    return isinstance(asked, dict) and isinstance(asked.get("messages"), list)
 
 
 FORMATS = (

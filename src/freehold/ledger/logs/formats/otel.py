@@ -26,7 +26,7 @@ from freehold.ledger.logs.formats._fields import (
     text,
     word,
 )
-from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_name, of_prompt, of_tags
+from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_name, of_prompt, of_sole_tag, of_tags
 from freehold.ledger.logs.formats._spans import Span, is_span, otlp_spans, span_of
 from freehold.ledger.logs.formats._usage import inside
 
@@ -118,14 +118,14 @@ def _call(span: Span, operation: str) -> Item:
         source_id=f"otel:{span.trace_id}:{span.span_id}",
         request=request,
         answer=answer,
-        usage=_usage(told),
+        usage=_usage(told, is_embedding=_ENDPOINTS[operation] == "/v1/embeddings"),
         parameters=_parameters(told),
         key=_key(span, told),
         is_failed=is_failed,
         error_type=error,
         status=status_of(told.get(_standing(told, names.STATUS))) or (None if is_failed else 200),
         endpoint=_ENDPOINTS[operation],
-        provider=word(told, names.OWN_PROVIDER, *names.names_of(names.PROVIDER)),
+        provider=_provider(told),
         route=word(told, names.ROUTE),
         key_id=word(told, names.KEY),
         model_requested=word(told, *names.names_of(names.REQUEST_MODEL)),
@@ -157,7 +157,14 @@ def _operation(attributes: Values) -> str | None:
     return "chat" if has_model and has_tokens and "traceloop.span.kind" not in attributes else None
 
 
-def _usage(told: Values) -> Usage:
+def _provider(told: Values) -> str | None:
+    """Earlier instrumentations write the name as people do (`OpenAI`)."""
+    own = word(told, names.OWN_PROVIDER)
+    found = word(told, *names.names_of(names.PROVIDER))
+    return own or (None if found is None else found.lower())
+
+
+def _usage(told: Values, *, is_embedding: bool) -> Usage:
     read = {
         name: count(told, *names.names_of(attribute))
         for name, attribute in (
@@ -168,6 +175,8 @@ def _usage(told: Values) -> Usage:
             ("reasoning_tokens", names.REASONING_TOKENS),
         )
     }
+    if is_embedding and read["output_tokens"] is None:
+        read["output_tokens"] = 0  # it writes nothing
     return inside(Usage(**read))
 
 
@@ -208,6 +217,7 @@ def _key(span: Span, told: Values) -> TaskKey | None:
         of_prompt(told, names.PROMPT_NAME, "prompt.id", "traceloop.prompt.key", "langfuse.observation.prompt.name"),
         of_tags(told.get("tag.tags")),
         of_name(told, "gen_ai.agent.name", "traceloop.entity.name", "traceloop.workflow.name"),
+        of_sole_tag(told.get("tag.tags")),
     )
 
 
