@@ -85,10 +85,7 @@ def fixture_rows(file: Path) -> list[Row]:
     document = json.loads(text.replace("},\n]", "}\n]"))  # one tool writes a comma after its last row
     if isinstance(document, list):
         return document
-    wrapped = next((rows for each in FORMATS if each.wraps and (rows := each.wraps(document)) is not None), None)
-    if wrapped is None and known_as(document) is None:
-        wrapped = document["data"]
-    return [document] if wrapped is None else [dict(row) for row in wrapped]
+    return document["data"] if "data" in document else [document]
 
 
 def fixture(name: str) -> list[Row]:

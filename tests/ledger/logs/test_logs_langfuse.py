@@ -11,7 +11,6 @@ import pytest
 
 from freehold.core.spoken import answered, asked
 from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall, Skipped
-from freehold.ledger.logs.formats.table import format_named
 from tests.ledger.logs.reading import Desk, fixture, known_as, the_call
 
 if TYPE_CHECKING:
@@ -189,7 +188,6 @@ def test_a_trace_that_holds_its_observations_is_opened() -> None:
     assert isinstance(call, LoggedCall)
     assert (call.key, call.call.conversation_id) == (("tag", "tickets-trace"), "session-5")
     assert isinstance(span, Skipped)
-    assert format_named("langfuse-traces").wraps is not None
 
 
 @pytest.mark.parametrize(

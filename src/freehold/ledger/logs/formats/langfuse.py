@@ -30,7 +30,7 @@ from freehold.ledger.logs.formats._fields import (
 from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_name, of_prompt, of_sole_tag, of_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from freehold.ledger.logs.format import Context, Item, TaskKey
@@ -88,13 +88,20 @@ def read_observation(values: Row, context: Context) -> Iterator[Item]:
 
 
 def read_trace(row: Row, context: Context) -> Iterator[Item]:
-    """What a trace says of all its observations, laid on the shelf: the older exports have it apart."""
+    """What a trace says of all its observations, laid on the shelf: the older exports have it apart.
+
+    The API gives a single trace with its observations inside; then these are read at once.
+    """
     trace = text(row, "id")
     if trace is None:
         raise BadRow("a trace of Langfuse without 'id'")
     told = {name: plain(found) for name, names in _OF_THE_TRACE.items() if (found := _first(row, names)) is not None}
     context.shelf.put(_TRACES, trace, json.dumps(told).encode())
-    yield Skipped("Langfuse: trace, kept for its observations")
+    inside = [each for each in objects(row.get("observations")) if _is_observation(each)]
+    if not inside:
+        yield Skipped("Langfuse: trace, kept for its observations")
+    for each in inside:
+        yield from read_observation({**present(each), "trace_id": trace}, context)
 
 
 def read_score(row: Row, context: Context) -> Iterator[Item]:
@@ -200,16 +207,6 @@ def _first_token_ms(row: Row, start: datetime | None, end: datetime | None) -> f
     return None if end is not None and first > end else milliseconds(start, first)
 
 
-def _observations_of(values: Values) -> list[Mapping[str, Any]] | None:
-    """The observations of a trace that holds them, as the API gives a single trace, with what the trace says."""
-    inside = list(objects(values.get("observations")))
-    if not inside or not any(_is_observation(each) for each in inside):
-        return None
-    row = present(values)
-    told = {name: found for name, names in _OF_THE_TRACE.items() if (found := _first(row, names)) is not None}
-    return [{**told, **each} for each in inside]
-
-
 def _is_observation(values: Values) -> bool:
     kind = values.get("type")
     is_known = isinstance(kind, str) and kind.upper() in _TYPES
@@ -242,7 +239,6 @@ FORMATS = (
         recognises=_is_trace,
         reader=each_row(read_trace),
         order=-1,
-        wraps=_observations_of,
         says="Langfuse's traces have 'id', 'timestamp' and 'project_id' with 'session_id' or 'tags'",
     ),
     Format(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
+from freehold.core.identity import content_hash
 from freehold.core.spoken import answered
 from freehold.ledger.logs.format import BadRow, Format, HumanWord, LoggedCall, Skipped
 from freehold.ledger.logs.formats._bodies import Kept, answer_of, request_of
@@ -79,7 +80,10 @@ def _labelled(request: Kept, said: str, answer: Kept | None, key: TaskKey | None
         response=None if answer is None else answer.body,
         truncated=True if request.is_cut or (answer is not None and answer.is_cut) else None,
     )
-    return LoggedCall(call=call, human=HumanWord(call="", output=said, is_test=is_test), key=key)
+    human = HumanWord(call="", output=said, is_test=is_test)
+    # A row may hold several calls, and a held-out case is another one than the same case to be learnt.
+    content = content_hash([is_test, request.body, None if answer is None else answer.body, said])
+    return LoggedCall(call=call, human=human, key=key, content=f"openai-example:{content}")
 
 
 def _messages(row: Values) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ buckets of dollars. Each result of a bucket becomes one volume.
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from freehold.core.chat import Usage
 from freehold.core.identity import content_hash
@@ -28,7 +28,7 @@ from freehold.ledger.logs.formats._fields import (
 from freehold.ledger.logs.formats._usage import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from freehold.ledger.logs.format import Context, Item
@@ -138,19 +138,11 @@ def _is_bucket(values: Values) -> bool:
     return _is_result(values) or is_usage or bool(is_cost)
 
 
-def _pages(values: Values) -> Iterable[Mapping[str, Any]] | None:
-    """The buckets of a page, as the API answers with."""
-    if values.get("object") != "page" or not isinstance(values.get("data"), list):
-        return None
-    return list(objects(values["data"]))
-
-
 FORMATS = (
     Format(
         name="openai-usage",
         recognises=_is_bucket,
         reader=each_row(read_bucket),
-        wraps=_pages,
         says="buckets of the usage and costs API have 'start_time' with 'results'",
     ),
 )
