@@ -85,7 +85,8 @@ def fixture_rows(file: Path) -> list[Row]:
     document = json.loads(text.replace("},\n]", "}\n]"))  # one tool writes a comma after its last row
     if isinstance(document, list):
         return document
-    return document["data"] if "data" in document else [document]
+    rows: list[Row] = document.get("data", [document])
+    return rows
 
 
 def fixture(name: str) -> list[Row]:
