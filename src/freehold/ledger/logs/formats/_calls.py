@@ -7,18 +7,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
-from freehold.core.chat import Usage
 from freehold.ledger.answer_facts import facts_of
 from freehold.ledger.logs.format import LoggedCall, TaskKey
 from freehold.ledger.logs.formats._bodies import Kept, endpoint_of, with_facts, without_vectors
 from freehold.ledger.logs.formats._keys import first_key, of_request
-from freehold.ledger.logs.formats._usage import completed, usage_of
+from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, completed, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from freehold.core.chat import Usage
+
 _NO_BODY = Kept(None)
-_NO_USAGE = Usage()
 _ERROR_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Timeout|Failure)")
 _FIRST_ERROR = 400
 FAILED = "error"
@@ -30,7 +30,7 @@ def logged_call(
     source_id: str | None,
     request: Kept = _NO_BODY,
     answer: Kept = _NO_BODY,
-    usage: Usage = _NO_USAGE,
+    usage: Usage = NOBODY_COUNTED,
     parameters: Mapping[str, Any] | None = None,  # Any: JSON
     key: TaskKey | None = None,
     is_failed: bool = False,

@@ -43,8 +43,11 @@ def parsed(value: object) -> Any:  # Any: JSON
 
 
 def mapping_of(value: object) -> dict[str, Any]:  # Any: JSON
-    """An object, also as text or as the pairs in which Parquet gives a map; {} if it is none."""
-    value = parsed(value)
+    """An object, also as text or as the pairs in which Parquet gives a map; {} if it is none. Not to be changed."""
+    if isinstance(value, str):
+        value = parsed(value)
+    if type(value) is dict:
+        return value
     if isinstance(value, Mapping):
         return {str(name): each for name, each in value.items()}
     if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
@@ -58,12 +61,10 @@ def list_of(value: object) -> list[Any]:  # Any: JSON
     return value if isinstance(value, list) else []
 
 
-def inner(values: Values, *path: str) -> dict[str, Any]:  # Any: JSON
-    """The object at the end of a path of fields; {} if there is none."""
-    found: Values = values
-    for name in path:
-        found = mapping_of(found.get(name))
-    return dict(found)
+def inner(values: Values, name: str) -> dict[str, Any]:  # Any: JSON
+    """The object in a field; {} if there is none. Not to be changed."""
+    value = values.get(name)
+    return {} if value is None else mapping_of(value)
 
 
 def first(values: Values, *names: str) -> Any:  # Any: JSON
@@ -77,13 +78,19 @@ def text(values: Values, *names: str) -> str | None:
     Raises:
         BadRow: it is neither text nor a number.
     """
-    return next((found for name in names if (found := text_of(values, name)) is not None), None)
+    for name in names:
+        if name in values and (found := text_of(values, name)) is not None:
+            return found
+    return None
 
 
 def word(values: Values, *names: str) -> str | None:
     """The first of several fields that is text and not blank; other values are passed over."""
-    found = (values.get(name) for name in names)
-    return next((clean(each).strip() for each in found if isinstance(each, str) and each.strip()), None)
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, str) and (found := value.strip()):
+            return clean(found)
+    return None
 
 
 def count(values: Values, *names: str) -> int | None:
@@ -92,7 +99,10 @@ def count(values: Values, *names: str) -> int | None:
     Raises:
         BadRow: it is something else.
     """
-    return next((found for name in names if (found := count_of(values, name)) is not None), None)
+    for name in names:
+        if name in values and (found := count_of(values, name)) is not None:
+            return found
+    return None
 
 
 def number(values: Values, *names: str) -> float | None:
@@ -101,7 +111,10 @@ def number(values: Values, *names: str) -> float | None:
     Raises:
         BadRow: it is something else.
     """
-    return next((found for name in names if (found := number_of(values, name)) is not None), None)
+    for name in names:
+        if name in values and (found := number_of(values, name)) is not None:
+            return found
+    return None
 
 
 def moment(values: Values, *names: str) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import TaskKey
@@ -42,6 +43,8 @@ def first_key(*keys: TaskKey | None) -> TaskKey | None:
 def of_metadata(*metadata: object) -> TaskKey | None:
     """A task that is named in metadata, also where it is text that is JSON."""
     for each in metadata:
+        if each is None:
+            continue
         named = {_plain(name): value for name, value in mapping_of(each).items()}
         found = word(named, *TASK_FIELDS)
         if found is not None:
@@ -96,5 +99,6 @@ def of_request(request: Mapping[str, Any] | None) -> TaskKey | None:  # Any: JSO
     return first_key(of_metadata(body.get("metadata")), of_prompt(inner(body, "prompt"), "id"))
 
 
+@lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())

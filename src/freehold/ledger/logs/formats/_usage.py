@@ -16,6 +16,7 @@ from freehold.ledger.logs.formats._fields import Values, inner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NOBODY_COUNTED = Usage()
 _ANTHROPIC = frozenset({"cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation"})
 
 
@@ -24,6 +25,8 @@ def usage_of(body: Values) -> Usage:
     if inner(body, "usageMetadata"):
         return _gemini(inner(body, "usageMetadata"))
     usage = inner(body, "usage")
+    if not usage:
+        return NOBODY_COUNTED
     if usage.keys() & {"inputTokens", "outputTokens"}:
         return beside(
             Usage(
