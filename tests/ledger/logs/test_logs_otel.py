@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from freehold.core.spoken import answered, asked
-from freehold.gateway.span_names import SpanProvider, span_attributes
+from freehold.gateway.watch.span_names import SpanProvider, span_attributes
 from freehold.ledger.logs.format import LoggedCall, Skipped, Unusable
 from freehold.ledger.records import CloseRecord, OpenRecord
 from tests.ledger.logs.reading import Desk, fixture, the_call
