@@ -44,7 +44,7 @@ class Example:
         return given if is_corrected else None
 
     def as_dict(self) -> dict[str, Any]:  # Any: a line of JSONL
-        """The line that stands in the dataset's file; what was added later stands there only where it says something."""
+        """The line that stands in the dataset's file; own output and weight only where they say something."""
         line = {
             "id": self.id,
             "messages": [message.as_dict() for message in self.messages],

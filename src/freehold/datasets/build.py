@@ -78,7 +78,15 @@ def build_dataset(
             found, signature_of = read_rows(task, spoken, spill, progress, processes=processes)
             rows = [replace(row, reason=_reason(row, policy)) for row in found]
             _check_rows(task, rows)
-            build = _decided(task, policy, rows, signature_of, known, spill, progress)
+            build = _decided(
+                task=task,
+                policy=policy,
+                rows=rows,
+                signature_of=signature_of,
+                known=known,
+                spill=spill,
+                progress=progress,
+            )
             build = replace(build, words_without_call=len(words.keys() - {row.id for row in rows}))
             dataset, manifest = write_dataset(build, folder, progress)
     except OSError as error:
@@ -93,6 +101,7 @@ def build_dataset(
 
 
 def _decided(
+    *,
     task: Task,
     policy: Policy,
     rows: Sequence[Row],
@@ -110,7 +119,15 @@ def _decided(
     kept, excluded = _place(rows, sides)
     _check_sides(task, kept, excluded, sides)
     progress.start("look for faults", len(kept))
-    hygiene = examine(task, rows, kept, excluded, group_of, signature_of, spill)
+    hygiene = examine(
+        task=task,
+        rows=rows,
+        kept=kept,
+        excluded=excluded,
+        group_of=group_of,
+        signature_of=signature_of,
+        spill=spill,
+    )
     progress.update(len(kept))
     progress.finish()
     return Build(

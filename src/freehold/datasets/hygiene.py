@@ -12,7 +12,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, Any, get_args
 
 from freehold.core.task import Split
-from freehold.datasets.label_noise import Doubt, doubted_labels
+from freehold.datasets.label_noise import Checked, Doubt, check_labels
 from freehold.datasets.rows import joined_turns
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Hygiene:
     duplicates_grouped: int
     """Rows, left out ones included, that share their group with another row."""
     leakage: Mapping[str, int]
-    label_noise: Mapping[str, int] | None
+    label_noise: Mapping[str, float | None] | None
     """None: the task has no labels."""
     balance: Mapping[str, Any] | None  # Any: numbers and a label
     lengths: Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -51,6 +51,7 @@ class Hygiene:
 
 
 def examine(
+    *,
     task: Task,
     rows: Sequence[Row],
     kept: Kept,
@@ -73,13 +74,13 @@ def examine(
     is_labelled = task.kind == "classification"
     in_group = Counter(group_of[row.fingerprint] for row in rows)
     near = list(_near_conflicts(kept, group_of)) if is_labelled else []
-    checked, doubts = _doubts(kept, group_of, spill) if is_labelled else (0, [])
+    checked, doubts = _doubts(kept, group_of, spill) if is_labelled else (None, [])
     outliers = list(_length_outliers(kept))
     conflicts = [{"id": row.id, "finding": "label-conflict"} for row in rows if row.reason == "contradictory"]
     return Hygiene(
         duplicates_grouped=sum(count for count in in_group.values() if count > 1),
         leakage=_leakage(kept, excluded, group_of, signature_of),
-        label_noise=_noise(checked, doubts, near) if is_labelled else None,
+        label_noise=None if checked is None else _noise(checked, doubts, near),
         balance=_balance(kept) if is_labelled else None,
         lengths=_lengths(kept),
         findings=[*conflicts, *near, *doubts, *outliers],
@@ -120,8 +121,8 @@ def _near_conflicts(kept: Kept, group_of: Mapping[str, str]) -> Iterable[dict[st
             )
 
 
-def _doubts(kept: Kept, group_of: Mapping[str, str], spill: Spill) -> tuple[int, list[dict[str, Any]]]:
-    """How many labels a probe could check, and those that it doubts, the surest first."""
+def _doubts(kept: Kept, group_of: Mapping[str, str], spill: Spill) -> tuple[Checked, list[dict[str, Any]]]:
+    """What a probe says of the humans' labels, and those that it doubts, the surest first."""
     labelled = [(row, split) for row, split in kept if row.is_human]
 
     def text_of(place: int) -> str:
@@ -129,10 +130,10 @@ def _doubts(kept: Kept, group_of: Mapping[str, str], spill: Spill) -> tuple[int,
         assert row.place is not None
         return joined_turns(spill.get(row.place).messages)
 
-    checked, doubts = doubted_labels(
+    checked = check_labels(
         [row.answer for row, _ in labelled], [group_of[row.fingerprint] for row, _ in labelled], text_of
     )
-    return checked, [_doubt(labelled[each.place][0], labelled[each.place][1], each) for each in doubts]
+    return checked, [_doubt(*labelled[each.place], each) for each in checked.doubts or ()]
 
 
 def _doubt(row: Row, split: Split, doubt: Doubt) -> dict[str, Any]:
@@ -146,11 +147,15 @@ def _doubt(row: Row, split: Split, doubt: Doubt) -> dict[str, Any]:
     }
 
 
-def _noise(checked: int, doubts: Sequence[Mapping[str, Any]], near: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _noise(
+    checked: Checked, doubts: Sequence[Mapping[str, Any]], near: Sequence[Mapping[str, Any]]
+) -> dict[str, float | None]:
+    is_able = checked.doubts is not None
     return {
-        "checked": checked,
-        "doubted": len(doubts),
-        "doubted_in_test": sum(each["split"] == "test" for each in doubts),
+        "checked": checked.rows,
+        "agreement": checked.agreement,
+        "doubted": len(doubts) if is_able else None,
+        "doubted_in_test": sum(each["split"] == "test" for each in doubts) if is_able else None,
         "near_conflicts": len({each["group"] for each in near}),
     }
 
@@ -192,18 +197,19 @@ def _summary(lengths: list[int]) -> dict[str, int]:
 
 def _length_outliers(kept: Kept) -> Iterable[dict[str, Any]]:
     """Rows whose input or answer is far longer or shorter than the others'."""
-    for what, length_of in (("input", lambda row: row.characters), ("answer", lambda row: row.answer_characters)):
-        lengths = [math.log(1 + length_of(row)) for row, _ in kept]
+    for what in ("input", "answer"):
+        characters = [row.characters if what == "input" else row.answer_characters for row, _ in kept]
+        lengths = [math.log(1 + each) for each in characters]
         if len(lengths) < _QUARTILES_FROM:
             continue
         low, _, high = quantiles(lengths, n=4)
         reach = _FENCE * max(high - low, _LEAST_RANGE)
-        for (row, split), length in zip(kept, lengths, strict=True):
+        for (row, split), length, count in zip(kept, lengths, characters, strict=True):
             if not low - reach <= length <= high + reach:
                 yield {
                     "id": row.id,
                     "finding": "length-outlier",
                     "split": split,
                     "of": what,
-                    "characters": length_of(row),
+                    "characters": count,
                 }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FOLDS = 4
 MOST_ROWS = 10_000
 """Rows that are checked; of more, those whose groups come first by a hash."""
+LEAST_AGREEMENT = 0.7
+"""A probe that names fewer labels right may be wrong itself wherever it differs."""
 _LEAST_ROWS = 40
 _LEAST_OF_CLASS = 2 * FOLDS
 """Rows that a class must have for the probe to know it in every fold."""
@@ -33,6 +35,18 @@ _PASSES = 12
 _ALPHA = 1e-5
 """Regularisation; chosen on BANKING77 and the same for every task."""
 _SEED = 20261123
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a probe found out about labels."""
+
+    rows: int
+    """That were checked."""
+    agreement: float | None
+    """Share of them to which the probe gives the label they have; None: none was checked."""
+    doubts: Sequence[Doubt] | None
+    """The surest first; None: the probe knows too little to doubt anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +61,8 @@ class Doubt:
     """Its probability less that of the given label, from 0 to 1, two digits."""
 
 
-def doubted_labels(
-    labels: Sequence[str], groups: Sequence[str], text_of: Callable[[int], str]
-) -> tuple[int, list[Doubt]]:
-    """How many rows were checked, and the labels in doubt, the surest first.
+def check_labels(labels: Sequence[str], groups: Sequence[str], text_of: Callable[[int], str]) -> Checked:
+    """Look for labels in doubt.
 
     None is checked where there are too few rows, or fewer than two classes that are frequent enough.
 
@@ -65,25 +77,30 @@ def doubted_labels(
     chosen = sorted(chosen, key=lambda place: (order_of[groups[place]], place))[:MOST_ROWS]
     often = {labels[place] for place in chosen}
     if len(chosen) < _LEAST_ROWS or len(often) < 2:
-        return 0, []
+        return Checked(0, None, None)
     classes = sorted(often)
     number_of = {label: number for number, label in enumerate(classes)}
     given = np.array([number_of[labels[place]] for place in chosen])
     fold_of = np.array([order_of[groups[place]][-1] % FOLDS for place in chosen])
     likely = _likelihoods([text_of(place) for place in chosen], given, fold_of, len(classes))
-    return len(chosen), _doubts(likely, given, chosen, classes)
+    agreement = round(float((likely.argmax(axis=1) == given).mean()), 3)
+    is_able = agreement >= LEAST_AGREEMENT
+    return Checked(len(chosen), agreement, _doubts(likely, given, chosen, classes) if is_able else None)
 
 
 def _doubts(
     likely: NDArray[np.float64], given: NDArray[np.intp], chosen: Sequence[int], classes: Sequence[str]
 ) -> list[Doubt]:
     own = likely[np.arange(len(given)), given]
-    believed = np.array([own[given == number].mean() if (given == number).any() else 1.0 for number in range(len(classes))])
+    believed = np.array(
+        [own[given == number].mean() if (given == number).any() else 1.0 for number in range(len(classes))]
+    )
     sure = np.where(likely >= believed, likely, -1.0)
     best = sure.argmax(axis=1)
     rows = np.flatnonzero((sure.max(axis=1) > 0) & (best != given) & (likely.max(axis=1) == sure.max(axis=1)))
     doubts = [
-        Doubt(chosen[row], classes[best[row]], round(float(likely[row, best[row]] - own[row]), 2)) for row in rows
+        Doubt(chosen[row], classes[int(best[row])], round(float(likely[row, best[row]] - own[row]), 2))
+        for row in rows.tolist()
     ]
     return sorted(doubts, key=lambda doubt: (-doubt.confidence, doubt.place))
 

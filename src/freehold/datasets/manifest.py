@@ -249,9 +249,10 @@ def _unbalanced(hygiene: Hygiene) -> str:
 
 def _doubted(hygiene: Hygiene) -> str:
     noise = hygiene.label_noise or {}
-    if not noise.get("checked") or noise["doubted"] < _MANY_DOUBTS * noise["checked"]:
+    doubted, checked = noise.get("doubted") or 0, noise.get("checked") or 0
+    if not doubted or doubted < _MANY_DOUBTS * checked:
         return ""
     return (
-        f"{noise['doubted']} of {noise['checked']} labels that a linear probe checked look wrong to it, "
+        f"{doubted} of {checked} labels that a linear probe checked look wrong to it, "
         f"{noise['doubted_in_test']} of them in the test set. They stay; review.jsonl names them, the surest first."
     )

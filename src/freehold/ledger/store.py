@@ -180,6 +180,7 @@ class Ledger:
     def _execute(self, query: str, parameters: Sequence[str], **tables: pa.Table) -> duckdb.DuckDBPyRelation:
         connection = duckdb.connect(config={"threads": 2})
         connection.execute("set timezone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")  # it would write into our results
         for name, table in tables.items():
             connection.register(name, table)
         try:

@@ -136,7 +136,14 @@ def _link(
             same = np.flatnonzero(keys[lag:] == keys[:-lag])
             if not len(same):
                 break
-            pairs = _promising(order[same], order[same + lag], roots, numbers, low_bytes, threshold)
+            pairs = _promising(
+                order[same],
+                order[same + lag],
+                roots=roots,
+                numbers=numbers,
+                low_bytes=low_bytes,
+                threshold=threshold,
+            )
             pairs = pairs[~np.isin(pairs[:, 0] * len(members) + pairs[:, 1], failed)] if len(failed) else pairs
             missed.append(_unite(pairs, roots, shingles, threshold))
         failed = np.unique(np.concatenate(missed))
@@ -150,6 +157,7 @@ def _link(
 def _promising(
     one: NDArray[np.intp],
     other: NDArray[np.intp],
+    *,
     roots: NDArray[np.intp],
     numbers: NDArray[np.uint64],
     low_bytes: NDArray[np.uint8],
