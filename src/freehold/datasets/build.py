@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from freehold.core.dataset import Dataset
     from freehold.core.progress import Progress
     from freehold.core.task import Split, Task
+    from freehold.datasets.files import TrainingFiles
     from freehold.datasets.policy import Policy
-    from freehold.datasets.prepare import Spoken
     from freehold.datasets.rows import Row
     from freehold.text.near_duplicates import Signature
 
@@ -47,7 +47,7 @@ def build_dataset(
     folder: Path,
     policy: Policy,
     progress: Progress,
-    brought: Iterable[Spoken] = (),
+    files: TrainingFiles | None = None,
     processes: int | None = None,
 ) -> Dataset:
     """Curate, split, mask and write a task's examples, and remember on which side each text stands.
@@ -61,11 +61,12 @@ def build_dataset(
         folder: Where datasets lie; the new one appears there whole or not at all, named after its id.
         policy: What may train and how much is held out.
         progress: Hears of each row.
-        brought: Rows of files, which are in no ledger.
+        files: Rows that are in no ledger.
         processes: See `prepare.read_rows`.
 
     Raises:
-        InputError: there is too little to train on or to test with, or the folder cannot be written.
+        InputError: there is too little to train on or to test with, a file cannot be used, or the folder cannot be
+            written.
     """
     if not task.name or task.name[0] == "." or "/" in task.name or "\0" in task.name:
         raise InputError(f"Task {task.name!r} cannot name a folder. Rename it without '/' and without a leading dot.")
@@ -74,7 +75,7 @@ def build_dataset(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Spill(folder) as spill:
-            spoken = chain(spoken_calls(task, calls, words), brought)
+            spoken = chain(spoken_calls(task, calls, words), () if files is None else files.rows(task))
             found, signature_of = read_rows(task, spoken, spill, progress, processes=processes)
             rows = [replace(row, reason=_reason(row, policy)) for row in found]
             _check_rows(task, rows)
@@ -87,7 +88,12 @@ def build_dataset(
                 spill=spill,
                 progress=progress,
             )
-            build = replace(build, words_without_call=len(words.keys() - {row.id for row in rows}))
+            build = replace(
+                build,
+                words_without_call=len(words.keys() - {row.id for row in rows}),
+                rejected=() if files is None else tuple(files.rejected),
+                rejected_rows=0 if files is None else files.rejected_rows,
+            )
             dataset, manifest = write_dataset(build, folder, progress)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO):

@@ -53,6 +53,9 @@ class Build:
     hygiene: Hygiene
     spill: Spill
     """Has the rows' texts."""
+    rejected: Sequence[Mapping[str, Any]] = ()  # Any: JSON
+    """Rows of files that could not be used, the first of them: `file`, `line`, `reason`."""
+    rejected_rows: int = 0
 
 
 def example_lines(build: Build) -> Iterator[tuple[Split, dict[str, Any]]]:  # Any: a line of JSONL
@@ -129,6 +132,8 @@ def manifest_of(build: Build, files: Mapping[str, str]) -> dict[str, Any]:  # An
         "findings": dict(sorted(Counter(each["finding"] for each in hygiene.findings).items())),
         "contradictions": _contradictions(build),
         "warnings": _warnings(build),
+        "rejected": list(build.rejected),
+        "rejected_rows": build.rejected_rows,
         "words_without_call": build.words_without_call,
         "files": dict(files),
         "versions": {"freehold": __version__, **{library: version(library) for library in _LIBRARIES}},
@@ -189,7 +194,7 @@ def _contradictions(build: Build) -> list[list[str]]:
 
 def _warnings(build: Build) -> list[str]:
     """What a reader of a judgement on this dataset should know, in sentences."""
-    found = [_unchecked(build)]
+    found = [_unchecked(build), _unusable(build)]
     if build.task.kind == "classification":
         found += [_unseen_labels(build), _unbalanced(build.hygiene), _doubted(build.hygiene)]
     numbers = build.hygiene.leakage["same_but_for_numbers"]
@@ -218,6 +223,16 @@ def _unchecked(build: Build) -> str:
     return (
         f"{by.total()} rows hold a rented model's answer that no human looked at ({whose}) and are left out: many "
         "providers' terms forbid training on them. Where yours allow it: --allow-rented-output."
+    )
+
+
+def _unusable(build: Build) -> str:
+    if not build.rejected_rows:
+        return ""
+    first = build.rejected[0]
+    return (
+        f"{build.rejected_rows} rows of the files could not be used; the first is {first['file']}, line "
+        f"{first['line']}: {first['reason']}."
     )
 
 

@@ -152,6 +152,7 @@ def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
 
 _LATER = (
     "duplicates_grouped", "leakage", "label_noise", "balance", "lengths", "months", "terms", "sources", "findings",
+    "rejected_rows",
 )  # fmt: skip
 """Fields that the first versions lack."""
 

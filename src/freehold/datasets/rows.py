@@ -148,12 +148,12 @@ def time_and_id(row: Row) -> tuple[str, str]:
 
 def row_of(task: Task, call: Call, words: Sequence[HumanWord], origin: Origin | None = None) -> tuple[Row, Content]:
     """What a dataset knows of a call, and what stands in it; personal data masked."""
-    given = _turns(call)
+    given = turns_of(call)
     masked, mapping = mask_texts([clean(turn.content) for turn in given])
     turns = tuple(Message(turn.role, text) for turn, text in zip(given, masked, strict=True))
     is_own = is_own_answer(call)
     answer = answered(call.response)
-    output, provenance, reason = _verdict(task, words)
+    output, provenance, reason = verdict_of(task, words)
     if not words:
         output, provenance = answer or "", "rented-output"
         reason = _fault_of_answer(call)
@@ -211,7 +211,7 @@ def fingerprint_of(turns: Iterable[Message]) -> str:
 
 def fingerprint_of_call(call: Call) -> str:
     """The same of a call in the ledger: it is masked first, as it would be for a dataset."""
-    turns = _turns(call)
+    turns = turns_of(call)
     masked, _ = mask_texts([clean(turn.content) for turn in turns])
     return fingerprint_of(Message(turn.role, text) for turn, text in zip(turns, masked, strict=True))
 
@@ -228,7 +228,7 @@ def joined_turns(turns: Sequence[Message]) -> str:
     return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
 
 
-def _turns(call: Call) -> tuple[Message, ...]:
+def turns_of(call: Call) -> tuple[Message, ...]:
     """The user's and the assistant's turns; the system prompt, the same in every call, is dropped."""
     return tuple(turn for turn in asked(call.request) if turn.role in ("user", "assistant"))
 
@@ -239,7 +239,7 @@ def _fault_of_answer(call: Call) -> str | None:
     return "truncated" if call.finish_reason in _CUT_OFF else None
 
 
-def _verdict(task: Task, words: Sequence[HumanWord]) -> tuple[str, Provenance, str | None]:
+def verdict_of(task: Task, words: Sequence[HumanWord]) -> tuple[str, Provenance, str | None]:
     """The humans' answer to one call and its provenance; `contradictory` when they do not agree.
 
     Of one reviewer the weightiest word counts, and of equal ones the latest.
