@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from freehold.gateway.estimate import tokens_used, usd_units
-from freehold.gateway.keys import Principal, Refusal, refusal_of_scope
-from freehold.gateway.limit_headers import limit_headers
-from freehold.gateway.over_limit import UNREACHABLE, exhausted, too_large, unpriced
-from freehold.gateway.slices import Ask, Purse, Slice, first_lacking, fits
+from freehold.gateway.limits.estimate import tokens_used, usd_units
+from freehold.gateway.limits.keys import Principal, Refusal, refusal_of_scope
+from freehold.gateway.limits.limit_headers import limit_headers
+from freehold.gateway.limits.over_limit import UNREACHABLE, exhausted, too_large, unpriced
+from freehold.gateway.limits.slices import Ask, Purse, Slice, first_lacking, fits
 from freehold.state.spending import Claim, forget_old_windows, forget_slices, settle
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from freehold.core.chat import Usage
-    from freehold.gateway.estimate import Estimate
-    from freehold.gateway.headers import Header
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.limits.estimate import Estimate
     from freehold.state.spending import Lease
 
 LEASE_S = 15.0

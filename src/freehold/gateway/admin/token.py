@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from freehold.gateway.headers import Header
+    from freehold.gateway.http.headers import Header
     from freehold.state.settings import AdminSection
 
 SHORTEST = 24

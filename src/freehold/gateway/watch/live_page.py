@@ -13,15 +13,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from freehold.gateway.answer import Answer, error_answer, json_answer, page_answer
-from freehold.gateway.headers import by_name
-from freehold.gateway.live import live_record
+from freehold.gateway.http.headers import by_name
+from freehold.gateway.watch.live import live_record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from freehold.gateway.admin_token import AdminToken
-    from freehold.gateway.headers import Header
+    from freehold.gateway.admin.token import AdminToken
+    from freehold.gateway.http.headers import Header
 
 PAGE, DATA = "/ui", "/ui/data"
 PATHS = frozenset((PAGE, f"{PAGE}/", DATA))
@@ -101,7 +101,7 @@ class LivePage:
 @cache
 def live_page() -> Answer:
     """The page itself. It loads nothing from elsewhere, and its policy lets it load nothing."""
-    text = (files("freehold.gateway") / "live.html").read_bytes()
+    text = (files("freehold.gateway.watch") / "live.html").read_bytes()
     hashes = {kind: _hash(text, kind) for kind in (b"style", b"script")}
     policy = (
         b"default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -6,10 +6,10 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from freehold.gateway.headers import by_name
+from freehold.gateway.http.headers import by_name
 
 if TYPE_CHECKING:
-    from freehold.gateway.headers import Headers
+    from freehold.gateway.http.headers import Headers
 
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes of a body that wait to be taken before no more are read from the client."""
@@ -22,7 +22,11 @@ class Line(Protocol):
     """The connection that a request came on."""
 
     def send(self, data: bytes, *, may_wait: bool) -> None:
-        """Let bytes leave, at once or with those for others."""
+        """Let bytes leave when the call's record is safe, at once or with those for others."""
+        ...
+
+    def tell(self, data: bytes) -> None:
+        """Let bytes leave that belong to no call on record."""
         ...
 
     @property
@@ -44,7 +48,8 @@ class ClientRequest:
 
     __slots__ = (
         "_awaits_continue", "_head", "_is_chunked", "_is_old", "_line", "_pieces", "_reader", "has_begun", "has_left",
-        "headers", "is_answered", "is_read", "keeps_alive", "method", "named", "target", "task", "waiting_bytes",
+        "headers", "is_answered", "is_read", "is_recorded",
+        "keeps_alive", "method", "named", "target", "task", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, line: Line) -> None:
@@ -65,6 +70,8 @@ class ClientRequest:
         """The answer has left as a whole."""
         self.is_read = False
         """All of the body has come."""
+        self.is_recorded = False
+        """It is a call on record: what is answered waits until the record is safe."""
         self.waiting_bytes = 0
         """Of the body, that have come and were not taken."""
         self._pieces: list[bytes] = []
@@ -112,7 +119,7 @@ class ClientRequest:
             TimeoutError: nothing came for so long.
         """
         if self._awaits_continue and not self._pieces and not self.is_read:
-            self._line.send(_CONTINUE, may_wait=False)
+            self._line.tell(_CONTINUE)
         self._awaits_continue = False
         while not self._pieces and not self.is_read:
             self._reader = asyncio.get_running_loop().create_future()
@@ -157,8 +164,12 @@ class ClientRequest:
             chunk, self._head = self._head + chunk, b""
         if is_last:
             self.is_answered = True
-        if chunk:
+        if not chunk:
+            return
+        if self.is_recorded:
             self._line.send(chunk, may_wait=is_whole)
+        else:
+            self._line.tell(chunk)
 
     @property
     def is_slow(self) -> bool:

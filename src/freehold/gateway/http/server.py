@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from freehold.gateway.client_request import HIGH_WATER_BYTES, ClientRequest
-from freehold.gateway.outbox import Outbox
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.request import HIGH_WATER_BYTES, ClientRequest
 
 if TYPE_CHECKING:
     import socket
@@ -48,10 +48,23 @@ class HttpLimits:
 class HttpServer:
     """All connections of one worker."""
 
-    def __init__(self, serve: Callable[[ClientRequest], Awaitable[None]], limits: HttpLimits | None = None) -> None:
-        """`serve` answers one request; it runs as a task, which is cancelled when the client leaves."""
+    def __init__(
+        self,
+        serve: Callable[[ClientRequest], Awaitable[None]],
+        limits: HttpLimits | None = None,
+        *,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """Serve nobody yet.
+
+        Args:
+            serve: Answers one request; it runs as a task, which is cancelled when the client leaves.
+            limits: On what clients send.
+            outbox: Through which all answers leave.
+        """
         self.serve = serve
         self.limits = limits or HttpLimits()
+        self.outbox = outbox or Outbox()
         self.connections: set[ClientConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
@@ -60,7 +73,6 @@ class HttpServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept connections from now on. Call it in a running loop, once."""
         self.loop = asyncio.get_running_loop()
-        self.outbox = Outbox(self.loop)
         self._listening = await self.loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=2048)
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look_at_clock)
 
@@ -137,8 +149,11 @@ class ClientConnection(asyncio.Protocol):
         if may_wait:
             outbox.put(self.transport, data)
         else:
-            outbox.send_now(self.transport)
-            self.transport.write(data)
+            outbox.send(self.transport, data)
+
+    def tell(self, data: bytes) -> None:
+        """Let bytes leave that belong to no call on record."""
+        self._server.outbox.tell(self.transport, data)
 
     def end_when_idle(self) -> None:
         """Close after the answer that is under way, or at once."""
@@ -147,8 +162,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close when all that was sent has left."""
-        self._server.outbox.send_now(self.transport)
-        self.transport.close()
+        self._server.outbox.end(self.transport, self.transport.close)
 
     def abort(self) -> None:
         """Close at once."""
@@ -327,9 +341,8 @@ class ClientConnection(asyncio.Protocol):
         """The client has its answer before it has sent its request: let it read before the connection is closed."""
         self._is_deaf = self._is_lingering = True
         self._since = self._server.loop.time()
-        self._server.outbox.send_now(self.transport)
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            self._server.outbox.end(self.transport, self.transport.write_eof)
         if not self._is_reading:
             self._is_reading = True
             self.transport.resume_reading()
@@ -352,5 +365,5 @@ class ClientConnection(asyncio.Protocol):
             return
         status, message, code = fault
         body = _FAULT_BODY % (message, code)
-        self.send(_FAULT % (status, len(body), body), may_wait=False)
+        self.tell(_FAULT % (status, len(body), body))
         self._linger()

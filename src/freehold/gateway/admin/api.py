@@ -15,11 +15,11 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.core.errors import InputError
-from freehold.gateway.admin_schema import BASE, LimitsChange, NewKey, NewLimits, Revocation, Rotation, openapi
+from freehold.gateway.admin.schema import BASE, LimitsChange, NewKey, NewLimits, Revocation, Rotation, openapi
 from freehold.gateway.answer import error_answer, json_answer
-from freehold.gateway.headers import by_name
-from freehold.gateway.live import live_record
-from freehold.gateway.live_page import DATA, PATHS, Door, live_page, refusal
+from freehold.gateway.http.headers import by_name
+from freehold.gateway.watch.live import live_record
+from freehold.gateway.watch.live_page import DATA, PATHS, Door, live_page, refusal
 from freehold.state.database import acting_as, record_action
 from freehold.state.key_records import key_record, key_records
 from freehold.state.keys import change_limits, create_key, get_key, list_keys, revoke_key, rotate_key
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from freehold.gateway.admin_server import Asked
-    from freehold.gateway.admin_token import AdminToken
+    from freehold.gateway.admin.server import Asked
+    from freehold.gateway.admin.token import AdminToken
     from freehold.gateway.answer import Answer
     from freehold.state.keys import Key
     from freehold.state.limits import Limit

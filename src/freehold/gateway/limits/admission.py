@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.task import fault_of_name
-from freehold.gateway.headers import by_name
+from freehold.gateway.http.headers import by_name
 from freehold.gateway.refusal import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from freehold.core.chat import Usage
-    from freehold.gateway.body import Body
-    from freehold.gateway.headers import Header
+    from freehold.gateway.body.body import Body
+    from freehold.gateway.http.headers import Header
 
 TASK_HEADER = b"x-freehold-task"
 NO_TASK = "default"

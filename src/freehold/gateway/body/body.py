@@ -6,16 +6,16 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from freehold.gateway.head import MEMBERS, NO_HEAD, Head, edits_of, head_of_spans, read_head
+from freehold.gateway.body.head import MEMBERS, NO_HEAD, Head, edits_of, head_of_spans, read_head
+from freehold.gateway.body.scanner import MemberScanner, Span, find_members, with_values
 from freehold.gateway.refusal import Refused
-from freehold.gateway.scanner import MemberScanner, Span, find_members, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
-    from freehold.gateway.client_request import ClientRequest
+    from freehold.gateway.http.request import ClientRequest
 
 IN_MEMORY_BYTES = 1024 * 1024
 """A larger body goes through a file."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
+from freehold.gateway.body.scanner import Span, find_members
 from freehold.gateway.refusal import Refused
-from freehold.gateway.scanner import Span, find_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.board import Board, Shown
+    from freehold.gateway.watch.board import Board, Shown
     from freehold.ledger.records import CloseRecord, OpenRecord
 
     Listener = Callable[[bytes, OpenRecord, CloseRecord], None]
@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 class WatchedWriter:
     """Writes by another writer."""
 
-    __slots__ = ("_board", "_listener", "_under_way", "_writer", "log_calls", "request_body", "response_body")
+    __slots__ = ("_board", "_listener", "_under_way", "_writer", "log_calls", "request_of", "response_of")
 
     def __init__(
         self, writer: Writer, board: Board, *, log_calls: bool = False, listener: Listener | None = None
@@ -43,9 +43,9 @@ class WatchedWriter:
         self._listener = listener
         self._under_way: dict[bytes, tuple[OpenRecord, Shown]] = {}
         self.log_calls = log_calls
-        # Chunks go straight to the writer.
-        self.request_body = writer.request_body
-        self.response_body = writer.response_body
+        # Bodies go straight to the writer.
+        self.request_of = writer.request_of
+        self.response_of = writer.response_of
 
     def opened(self, call_id: bytes, head: OpenRecord, body: bytes = b"") -> None:
         """As `Writer` says."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from freehold.gateway.headers import Header
-    from freehold.gateway.slices import Slice
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.limits.slices import Slice
 
 _MEASURES = ("requests", "tokens")
 NAMES = frozenset(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from freehold.gateway.http_client import Connection
-from freehold.gateway.outbox import Outbox
-from freehold.gateway.upstream import Answer, Request, UpstreamFailure
+from freehold.gateway.http.client import Connection
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.upstream import Answer, Request, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from freehold.gateway.headers import Headers
-    from freehold.gateway.providers import Provider
+    from freehold.gateway.http.headers import Headers
+    from freehold.gateway.providers.providers import Provider
 
 
 _MOST_REMEMBERED = 1024
@@ -28,8 +28,8 @@ _USUALLY_BARE = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 class Pool:
     """An `Upstream` that speaks HTTP/1.1. Make it inside a running event loop."""
 
-    def __init__(self, provider: Provider) -> None:
-        """Take address, time-outs and TLS settings of `provider`."""
+    def __init__(self, provider: Provider, outbox: Outbox | None = None) -> None:
+        """Take address, time-outs and TLS settings of `provider`; requests leave through `outbox`."""
         parts = urlsplit(provider.base_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._host_header = parts.netloc.encode("idna" if not parts.netloc.isascii() else "ascii")
@@ -41,7 +41,7 @@ class Pool:
             self._tls.set_alpn_protocols(["http/1.1"])
         self._provider = provider
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(self._loop)
+        self._outbox = outbox or Outbox()
         self._idle: deque[Connection] = deque()
         self._open: WeakSet[Connection] = WeakSet()
         self._free = provider.max_connections

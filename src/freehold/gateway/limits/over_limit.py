@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from freehold.gateway.keys import Principal, Refusal
+from freehold.gateway.limits.keys import Principal, Refusal
 from freehold.state.limits import UNITS_PER_USD
 
 if TYPE_CHECKING:
-    from freehold.gateway.slices import Ask, Slice
+    from freehold.gateway.limits.slices import Ask, Slice
 
 UNREACHABLE = Refusal(
     status=503,

@@ -19,15 +19,15 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from freehold import __version__
-from freehold.gateway.span_names import error_of, is_latest, span_attributes, span_name
-from freehold.gateway.spans import place_of, read_told
+from freehold.gateway.watch.span_names import error_of, is_latest, span_attributes, span_name
+from freehold.gateway.watch.spans import place_of, read_told
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from freehold.gateway.span_names import SpanProvider
-    from freehold.gateway.spans import Told
+    from freehold.gateway.watch.span_names import SpanProvider
+    from freehold.gateway.watch.spans import Told
     from freehold.gateway.workers import Stop
 
 _LONGEST_MESSAGE = 1 << 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from freehold.gateway.headers import Headers
+    from freehold.gateway.http.headers import Headers
 
 FailureKind = Literal["connect_failed", "upstream_closed", "upstream_timeout", "upstream_protocol"]
 

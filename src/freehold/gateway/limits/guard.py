@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from freehold.core.errors import InputError
-from freehold.gateway.keys import KeyRing, Principal, Refusal, refusal_of_scope
+from freehold.gateway.limits.keys import KeyRing, Principal, Refusal, refusal_of_scope
 from freehold.gateway.refusal import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from freehold.core.chat import Usage
-    from freehold.gateway.body import Body
-    from freehold.gateway.headers import Header
+    from freehold.gateway.body.body import Body
+    from freehold.gateway.http.headers import Header
     from freehold.tasks.rules import TaskRules
 
 _MODELS = "/v1/models"

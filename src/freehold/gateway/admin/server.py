@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from freehold.gateway.answer import Answer, error_answer
-from freehold.gateway.http_server import HttpLimits, HttpServer
+from freehold.gateway.http.server import HttpLimits, HttpServer
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from freehold.gateway.client_request import ClientRequest
-    from freehold.gateway.headers import Headers
+    from freehold.gateway.http.headers import Headers
+    from freehold.gateway.http.request import ClientRequest
 
 _LOG = logging.getLogger(__name__)
 MOST_BODY_BYTES = 64 * 1024

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from freehold import __version__
-from freehold.gateway.board import read_boards
-from freehold.gateway.breaker import MOST_FAILURES
-from freehold.gateway.metrics import read_totals
+from freehold.gateway.providers.breaker import MOST_FAILURES
+from freehold.gateway.watch.board import read_boards
+from freehold.gateway.watch.metrics import read_totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from freehold.gateway.board import SeenCall, SeenWorker
+    from freehold.gateway.watch.board import SeenCall, SeenWorker
 
 SHOWN_SECONDS = 60
 SHOWN_CALLS = 25

@@ -16,7 +16,7 @@ import msgspec
 from freehold.ledger.records import CloseRecord, OpenRecord  # noqa: TC001 (msgspec reads the annotations)
 
 if TYPE_CHECKING:
-    from freehold.gateway.metrics import Counters
+    from freehold.gateway.watch.metrics import Counters
 
 DROPPED = "freehold_spans_dropped_total"
 _BUFFER_BYTES = 1 << 20

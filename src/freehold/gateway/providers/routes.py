@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
-from freehold.gateway.providers import Provider, provider_of
+from freehold.gateway.providers.providers import Provider, provider_of
 from freehold.gateway.refusal import Refused
 
 if TYPE_CHECKING:

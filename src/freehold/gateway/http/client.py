@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from freehold.gateway.headers import by_name
-from freehold.gateway.upstream import UpstreamFailure
+from freehold.gateway.http.headers import by_name
+from freehold.gateway.http.upstream import UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from freehold.gateway.headers import Headers
-    from freehold.gateway.outbox import Outbox
-    from freehold.gateway.upstream import FailureKind
+    from freehold.gateway.http.headers import Headers
+    from freehold.gateway.http.outbox import Outbox
+    from freehold.gateway.http.upstream import FailureKind
 
 _HEAD_BYTES = 256 * 1024
 """Most bytes of an answer's head."""
@@ -108,10 +108,10 @@ class Connection(asyncio.Protocol):
             if may_wait:
                 self._outbox.put(self._transport, request)
             else:
-                self._transport.write(request)
+                self._outbox.send(self._transport, request)
             self._is_sent = True
         else:
-            self._transport.write(head)
+            self._outbox.send(self._transport, head)
             await self._send_pieces(body)
         while not self._has_head:
             if self.failure is not None:
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
                 self._keeps_alive = False  # it answered, or left, without waiting for the rest
                 return
             self._heard_at = self._loop.time()
-            self._transport.write(piece)
+            self._outbox.send(self._transport, piece)
         self._is_sent = True
 
     async def read(self) -> bytes:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from freehold import __version__
-from freehold.gateway.admin_server import MOST_BODY_BYTES
+from freehold.gateway.admin.server import MOST_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
