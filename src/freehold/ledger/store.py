@@ -186,13 +186,22 @@ class Ledger:
         try:
             return connection.sql(query, params=parameters)
         except duckdb.Error as error:
-            broken = [path for path in sorted(self._folder.glob("day=*/*.parquet")) if not _is_readable(path)]
-            if not broken:
-                raise
-            raise InputError(
-                f"{broken[0]} is damaged ({len(broken)} of the ledger's files are). "
-                "Move it away and import its log again: rows that are there already are not doubled."
-            ) from error
+            refuse_damaged(self._folder, error)
+            raise
+
+
+def refuse_damaged(folder: Path, error: duckdb.Error) -> None:
+    """Tell which file made a query fail; do nothing if all of them can be read.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    broken = [path for path in sorted(folder.glob("day=*/*.parquet")) if not _is_readable(path)]
+    if broken:
+        raise InputError(
+            f"{broken[0]} is damaged ({len(broken)} of the ledger's files are). "
+            "Move it away and import its log again: rows that are there already are not doubled."
+        ) from error
 
 
 def _row_of_file(path: Path, row: int) -> Call | None:
