@@ -27,6 +27,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--as-of", type=_DAY, help="Day of the prices that savings are told at; default: today.")
 @click.option("--own", help="Plan to own, as MODEL@HARDWARE.  [default: llama-3.1-8b@h100]")
 @click.option("--no-texts", is_flag=True, help="Do not look at prompts and answers: volume, cost and rhythm alone.")
+@click.option("--invoice", "invoices", multiple=True, type=_FILE, help="The provider's export or bill; repeatable.")
+@click.option("--exchange", multiple=True, metavar="CUR=USD", help="US dollars for one unit of the invoice's currency.")
 @click.option("--html", type=_FILE, help="Write the report as one HTML page.")
 @click.option("--csv", "csv_file", type=_FILE, help="Write a line per task, day, model and tier.")
 @all_option
@@ -39,6 +41,8 @@ def command(
     as_of: datetime | None,
     own: str | None,
     no_texts: bool,
+    invoices: tuple[Path, ...],
+    exchange: tuple[str, ...],
     html: Path | None,
     csv_file: Path | None,
     everything: bool,
@@ -51,6 +55,9 @@ def command(
     batch API, a cheaper model or a model of your own would save a month; and how ordinary each task is. A sample of
     prompts and answers is read on this machine; nothing leaves it.
 
+    With --invoice the provider's usage or cost export (JSON), or a table with day, model and amount (CSV), is compared
+    with the ledger by day and model, and every difference is split into causes.
+
     A call whose model the price catalogue does not know has an unknown cost, never a cost of zero.
     Name what it is billed like under [prices.alias] in freehold.toml.
 
@@ -59,9 +66,11 @@ def command(
       freehold audit
       freehold audit --task support_intent --since 2026-10-01 --html audit.html
       freehold audit --csv costs.csv --json
+      freehold audit --invoice costs.json --invoice usage.json
     """
     from freehold.audit.examine import examine
     from freehold.audit.rows import Source
+    from freehold.cli.audit_additions import add_invoices, add_personal_data, additions_text
     from freehold.cli.page_file import check_page, write_page
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
@@ -80,6 +89,8 @@ def command(
     with TerminalProgress(quiet=quiet) as progress:
         found = examine(source, question, progress=progress)
     record = found.as_record()
+    add_invoices(record, session, invoices, exchange)
+    add_personal_data(record, session, since=days[0], until=days[1], reads_texts=not no_texts)
     if not record["tasks"]:
         if task is None and since is None and until is None:
             raise InputError("The ledger is empty. Bring a log: freehold import logs.jsonl --task TASK")
@@ -96,7 +107,8 @@ def command(
 
         write_page(html, audit_page(record))
         next_step = f"open {quote(str(html))}"
-    show(record, audit_text(record, everything=everything), as_json=as_json, next_step=next_step)
+    text = audit_text(record, everything=everything) + additions_text(record)
+    show(record, text, as_json=as_json, next_step=next_step)
 
 
 def _question(
