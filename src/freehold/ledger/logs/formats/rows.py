@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from freehold.core.call import Call
 from freehold.core.identity import call_id, canonical_json
 from freehold.core.task import fault_of_name
-from freehold.ledger.exported_rows import is_exported
-from freehold.ledger.row_values import BadRow, clean, count_of, moment_of, number_of, text_of
+from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall
+from freehold.ledger.logs.formats.ledger_export import is_exported
+from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,30 +26,10 @@ _CALL_FIELDS = (
     "finish_reason", "conversation_id", "reviewer", "reviewed_at", "status", "split",
 )  # fmt: skip
 _SPLITS = ("train", "test")
-Format = Literal["calls", "corrections", "ledger"]
+RowKind = Literal["calls", "corrections", "ledger"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanWord:
-    """What a human said the answer to a call is."""
-
-    call: str
-    """Id of the call in the ledger, or the id that its log gave it."""
-    output: str
-    reviewer: str | None = None
-    reviewed_at: str | None = None
-    is_test: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedCall:
-    """A call, and the human's word if the row had one."""
-
-    call: Call
-    human: HumanWord | None
-
-
-def recognise(values: Mapping[str, Any]) -> Format | None:
+def recognise(values: Mapping[str, Any]) -> RowKind | None:
     """The kind of row this is, or None if it is of no known kind."""
     if is_exported(values):
         return "ledger"
@@ -117,7 +97,7 @@ class CallReader:
             request={"messages": messages},
             response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
         )
-        return LoggedCall(call, None if human is None else _word(values, identifier, human, is_test=is_test))
+        return LoggedCall(call=call, human=None if human is None else _word(values, identifier, human, is_test=is_test))
 
 
 def read_correction(values: Mapping[str, Any], *, is_test: bool) -> HumanWord:

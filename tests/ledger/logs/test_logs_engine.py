@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
 from freehold.core.progress import Silent
-from freehold.ledger import log_files
-from freehold.ledger.importing import Imported, import_logs
-from freehold.ledger.log_files import find_logs
+from freehold.ledger.logs import files as log_files
+from freehold.ledger.logs.engine import Imported, import_logs
+from freehold.ledger.logs.files import find_logs
 from freehold.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freehold.core.call import Call
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
 
 
 class _Words:

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.core.errors import InputError
-from freehold.ledger.exported_rows import read_exported, unused_fields
-from freehold.ledger.log_files import Blank, RawRow, Rejected, read_log
-from freehold.ledger.log_rows import (
+from freehold.ledger.logs.files import Blank, RawRow, Rejected, read_log
+from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall
+from freehold.ledger.logs.formats.ledger_export import read_exported, unused_fields
+from freehold.ledger.logs.formats.rows import (
     CallReader,
-    Format,
-    HumanWord,
-    LoggedCall,
+    RowKind,
     read_correction,
     recognise,
     unknown_fields,
 )
-from freehold.ledger.row_values import BadRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +43,7 @@ class ImportedFile:
     """One file, as it was understood."""
 
     file: str
-    format: Format
+    format: RowKind
     rows: int = 0
     """Rows that are not blank, rejected ones included."""
 
@@ -139,7 +137,7 @@ def import_logs(
     return result
 
 
-def _format_of(path: Path) -> Format:
+def _format_of(path: Path) -> RowKind:
     """The kind of the first row that is of a known kind."""
     seen: list[str] = []
     count = 0

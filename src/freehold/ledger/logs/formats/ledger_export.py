@@ -9,7 +9,8 @@ from uuid import UUID
 from freehold.core.call import Call
 from freehold.core.task import fault_of_name
 from freehold.ledger.columns import BODIES, SCHEMA
-from freehold.ledger.row_values import BadRow, clean, count_of, moment_of, number_of
+from freehold.ledger.logs.format import BadRow
+from freehold.ledger.logs.values import clean, count_of, moment_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

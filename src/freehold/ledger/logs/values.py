@@ -6,15 +6,13 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from freehold.ledger.logs.format import BadRow
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _TOKENS_MAX = 2**53
-
-
-class BadRow(ValueError):
-    """The row cannot be used; the message says why, without quoting a customer's text."""
 
 
 def text_of(values: Mapping[str, Any], field: str) -> str | None:  # Any: nothing has been checked yet
