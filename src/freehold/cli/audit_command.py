@@ -65,8 +65,8 @@ def command(
     from freehold.cli.page_file import check_page, write_page
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
+    from freehold.report.audit_text import audit_text
     from freehold.report.progress import TerminalProgress
-    from freehold.report.text import audit_text
 
     for file in (html, csv_file):
         if file is not None:

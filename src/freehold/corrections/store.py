@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from freehold.core.call import Call
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
 
 Kind = Literal["corrected", "accepted", "labelled"]
 _INSERT_ROWS = 500

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
-from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, table_of
+from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, rows_of_files, table_of
 from freehold.ledger.index import INDEX_FILE, UNDATED, Index
 from freehold.ledger.publish import changing, publish, reading
 from freehold.ledger.purged import Purged
@@ -106,15 +106,15 @@ class Ledger:
             progress=progress,
         )
 
-    def read(self, task: str | None = None) -> Iterator[Call]:
-        """Calls by time, undated ones last; of one task, or all."""
+    def read(self, task: str | None = None, *, is_answered: bool = False) -> Iterator[Call]:
+        """Calls by time, undated ones last; of one task, or all; of those with a kept answer, or all."""
         with reading(self._folder):
             if not self._has_files():
                 return
             query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
             parameters = []
             if task is not None:
-                query += " where task = ?"
+                query += " where task = ?" + (" and response is not null" if is_answered else "")
                 parameters.append(task)
             found = self._execute(query + " order by started_at nulls last, id", parameters)
             for batch in found.to_arrow_reader(2_000):
@@ -175,8 +175,7 @@ class Ledger:
         return any(self._folder.glob("day=*/*.parquet"))
 
     def _source(self) -> str:
-        pattern = str(self._folder / "day=*" / "*.parquet").replace("'", "''")
-        return f"read_parquet('{pattern}', union_by_name = true, hive_partitioning = false)"
+        return rows_of_files(str(self._folder / "day=*" / "*.parquet"))
 
     def _execute(self, query: str, parameters: Sequence[str], **tables: pa.Table) -> duckdb.DuckDBPyRelation:
         connection = duckdb.connect(config={"threads": 2})
@@ -209,8 +208,9 @@ def _row_of_file(path: Path, row: int) -> Call | None:
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             if row < count:
-                rows = file.read_row_group(group).slice(row, 1).select(SCHEMA.names).cast(SCHEMA)
-                return next(calls_of(rows.combine_chunks().to_batches()[0]))
+                found = file.read_row_group(group).slice(row, 1)
+                rows = pa.concat_tables([SCHEMA.empty_table(), found], promote_options="default").select(SCHEMA.names)
+                return next(calls_of(rows.cast(SCHEMA).combine_chunks().to_batches()[0]))
             row -= count
     return None
 
