@@ -12,6 +12,7 @@ import pytest
 from freehold.economics.claims.words import amount_words
 from freehold.report import ledger_text, registry_text, text
 from freehold.report._plain import sentence
+from freehold.report.audit_text import audit_text
 from freehold.report.cost_findings import change_sentences
 from freehold.report.numbers import rate_usd
 from freehold.report.visible import columns
