@@ -202,8 +202,7 @@ def _relation(
 
 
 def _sql_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
-    found = connection.execute(f"describe select {column} from {table}").fetchone()  # noqa: S608 (names of ours)
-    assert found is not None
+    (found,) = connection.execute(f"describe select {column} from {table}").fetchall()  # noqa: S608 (names of ours)
     return str(found[1])
 
 
