@@ -112,7 +112,7 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
     if spill is not None and os.access(spill.parent, os.W_OK):
         config["temp_directory"] = str(spill)
     with _all_reading([*folders]), duckdb.connect(config=config) as connection:
-        connection.execute("set timezone = 'UTC'")
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
         try:
             _views(connection, source, wanted)
             yield connection
