@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from freehold.cli.gateway_worker import setup_of
+from freehold.core.subject import Subjects
 from freehold.gateway.admission import OpenDoor
 from freehold.gateway.app import Gateway, Setup
 from freehold.gateway.http_server import HttpLimits, HttpServer
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from freehold.gateway.admission import Admission
     from freehold.ledger.records import CloseRecord, OpenRecord
+
+SUBJECTS = Subjects(b"a secret of tests")
 
 
 @dataclass(slots=True)
@@ -173,7 +176,7 @@ def setup_from(
 ) -> Setup:
     """What the settings say, as a worker uses it."""
     read = Settings.model_validate(settings)
-    return setup_of(read, routes_of(read, folder, environment or {}), admission or OpenDoor())
+    return setup_of(read, routes_of(read, folder, environment or {}), admission or OpenDoor(), SUBJECTS)
 
 
 @pytest.fixture

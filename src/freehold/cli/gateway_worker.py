@@ -33,12 +33,14 @@ from freehold.gateway.spans import SpanFeed, channel
 from freehold.gateway.watched import WatchedWriter
 from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
+from freehold.state.subject_key import subjects_of
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.admin_token import AdminToken
     from freehold.gateway.admission import Admission
     from freehold.gateway.routes import Routes
@@ -64,6 +66,7 @@ class Blueprint:
     port: int
     workers: int
     token: AdminToken | None
+    subjects: Subjects
     _listener: socket.socket = field(init=False)
     _admin_listener: socket.socket | None = field(init=False, default=None)
     _spans: tuple[socket.socket, socket.socket] | None = field(init=False, default=None)
@@ -98,6 +101,7 @@ class Blueprint:
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
             token=admin_token_of(gateway.admin, file.parent),
+            subjects=subjects_of(workspace),
         )
 
     def listen(self) -> tuple[str, str | None]:
@@ -241,7 +245,7 @@ class Blueprint:
             recorded.seal()
 
         app = Gateway(
-            setup_of(self.settings, self.routes, guard),
+            setup_of(self.settings, self.routes, guard, self.subjects),
             writer=writer,
             counters=counters,
             open_upstream=Pool,
@@ -278,16 +282,18 @@ class Blueprint:
 
     def _load(self, guard: Guard) -> Setup:
         settings = unpacked(self._new_settings.read_bytes())
-        return setup_of(settings, routes_of(settings, self.file.parent), guard.with_rules(TaskRules(settings.tasks)))
+        rules = guard.with_rules(TaskRules(settings.tasks))
+        return setup_of(settings, routes_of(settings, self.file.parent), rules, self.subjects)
 
 
-def setup_of(settings: Settings, routes: Routes, admission: Admission) -> Setup:
+def setup_of(settings: Settings, routes: Routes, admission: Admission, subjects: Subjects) -> Setup:
     """What a worker does, as the settings have it."""
     gateway = settings.gateway
     return Setup(
         routes=routes,
         admission=admission,
         policy=policy_of(settings),
+        subjects=subjects,
         max_body_bytes=int(gateway.max_body_mb * _MIB),
         client_timeout_s=gateway.client_timeout_s,
         max_calls=gateway.max_connections,

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 DIMENSIONS = (
@@ -97,6 +97,21 @@ def add_sums(connection: sqlite3.Connection, sums: pa.Table, *, sign: int = 1, i
             connection.execute("insert or replace into rollup values (?, ?, ?)", (day, is_retired, _packed(together)))
         else:
             connection.execute("delete from rollup where day = ? and is_retired = ?", (day, is_retired))
+
+
+def replace_retired_sums(
+    connection: sqlite3.Connection, change: Callable[[pa.Table], pa.Table], days: Collection[str] | None = None
+) -> None:
+    """Change the sums of removed rows, day by day; a change may leave lines out."""
+    for day, packed in connection.execute("select day, sums from rollup where is_retired = 1").fetchall():
+        if days is not None and day not in days:
+            continue
+        sums = _unpacked(packed)
+        changed = _together([change(sums).select(SUMS.names).cast(SUMS)])
+        if not len(changed):
+            connection.execute("delete from rollup where is_retired = 1 and day = ?", (day,))
+        elif not changed.equals(sums):
+            connection.execute("update rollup set sums = ? where is_retired = 1 and day = ?", (_packed(changed), day))
 
 
 def stored_sums(connection: sqlite3.Connection, *, removed: bool = True) -> pa.Table:

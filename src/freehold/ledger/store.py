@@ -19,13 +19,16 @@ from freehold.core.errors import InputError
 from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, table_of
 from freehold.ledger.index import INDEX_FILE, UNDATED, Index
 from freehold.ledger.publish import changing, publish, reading
+from freehold.ledger.rewrite import rewrite
 from freehold.ledger.stored import adopt_unknown_files, ids_already_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from freehold.core.call import Call
+    from freehold.core.progress import Progress
+    from freehold.ledger.rewrite import Change, Concerns, Rewritten
 
 _BATCH_ROWS = 20_000
 
@@ -73,6 +76,29 @@ class Ledger:
                     publish(self._folder, index, {day: table_of(rows) for day, rows in by_day.items()})
             new += len(by_id) - len(known)
         return Appended(new=new, duplicates=total - new)
+
+    def rewrite(
+        self,
+        change: Change,
+        *,
+        days: Collection[str] | None = None,
+        concerns: Concerns | None = None,
+        columns: Collection[str] = ("id", "task"),
+        keeps_sums: bool = True,
+        change_retired: Change | None = None,
+        progress: Progress | None = None,
+    ) -> Rewritten:
+        """Change rows that are there: see `rewrite.rewrite`, which tells what each option is for."""
+        return rewrite(
+            self._folder,
+            change,
+            days=days,
+            concerns=concerns,
+            columns=columns,
+            keeps_sums=keeps_sums,
+            change_retired=change_retired,
+            progress=progress,
+        )
 
     def read(self, task: str | None = None) -> Iterator[Call]:
         """Calls by time, undated ones last; of one task, or all."""
