@@ -63,10 +63,21 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    rows: list[int]
+class PieceKind:
+    """What the answers of a piece look like."""
+
     shape: Key
+    """As `shape_key` gives it."""
     keys: frozenset[str]
+    """Of their JSON objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Calls that are clustered as one."""
+
+    rows: list[int]
+    kind: PieceKind
     template: int | None
     opening: int | None
     known: str | None
@@ -74,7 +85,7 @@ class _Piece:
 
 def cluster(rows: Rows, templates: Sequence[Template]) -> list[int]:
     """For each row the number of its cluster, from 0."""
-    pieces = _pieces(rows)
+    pieces = pieces_of(rows)
     if not pieces:
         return []
     units = _units(pieces)
@@ -87,7 +98,8 @@ def cluster(rows: Rows, templates: Sequence[Template]) -> list[int]:
     return found
 
 
-def _pieces(rows: Rows) -> list[_Piece]:
+def pieces_of(rows: Rows) -> list[Piece]:
+    """The rows in pieces; the same rows give the same ones."""
     words = Counter((template, shape.word) for template, shape in zip(rows.templates, rows.shapes, strict=True))
     groups: defaultdict[tuple[str, int, int, Key], list[int]] = defaultdict(list)
     facts = zip(rows.shapes, rows.templates, rows.openings, rows.known, strict=True)
@@ -96,7 +108,7 @@ def _pieces(rows: Rows) -> list[_Piece]:
         groups[known or "", _number(template), _number(opening), key].append(row)
     size = max(_PIECE_ROWS, len(rows.shapes) // _MOST_PIECES)
     place = np.hstack([rows.vectors, rows.registers * 0.15])
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for (known, template, opening, key), members in sorted(groups.items()):
         if key[0] == "label" and len(members) < 1.5 * size:
             parts = [members]
@@ -104,13 +116,16 @@ def _pieces(rows: Rows) -> list[_Piece]:
             parts = _parts(members, place, max(1, len(members) // size))
         for part in parts:
             keys = frozenset().union(*(rows.shapes[row].keys for row in part))
-            sources = (None if number < 0 else number for number in (template, opening))
-            pieces.append(_Piece(part, key, keys, *sources, known or None))
+            pieces.append(Piece(part, PieceKind(key, keys), _source(template), _source(opening), known or None))
     return pieces
 
 
 def _number(source: int | None) -> int:
     return -1 if source is None else source
+
+
+def _source(number: int) -> int | None:
+    return None if number < 0 else number
 
 
 def shape_key(shape: Shape, *, repeated: bool) -> Key:
@@ -140,7 +155,7 @@ def _parts(members: list[int], place: Matrix, number: int) -> list[list[int]]:
     return [parts[label] for label in sorted(parts)]
 
 
-def _units(pieces: Sequence[_Piece]) -> list[int]:
+def _units(pieces: Sequence[Piece]) -> list[int]:
     """Pieces that belong together whatever they hold get one number: of a template, of a task, of one set of keys."""
     first: dict[tuple[str, object], int] = {}
     parent = list(range(len(pieces)))
@@ -156,8 +171,11 @@ def _units(pieces: Sequence[_Piece]) -> list[int]:
             bonds.append(("known", piece.known))
         elif piece.template is not None:
             bonds.append(("template", piece.template))
-        elif piece.shape[0] in {"object", "tools", "list"} and len(piece.keys) >= _MANY_KEYS[piece.shape[0]]:
-            bonds.append((piece.shape[0], piece.keys))
+        elif (
+            piece.kind.shape[0] in {"object", "tools", "list"}
+            and len(piece.kind.keys) >= _MANY_KEYS[piece.kind.shape[0]]
+        ):
+            bonds.append((piece.kind.shape[0], piece.kind.keys))
         for bond in bonds:
             other = first.setdefault(bond, number)
             one, two = root(number), root(other)
@@ -165,7 +183,7 @@ def _units(pieces: Sequence[_Piece]) -> list[int]:
     return [root(number) for number in range(len(pieces))]
 
 
-def _likeness(pieces: Sequence[_Piece], rows: Rows, templates: Sequence[Template]) -> Matrix:
+def _likeness(pieces: Sequence[Piece], rows: Rows, templates: Sequence[Template]) -> Matrix:
     """How alike pieces are, pair by pair: [pieces, pieces]."""
     centres = normalize(np.array([rows.vectors[piece.rows].mean(axis=0) for piece in pieces]))
     written = np.array([rows.registers[piece.rows].mean(axis=0) for piece in pieces])
@@ -173,13 +191,13 @@ def _likeness(pieces: Sequence[_Piece], rows: Rows, templates: Sequence[Template
     likeness: Matrix = centres @ centres.T - _REGISTER_WEIGHT * apart
     for one, piece in enumerate(pieces):
         for two in range(one):
-            extra = _SHAPE_WEIGHT * shape_likeness(piece, pieces[two]) + _bond(piece, pieces[two], templates)
+            extra = _SHAPE_WEIGHT * shape_likeness(piece.kind, pieces[two].kind) + _bond(piece, pieces[two], templates)
             likeness[one, two] += extra
             likeness[two, one] += extra
     return likeness
 
 
-def _bond(one: _Piece, two: _Piece, templates: Sequence[Template]) -> float:
+def _bond(one: Piece, two: Piece, templates: Sequence[Template]) -> float:
     """What templates and tasks that are known already add to the likeness of two pieces."""
     if one.known is not None and two.known is not None:
         return 0.0 if one.known == two.known else _NEVER
@@ -190,11 +208,11 @@ def _bond(one: _Piece, two: _Piece, templates: Sequence[Template]) -> float:
     first, second = templates[one.template], templates[two.template]
     if first.likeness(second) >= _LIKE_TEMPLATE:
         return 0.0 if first.is_exact and second.is_exact else 0.2
-    shares_answers = one.shape == two.shape and one.shape[0] in {"label", "object", "tools"}
+    shares_answers = one.kind.shape == two.kind.shape and one.kind.shape[0] in {"label", "object", "tools"}
     return 0.0 if shares_answers else -0.5
 
 
-def shape_likeness(one: _Piece, two: _Piece) -> float:
+def shape_likeness(one: PieceKind, two: PieceKind) -> float:
     """How alike answers are by their outer form, from -1 to 1.2."""
     first, second = one.shape[0], two.shape[0]
     if first == second:
@@ -223,14 +241,16 @@ def shape_likeness(one: _Piece, two: _Piece) -> float:
     return -0.6
 
 
-def _style_likeness(one: _Piece, two: _Piece) -> float:
-    styles = [style_of(piece.shape[1]) if piece.shape[0] == "label" else tuple(map(float, piece.shape[1:]))
-              for piece in (one, two)]  # fmt: skip
-    return float(1 - np.abs(np.subtract(*styles)).sum() / 4)
+def _style_likeness(one: PieceKind, two: PieceKind) -> float:
+    return float(1 - np.abs(np.subtract(_style(one), _style(two))).sum() / 4)
+
+
+def _style(kind: PieceKind) -> tuple[float, ...]:
+    return style_of(kind.shape[1]) if kind.shape[0] == "label" else tuple(map(float, kind.shape[1:]))
 
 
 def _join_variants(
-    likeness: Matrix, units: list[int], pieces: Sequence[_Piece], templates: Sequence[Template]
+    likeness: Matrix, units: list[int], pieces: Sequence[Piece], templates: Sequence[Template]
 ) -> list[int]:
     """Join templates that differ by a value, unless what is asked with the one is unlike what is asked with the other."""
     members: defaultdict[int, list[int]] = defaultdict(list)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from freehold.core.spoken import answered, asked
 from freehold.tasks.answers import tool_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _FIRST, _LAST = 700, 1_500
 _MOST_SYSTEM = 60_000

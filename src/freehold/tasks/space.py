@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 DIMENSIONS = 16
-"""Per kind of n-gram. Few: what tells tasks apart is the largest variation in a log; topics within a task come later."""
+"""Per kind of n-gram. Few: what tells tasks apart is the largest variation in a log; topics within one come later."""
 _WORD_WEIGHT = 0.8
 _CHARACTERS, _WORD_CHARACTERS = 600, 1_500
 _MOST_FEATURES = 30_000
 _SEED = 20261123
+_WORD = r"(?u)\w+"
 
 
 class Space:
@@ -34,7 +35,7 @@ class Space:
         options = {"sublinear_tf": True, "min_df": rare, "max_features": _MOST_FEATURES, "dtype": np.float32}
         self._blocks = [
             _Block(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **options), _CHARACTERS, 1.0),
-            _Block(TfidfVectorizer(token_pattern=r"(?u)\w+", **options), _WORD_CHARACTERS, _WORD_WEIGHT),
+            _Block(TfidfVectorizer(token_pattern=_WORD, **options), _WORD_CHARACTERS, _WORD_WEIGHT),
         ]
         for block in self._blocks:
             block.fit(texts)
@@ -66,7 +67,8 @@ class _Block:
         if self._svd is None:
             return np.zeros((len(texts), 1))
         counts = self._vectorizer.transform([text[: self._characters] for text in texts])
-        return normalize(self._svd.transform(counts)) * self._weight
+        placed: Matrix = normalize(self._svd.transform(counts)) * self._weight
+        return placed
 
 
 _NEITHER = re.compile(r"[^\w\s]")

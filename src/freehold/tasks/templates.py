@@ -33,7 +33,9 @@ _LONGEST_OPENING, _SHORTEST_OPENING, _LEAST_OPENINGS, _OPENING_SHARE = 80, 6, 8,
 _ANCHOR_WORDS = 3
 """Fewer words in a row say too little to know a template by."""
 _GENERIC_WORDS = 12
-_GENERIC = re.compile(r"(?:you are|you're|act as|be|du bist|sie sind|tu es|vous êtes|eres|sei|você é)\b|helpful", re.IGNORECASE)
+_GENERIC = re.compile(
+    r"(?:you are|you're|act as|be|du bist|sie sind|tu es|vous êtes|eres|sei|você é)\b|helpful", re.IGNORECASE
+)
 _TASK_VERB = re.compile(
     r"\b(?:classif|extract|translat|summar|answer with|reply with|return|label|identif|detect|find|list|solve|write|"
     r"convert|rewrite|decide|determine|name the|which|json|yes or no|klassifi|übersetz|extrahier|tradu|resum|fass)",
@@ -200,39 +202,38 @@ class _Miner:
         self._templates.append(Template(core, len(self._prompts[shortest]), is_exact=False, text=text, family=family))
 
 
-def find_openings(texts: Sequence[str]) -> tuple[list[int | None], list[int]]:
-    """For each text the number of the opening that many texts share, such as an instruction; and their words."""
+def find_openings(texts: Sequence[str]) -> tuple[list[int | None], list[Words]]:
+    """For each text the number of the opening that many texts share, such as an instruction; and the openings."""
     words = [masked(text[:4_000].casefold().split()[:_LONGEST_OPENING]) for text in texts]
     groups: defaultdict[Words, list[int]] = defaultdict(list)
     for place, opening in enumerate(words):
         if len(opening) > _SHINGLE:
             groups[opening[:_SHINGLE]].append(place)
     found: list[int | None] = [None] * len(texts)
-    lengths: list[int] = []
+    openings: list[Words] = []
     for _, members in sorted(groups.items()):
         if len(members) < max(_LEAST_OPENINGS, _OPENING_SHARE * len(texts)):
             continue
-        length = _common_length([words[place] for place in members])
-        if length < _SHORTEST_OPENING and not words[members[0]][length - 1].endswith(":"):
+        opening = _common_opening([words[place] for place in members])
+        if len(opening) < _SHORTEST_OPENING and not opening[-1].endswith(":"):
             continue
         for place in members:
-            found[place] = len(lengths)
-        lengths.append(length)
-    return found, lengths
+            found[place] = len(openings)
+        openings.append(opening)
+    return found, openings
 
 
-def _common_length(openings: list[Words]) -> int:
-    """Words with which nearly all of them begin."""
-    length, left = _SHINGLE, openings
+def _common_opening(openings: list[Words]) -> Words:
+    """The words with which nearly all of them begin."""
+    common, left = openings[0][:_SHINGLE], openings
     while True:
+        length = len(common)
         nexts = Counter(opening[length] for opening in left if len(opening) > length)
-        if not nexts:
-            return length
-        word, count = nexts.most_common(1)[0]
+        word, count = min(nexts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
         if count < _CORE_SHARE * len(openings):
-            return length
+            return common
         left = [opening for opening in left if len(opening) > length and opening[length] == word]
-        length += 1
+        common = (*common, word)
 
 
 def anchors_of(prompts: Sequence[str], *, at_most: int = 12) -> tuple[str, ...]:
