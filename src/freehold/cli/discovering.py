@@ -23,12 +23,13 @@ from freehold.tasks.discover import Discovery, discover
 from freehold.tasks.edit import split_task
 from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
-from freehold.tasks.moves import MoveFile, follow_moves, note_calls
+from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
 from freehold.tasks.rules import TaskRules
-from freehold.tasks.sample import sample
+from freehold.tasks.sample import ids_of_task, sample
 from freehold.tasks.store import keep_rules, learned_rules, load_tasks, note_guess, task_names, used_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from freehold.cli.session import Session
@@ -72,7 +73,7 @@ class Discovered:
 
 def moves_folder(session: Session) -> Path:
     """Where calls wait that have to change their task."""
-    return session.workspace.data / "tasks"
+    return session.workspace.data / MOVES
 
 
 def load_assigner(session: Session) -> Assigner:
@@ -117,13 +118,22 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
     return result
 
 
+def remember_calls(session: Session, tasks: Sequence[str]) -> Path:
+    """Keep on the disk which calls are of these tasks, so that a merge can be undone."""
+    with MoveFile(moves_folder(session)) as file:
+        for task in tasks:
+            file.add((call_id, task) for call_id in sorted(ids_of_task(session.ledger.folder, task)))
+    return file.path.rename(file.path.with_name(file.path.name.replace("move-", "merged-")))
+
+
 def split_by_discovery(session: Session, source: str, progress: Progress, *, dry_run: bool) -> tuple[Discovery, int]:
     """Part a task into the kinds of calls that it holds; the largest keeps the name. Gives how many calls went."""
     there = session.ledger.tasks()
     moves: dict[str, str] = {}
     with MoveFile(moves_folder(session)) as file:
 
-        def add(pairs: Any) -> None:  # Any: pairs of texts
+        def add(pairs: Iterable[tuple[str, str]]) -> None:
+            pairs = list(pairs)
             file.add(pairs)
             moves.update(pairs)
 

@@ -36,6 +36,7 @@ _REGISTER_WEIGHT = 0.3
 _SHAPE_WEIGHT = 0.5
 _LIKE_TEMPLATE = 0.5
 _SAME_OPENING, _OTHER_OPENING = 0.4, -0.2
+_SAME_SCHEMA = 1.0
 _VARIANT_SLACK, _VARIANT_ROWS = 0.15, 20
 _MANY_KEYS = {"object": 3, "tools": 1, "list": 2}
 """So many keys are a schema that no other task has by chance."""
@@ -207,12 +208,14 @@ def _bond(one: Piece, two: Piece, templates: Sequence[Template]) -> float:
         return 0.0
     first, second = templates[one.template], templates[two.template]
     if first.likeness(second) >= _LIKE_TEMPLATE:
+        if one.kind == two.kind and len(one.kind.keys) >= _MANY_KEYS.get(one.kind.shape[0], len(one.kind.keys) + 1):
+            return _SAME_SCHEMA
         return 0.0 if first.is_exact and second.is_exact else 0.2
     shares_answers = one.kind.shape == two.kind.shape and one.kind.shape[0] in {"label", "object", "tools"}
     return 0.0 if shares_answers else -0.5
 
 
-def shape_likeness(one: PieceKind, two: PieceKind) -> float:
+def shape_likeness(one: PieceKind, two: PieceKind) -> float:  # noqa: PLR0911 -- one line per shape
     """How alike answers are by their outer form, from -1 to 1.2."""
     first, second = one.shape[0], two.shape[0]
     if first == second:
@@ -226,7 +229,9 @@ def shape_likeness(one: PieceKind, two: PieceKind) -> float:
             case "single":
                 return _style_likeness(one, two)
             case "list":
-                return 1.0 if not one.keys or not two.keys or one.keys & two.keys else -1.0
+                if not one.keys or not two.keys:  # nothing was found: no other kind of answer is empty like this
+                    return 2.0
+                return 1.0 if one.keys & two.keys else -1.0
             case "prose":
                 return PROSE
             case _:
@@ -252,7 +257,7 @@ def _style(kind: PieceKind) -> tuple[float, ...]:
 def _join_variants(
     likeness: Matrix, units: list[int], pieces: Sequence[Piece], templates: Sequence[Template]
 ) -> list[int]:
-    """Join templates that differ by a value, unless what is asked with the one is unlike what is asked with the other."""
+    """Join templates that differ by a value, unless what is asked with the two is not alike."""
     members: defaultdict[int, list[int]] = defaultdict(list)
     families: defaultdict[int, list[int]] = defaultdict(list)
     for number, unit in enumerate(units):

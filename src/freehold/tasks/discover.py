@@ -32,7 +32,8 @@ SAMPLE_ROWS = 12_000
 """Calls that are clustered; more are given to the pieces that these make."""
 _KNOWN_ROWS, _MOST_KNOWN_ROWS = 150, 6_000
 _LEAST_ROWS = 3
-_LEAST_SHARE = 0.002
+_FEWEST, _LEAST_SHARE, _ENOUGH = 5, 0.004, 25
+"""Calls that make a task if only what they are about tells them apart: this share of the sample, within bounds."""
 _NAMING_ROWS = 400
 _BATCH = 2_000
 
@@ -113,7 +114,7 @@ def _moves(result: Discovery, given: Counter[str], calls: Sequence[tuple[str, st
     return [(call_id, task) for call_id, task in calls if task is not None and task != result.source]
 
 
-def _give_rest(
+def _give_rest(  # noqa: PLR0917 -- the whole of one pass
     calls: Path, result: Discovery, given: Counter[str], sampled: frozenset[str], nearest: Nearest,
     move: Callable[[Sequence[tuple[str, str]]], None], progress: Progress,
 ) -> None:  # fmt: skip
@@ -137,7 +138,7 @@ def _named(
     members: defaultdict[int, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         members[label].append(place)
-    least = max(_LEAST_ROWS, round(_LEAST_SHARE * result.sampled))
+    least = min(_ENOUGH, max(_FEWEST, round(_LEAST_SHARE * result.sampled)))
     tasks: list[str | None] = [None] * len(seen)
     used = set(taken)
     for rank, of in enumerate(_by_size(members.values(), seen)):

@@ -142,6 +142,9 @@ def split_task(
         if moves is None:
             moves = {}
         _move_corrections(connection, source, moves, edited)
+        # A name that was merged into the source is a task of its own again.
+        own_again = (TASK_NAMES.c.name == source) & TASK_NAMES.c.old.in_(list(tasks))
+        connection.execute(delete(TASK_NAMES).where(own_again))
         sides = connection.execute(select(SPLITS).where(SPLITS.c.task == source)).mappings().all()
         for task in tasks:
             there = set(connection.execute(select(SPLITS.c.fingerprint).where(SPLITS.c.task == task)).scalars())

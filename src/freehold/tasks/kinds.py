@@ -30,7 +30,7 @@ _ENTITY_NAMES = frozenset(
 )  # fmt: skip
 _CUES: Mapping[WorkKind, re.Pattern[str]] = {
     "summarisation": re.compile(r"\b(?:summar|tl;?dr|condens|zusammenfass|fasse|résum|resum|riassum)", re.IGNORECASE),
-    "chat": re.compile(r"\b(?:chat|conversation|support agent|friendly assistant|talking to|companion)", re.IGNORECASE),
+    "chat": re.compile(r"\b(?:chat ?bot|chat with|support agent|friendly assistant|companion)", re.IGNORECASE),
     "code": re.compile(
         r"\b(?:python|javascript|typescript|sql|code|function|unit test|refactor|programm)", re.IGNORECASE
     ),

@@ -34,7 +34,7 @@ class LearnedRule:
     task: str
     kind: RuleKind
     body: Mapping[str, Any]  # Any: differs by kind
-    """system, asked: `anchors` (pieces in order), `longest` (words of the longest prompt). words: `weights`, `margin`."""
+    """system, asked: `anchors` in order, `longest` (characters). words: `weights`, `floor`, `margin`."""
 
     @property
     def id(self) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from freehold.core.progress import Progress
     from freehold.ledger.store import Ledger
 
+MOVES = "tasks"
+"""Folder, in the workspace's data, of calls that have to change their task."""
 _SCHEMA = pa.schema([("id", pa.string()), ("task", pa.string())])
 
 

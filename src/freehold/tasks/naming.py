@@ -30,8 +30,26 @@ _PLAIN = re.compile(r"[A-Za-z][\w -]{0,24}")
 _LONGEST_DERIVED = 60
 _BOOLEAN = frozenset({"yes", "no", "true", "false", "y", "n", "0", "1"})
 _STOP = frozenset(
-    ["the", "and", "you", "are", "for", "with", "that", "this", "from", "not", "your", "have", "has", "was", "were", "will", "can", "any", "all", "must", "its", "his", "her", "our", "they", "them", "than", "then", "when", "what", "which", "who", "how", "only", "one", "each", "into", "out", "about", "over", "such", "other", "may", "shall", "should", "would", "could", "does", "did", "been", "being", "there", "their", "answer", "return", "reply", "give", "write", "please", "text", "message", "user", "assistant", "following", "helpful", "exactly", "nothing", "else", "work", "today", "talking", "customer", "just", "get", "but", "und", "der", "die", "das", "ein", "eine", "les", "des", "pour", "que", "los", "las", "una", "por", "para", "con", "del"]
+    re.findall(
+        r"\w+",
+        """the and you are for with that this from not your have has was were will can any all must its his her our they
+        them than then when what which who how only one each into out about over such other may shall should would could
+        does did been being there their answer return reply give write please text message user assistant following
+        helpful exactly nothing else work today talking customer just get but why much many und der die das ein eine les
+        des pour que los las una por para con del""",
+    )
 )
+_DEEDS = re.compile(
+    r"\b(translat|rewrit|solv|convert|generat|explain|review|plan|compar|correct|answer|draft|rank|route|plan)\w*",
+    re.IGNORECASE,
+)
+_DEED_NAMES = {
+    "translat": "translate",
+    "rewrit": "rewrite",
+    "solv": "solve",
+    "generat": "generate",
+    "compar": "compare",
+}
 
 
 def name_of(
@@ -50,7 +68,7 @@ def name_of(
     words = _labels(shapes) if kind in {"classification", "screening"} else _keys(kind, shapes)
     if not words:
         words = _telling_words(members, others)
-    verb = _VERBS[kind]
+    verb = _VERBS[kind] or (_deed(members) if kind == "other" else "")
     parts = [verb, *(word for word in words if not verb or word[:5] != verb[:5])] if verb else list(words)
     return free_name(safe_name("-".join(part for part in parts if part)) or "task", taken)
 
@@ -101,12 +119,22 @@ def _telling_words(members: Sequence[Evidence], others: Sequence[Evidence]) -> l
 
     def telling(word: str) -> float:
         share = mine[word] / max(1, len(members))
-        return share * share / (share + theirs[word] / max(1, len(others)) + 0.01)
+        return share * share / (share + theirs[word] / max(1, len(others)) + 0.01) * min(len(word), 8)
 
     words = [word for word, count in mine.items() if count >= min(least, len(members)) and word not in _STOP]
     words.sort(key=lambda word: (-telling(word), word))
-    chosen = [word for word in words if mask_pii(word).text == word][:_WORDS]
-    return chosen
+    return [word for word in words[: 4 * _WORDS] if mask_pii(word).text == word][:_WORDS]
+
+
+def _deed(members: Sequence[Evidence]) -> str:
+    """What most instructions say is to be done, such as `translate`; "" if they do not."""
+    counts: Counter[str] = Counter()
+    for one in members:
+        found = _DEEDS.search(one.system[:2_000] or one.asked[:200])
+        if found is not None:
+            counts[found[1].casefold()] += 1
+    deed, count = min(counts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+    return _DEED_NAMES.get(deed, deed) if 2 * count > len(members) else ""
 
 
 def _document_counts(group: Sequence[Evidence], *, has_system: bool) -> Counter[str]:

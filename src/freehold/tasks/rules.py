@@ -1,4 +1,4 @@
-"""Which task a call belongs to: told by the client, by its key, or found by rules of `freehold.toml` or learned ones."""
+"""Which task a call belongs to: told by the client or by its key, or found by rules, set or learned."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class HasTask(Protocol):
     @property
     def task(self) -> str | None:
         """Of calls that name none; None: the rules decide."""
+        ...
+
+    def may_use_task(self, task: str) -> bool:
+        """The key is for this task. What was learned by itself never locks a key out."""
         ...
 
 
@@ -87,7 +91,6 @@ class TaskRules:
         if faults:
             raise InputError(f"[tasks] of the settings: {'; '.join(faults)}.")
         self._default = section.default
-        self._section = section
         self._learned = learned or Learned()
         self._names = names or {}
         self._reads_system = any(rule.reads_system for rule in self._rules)
@@ -122,23 +125,25 @@ class TaskRules:
         if named is None:
             named = principal.task
         if named is None:
-            named = self._found(headers, model, body, path)
+            named = self._found(headers, model, body, path, principal)
         return self._names.get(named, named)
 
-    def with_learned(self, learned: Learned, names: Mapping[str, str]) -> TaskRules:
-        """The same rules of the settings with other learned ones."""
-        return TaskRules(self._section, learned, names)
+    def relearn(self, learned: Learned, names: Mapping[str, str]) -> None:
+        """Obey other learned rules and names from now on."""
+        self._learned, self._names = learned, names
 
     def task_of_import(self, *, model: str | None, system: str | None) -> str | None:
         """The task of an imported call by the rules of the settings; None: no rule fits."""
         return self._by_rule((), model, "", lambda: self._seen_in(system))
 
-    def _found(self, headers: Sequence[Header], model: str | None, body: bytes, path: str) -> str:
+    def _found(self, headers: Sequence[Header], model: str | None, body: bytes, path: str, principal: HasTask) -> str:
         reads = bool(body) and (self._reads_system or self._learned.reads)
         system, asked = prompt_of(body) if reads else (None, None)
         found = self._by_rule(headers, model, path, lambda: self._seen_in(system))
         if found is None and reads:
             found = self._learned.task_of(system or "", asked or "")
+            if found is not None and not principal.may_use_task(self._names.get(found, found)):
+                found = None
         return found or self._default
 
     def _by_rule(

@@ -60,7 +60,18 @@ def sample(calls: Path, limits: Mapping[str, int]) -> list[Seen]:
 
 def stream(calls: Path, task: str) -> Iterator[Seen]:
     """All calls of a task that have a request. To be consumed whole before the ledger changes."""
+    if not any(calls.glob("day=*/*.parquet")):
+        return
     yield from _seen(calls, "request is not null and task = ?", [task])
+
+
+def ids_of_task(calls: Path, task: str) -> set[str]:
+    """Ids of all calls of a task."""
+    if not any(calls.glob("day=*/*.parquet")):
+        return set()
+    with reading(calls), _connected() as connection:
+        query = f"select id from {_source(calls)} where task = ?"  # noqa: S608 (our path)
+        return {row[0] for row in connection.sql(query, params=[task]).fetchall()}
 
 
 def _bound(limit: int, number: int) -> str:
