@@ -53,9 +53,7 @@ def found_in(log: list[Row]) -> tuple[dict[str, Any], Discovery]:
         ledger.append(calls)
         given: dict[str, str] = {}
         began = time.perf_counter()
-        found = discover(
-            ledger.folder, UNASSIGNED, known=(), taken={UNASSIGNED}, move=given.update, progress=Silent()
-        )
+        found = discover(ledger.folder, UNASSIGNED, known=(), taken={UNASSIGNED}, move=given.update, progress=Silent())
         seconds = time.perf_counter() - began
     truth = {call.id: row.task for call, row in zip(calls, log, strict=True)}
     labels = [given.get(call_id, UNASSIGNED) for call_id in truth]

@@ -30,6 +30,8 @@ PROSE = 0.5
 ALIKE = 0.85
 """Pieces that are less alike are different tasks. Chosen on mixes of ten public data sets: docs/decisions/0018."""
 _PIECE_ROWS = 40
+_FEW_ROWS, _FEW_PIECES = 16, 5
+"""A small group is parted more finely, as two tasks may share it, but never into pieces that say nothing."""
 _MOST_PIECES = 320
 _REPEATED = 2
 _REGISTER_WEIGHT = 0.3
@@ -41,6 +43,7 @@ _VARIANT_SLACK, _VARIANT_ROWS = 0.15, 20
 _MANY_KEYS = {"object": 3, "tools": 1, "list": 2}
 """So many keys are a schema that no other task has by chance."""
 _SEED = 20261123
+_LOOSER = 0.45
 _NEVER = -1_000.0
 
 Key = tuple[str, ...]
@@ -114,7 +117,7 @@ def pieces_of(rows: Rows) -> list[Piece]:
         if key[0] == "label" and len(members) < 1.5 * size:
             parts = [members]
         else:
-            parts = _parts(members, place, max(1, len(members) // size))
+            parts = _parts(members, place, max(1, min(len(members) // _FEW_ROWS, _FEW_PIECES), len(members) // size))
         for part in parts:
             keys = frozenset().union(*(rows.shapes[row].keys for row in part))
             pieces.append(Piece(part, PieceKind(key, keys), _source(template), _source(opening), known or None))
@@ -149,7 +152,7 @@ def _parts(members: list[int], place: Matrix, number: int) -> list[list[int]]:
     number = min(number, distinct)
     if number <= 1:
         return [members]
-    labels = KMeans(number, n_init=1, random_state=_SEED).fit_predict(place[members])
+    labels = KMeans(number, n_init=3, random_state=_SEED).fit_predict(place[members])
     parts: defaultdict[int, list[int]] = defaultdict(list)
     for row, label in zip(members, labels, strict=True):
         parts[int(label)].append(row)
@@ -293,30 +296,46 @@ def _mean_within(likeness: Matrix, members: list[int]) -> float:
 
 
 def _join(likeness: Matrix, units: Sequence[int]) -> list[int]:
-    """Join the two groups that are most alike on the average of their pieces, until none are alike enough."""
+    """Join the two groups that are most alike on the average of their pieces, until none are alike enough.
+
+    Groups of several pieces each must also be nearly as like each other as the looser one is to itself: two tasks of
+    one register are alike, but not that much.
+    """
     names = sorted(set(units))
     member = np.zeros((len(names), len(units)))
     member[[names.index(unit) for unit in units], range(len(units))] = 1.0
     sums = member @ likeness @ member.T
     sizes = member.sum(axis=1)
+    selves = member @ np.diag(likeness)
     label = np.array([names.index(unit) for unit in units])
-    alive = np.ones(len(names), dtype=bool)
     means = sums / np.outer(sizes, sizes)
     np.fill_diagonal(means, _NEVER)
-    while alive.sum() > 1:
-        one, two = divmod(int(means.argmax()), len(names))
-        if means[one, two] < ALIKE:
+    within = _within(sums, sizes, selves)
+    while len(names) > 1:
+        allowed = means >= np.maximum(ALIKE, np.minimum(within[:, None], within[None]) - _LOOSER)
+        best = int(np.where(allowed, means, _NEVER).argmax())
+        one, two = sorted(divmod(best, len(names)))
+        if not allowed[one, two]:
             break
-        one, two = min(one, two), max(one, two)
         sums[one] += sums[two]
         sums[:, one] += sums[:, two]
         sizes[one] += sizes[two]
-        alive[two] = False
+        selves[one] += selves[two]
         label[label == two] = one
-        means[one] = sums[one] / (sizes[one] * sizes)
-        means[:, one] = means[one]
-        means[one, one] = _NEVER
-        means[two], means[:, two] = _NEVER, _NEVER
-        means[one, ~alive] = means[~alive, one] = _NEVER
+        sizes[two] = np.inf  # it is gone: nothing is like it
+        with np.errstate(invalid="ignore"):
+            means[one] = means[:, one] = sums[one] / (sizes[one] * sizes)
+        means[one, np.isinf(sizes)] = means[np.isinf(sizes), one] = _NEVER
+        means[one, one] = means[two] = means[:, two] = _NEVER
+        within = _within(sums, sizes, selves)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(label.tolist()))}
     return [numbers[name] for name in label.tolist()]
+
+
+def _within(sums: Matrix, sizes: Matrix, selves: Matrix) -> Matrix:
+    """How alike the pieces of each group are among themselves; of a group of one piece nobody can say."""
+    pairs = sizes * (sizes - 1)
+    found = np.full(len(sizes), _NEVER)
+    many = np.isfinite(sizes) & (sizes > 1)
+    found[many] = (np.diag(sums)[many] - selves[many]) / pairs[many]
+    return found
