@@ -66,7 +66,9 @@ def write_calls(folder: Path, calls: int, durability: Any) -> float:  # Any: one
                 provider="openai", model_requested="gpt-5.4", key_id="key", request_id="client", stream=False,
             )  # fmt: skip
             writer.opened(call_id, head, REQUEST)
+            writer.commit()
             writer.closed(call_id, CloseRecord(status=200, duration_ms=812.5, ttft_ms=201.0), ANSWER)
+            writer.commit()
             if not writer.is_durable and (durability == "process" or number % 100 == 0):
                 await writer.durable()
             if not writer.room:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from freehold.ledger.log_rows import CallReader, read_correction, recognise, unknown_fields
+from freehold.ledger.logs.formats.rows import CallReader, read_correction, recognise, unknown_fields
 from freehold.state.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]

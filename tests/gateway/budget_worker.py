@@ -13,9 +13,9 @@ import sys
 from sqlalchemy import create_engine, event
 
 from freehold.core.chat import Usage
-from freehold.gateway.budgets import Budgets, Reservation
-from freehold.gateway.estimate import Estimate
-from freehold.gateway.keys import KeyRing, Principal
+from freehold.gateway.limits.budgets import Budgets, Reservation
+from freehold.gateway.limits.estimate import Estimate
+from freehold.gateway.limits.keys import KeyRing, Principal
 
 
 async def work(url: str, secret: str, calls: int, *, seed: int, is_endless: bool) -> dict[str, int]:

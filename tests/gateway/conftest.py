@@ -15,13 +15,14 @@ import uvloop
 
 from freehold.cli.gateway_worker import setup_of
 from freehold.core.subject import Subjects
-from freehold.gateway.admission import OpenDoor
 from freehold.gateway.app import Gateway, Setup
-from freehold.gateway.http_server import HttpLimits, HttpServer
-from freehold.gateway.metrics import Counters
-from freehold.gateway.pool import Pool
-from freehold.gateway.routes import routes_of
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.pool import Pool
+from freehold.gateway.http.server import HttpLimits, HttpServer
+from freehold.gateway.limits.admission import OpenDoor
+from freehold.gateway.providers.routes import routes_of
 from freehold.gateway.server import listen
+from freehold.gateway.watch.metrics import Counters
 from freehold.ledger.frames import Gap, Kind, frames_in
 from freehold.ledger.records import decode_close, decode_open, id_text
 from freehold.ledger.segment_files import writer_folders
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from freehold.gateway.admission import Admission
+    from freehold.gateway.limits.admission import Admission
     from freehold.ledger.records import CloseRecord, OpenRecord
 
 SUBJECTS = Subjects(b"a secret of tests")
@@ -131,14 +132,17 @@ def running_gateway(
     made = writer(segments) if writer else SegmentWriter(segments, worker="w0", min_free_bytes=0)
     setup = setup_from(folder, settings, environment=environment, admission=admission)
     counters = Counters(folder, "w0")
-    app = Gateway(setup, writer=made, counters=counters, open_upstream=Pool, spool=folder)
+    outbox = Outbox(made)
+    app = Gateway(
+        setup, writer=made, counters=counters, open_upstream=lambda provider: Pool(provider, outbox), spool=folder
+    )
     with listen("127.0.0.1", 0) as listener:
         loop = uvloop.new_event_loop()
         ready = threading.Event()
         stopping = asyncio.Event()
 
         async def main() -> None:
-            server = HttpServer(app.serve, limits)
+            server = HttpServer(app.serve, limits, outbox=outbox)
             async with app.alive():
                 await server.start(listener)
                 ready.set()

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from freehold.gateway.admin_api import AdminApi, Life
-from freehold.gateway.admin_schema import BASE, openapi
-from freehold.gateway.admin_server import MOST_CONNECTIONS, serve
-from freehold.gateway.admin_token import AdminToken, admin_token_of
+from freehold.gateway.admin.api import AdminApi, Life
+from freehold.gateway.admin.schema import BASE, openapi
+from freehold.gateway.admin.server import MOST_CONNECTIONS, serve
+from freehold.gateway.admin.token import AdminToken, admin_token_of
 from freehold.state.database import first_broken_entry, open_state
 from freehold.state.schema import AUDIT_TRAIL
 from freehold.state.settings import AdminSection, Settings

@@ -18,10 +18,10 @@ from sqlalchemy import Engine, create_engine, select, text
 
 from freehold.core.chat import Usage
 from freehold.economics.prices import Price, price_of
-from freehold.gateway import budgets as budgets_module
-from freehold.gateway.budgets import Budgets, Reservation
-from freehold.gateway.estimate import Estimate
-from freehold.gateway.keys import NOBODY, Principal, Refusal
+from freehold.gateway.limits import budgets as budgets_module
+from freehold.gateway.limits.budgets import Budgets, Reservation
+from freehold.gateway.limits.estimate import Estimate
+from freehold.gateway.limits.keys import NOBODY, Principal, Refusal
 from freehold.state.database import open_state
 from freehold.state.keys import create_key
 from freehold.state.limits import Limit, parse_limit

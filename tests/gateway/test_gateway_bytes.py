@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway.body import Body
-from freehold.gateway.head import MEMBERS, NO_HEAD, read_head
+from freehold.gateway.body.body import Body
+from freehold.gateway.body.head import MEMBERS, NO_HEAD, read_head
+from freehold.gateway.body.scanner import MemberScanner, find_members, with_values
+from freehold.gateway.http.sse import EventTee, data_of
 from freehold.gateway.refusal import Refused
-from freehold.gateway.scanner import MemberScanner, find_members, with_values
-from freehold.gateway.sse import EventTee, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

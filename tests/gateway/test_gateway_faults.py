@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from freehold.gateway.breaker import Breaker
+from freehold.gateway.providers.breaker import Breaker
 from freehold.ledger.segments import SegmentWriter
 from tests.gateway.conftest import running_gateway, setup_from
 from tests.gateway.upstream import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freehold.ledger.records import CloseRecord
+    from freehold.ledger.waiting import GrowingBody
     from tests.gateway.conftest import Running
 
 CHAT = "/v1/chat/completions"
@@ -154,9 +155,9 @@ class NeighbourlyWriter(SegmentWriter):
         super().closed(call_id, tail, body)
         self.is_quiet = True
 
-    def response_body(self, call_id: bytes, chunk: bytes) -> None:
-        super().response_body(call_id, chunk)
+    def response_of(self, call_id: bytes) -> GrowingBody:
         self.is_quiet = False
+        return super().response_of(call_id)
 
     async def durable(self) -> None:
         self.waits += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from freehold.gateway.http_server import HttpLimits
+from freehold.gateway.http.server import HttpLimits
 from tests.gateway.conftest import running_gateway
 from tests.gateway.upstream import DONE, STREAM_HEAD, Seen, answer, chat_events, chunk, completion, event, stream
 

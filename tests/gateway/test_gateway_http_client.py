@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway.http_client import Connection
-from freehold.gateway.outbox import Outbox
-from freehold.gateway.pool import Pool
-from freehold.gateway.routes import routes_of
-from freehold.gateway.upstream import Request, UpstreamFailure
+from freehold.gateway.http.client import Connection
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.pool import Pool
+from freehold.gateway.http.upstream import Request, UpstreamFailure
+from freehold.gateway.providers.routes import routes_of
 from freehold.state.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FakeTransport(asyncio.Transport):
 async def exchange(pieces: Sequence[bytes], *, method: str = "POST", ends: bool = True) -> Any:
     """What comes of an answer in these pieces: status, body and whether the connection is good, or the failure."""
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, Outbox(loop), idle_timeout_s=30)
+    connection = Connection(loop, Outbox(), idle_timeout_s=30)
     connection.connection_made(FakeTransport())
 
     async def feed() -> None:

@@ -16,8 +16,8 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway.client_request import HIGH_WATER_BYTES, ClientRequest
-from freehold.gateway.http_server import HttpLimits, HttpServer
+from freehold.gateway.http.request import HIGH_WATER_BYTES, ClientRequest
+from freehold.gateway.http.server import HttpLimits, HttpServer
 from freehold.gateway.server import listen
 
 if TYPE_CHECKING:

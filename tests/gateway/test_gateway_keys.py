@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.pool import StaticPool
 
-from freehold.gateway.keys import FRESH_S, NOBODY, STALE_S, VISIBLE_S, KeyRing, Principal, Refusal
+from freehold.gateway.limits.keys import FRESH_S, NOBODY, STALE_S, VISIBLE_S, KeyRing, Principal, Refusal
 from freehold.state.keys import create_key, revoke_key, rotate_key
 from freehold.state.schema import METADATA
 from freehold.state.secrets import new_secret
@@ -266,8 +266,8 @@ def test_many_keys_at_once_are_each_found(state: Engine) -> None:
 
 
 def test_memory_for_keys_is_bounded(state: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freehold.gateway.keys._MOST_KNOWN", 2)
-    monkeypatch.setattr("freehold.gateway.keys._MOST_UNKNOWN", 2)
+    monkeypatch.setattr("freehold.gateway.limits.keys._MOST_KNOWN", 2)
+    monkeypatch.setattr("freehold.gateway.limits.keys._MOST_UNKNOWN", 2)
     secrets = [create_key(state, f"key {number}")[1] for number in range(4)]
 
     async def walk() -> None:

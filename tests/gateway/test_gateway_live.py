@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from freehold.gateway.admin_token import AdminToken
-from freehold.gateway.board import ERRORS, LAST, OPEN, Board, read_boards
-from freehold.gateway.breaker import Breaker
-from freehold.gateway.live import live_record, note_process
-from freehold.gateway.live_page import LivePage
-from freehold.gateway.metrics import Counters
-from freehold.gateway.watched import WatchedWriter
+from freehold.gateway.admin.token import AdminToken
+from freehold.gateway.providers.breaker import Breaker
+from freehold.gateway.watch.board import ERRORS, LAST, OPEN, Board, read_boards
+from freehold.gateway.watch.live import live_record, note_process
+from freehold.gateway.watch.live_page import LivePage
+from freehold.gateway.watch.metrics import Counters
+from freehold.gateway.watch.watched import WatchedWriter
 from freehold.ledger.records import CloseRecord, OpenRecord, new_call_id
 from freehold.ledger.segments import SegmentWriter
 from tests.conftest import IN_CI
@@ -107,7 +107,7 @@ def test_the_watched_writer_writes_what_it_is_given_and_shows_only_what_is_on_re
         def opened(self, *_: Any) -> None:
             raise OSError
 
-        request_body = response_body = closed = opened
+        request_of = response_of = closed = opened
 
     watched = WatchedWriter(Full(), Board(tmp_path, "w0"))  # type: ignore[arg-type]  # all that is used of one
     with pytest.raises(OSError):  # noqa: PT011 (as it came)

@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import create_engine, select, text
 
 from freehold.core.chat import Usage
-from freehold.gateway.budgets import Budgets, Reservation
-from freehold.gateway.estimate import Estimate
-from freehold.gateway.keys import KeyRing, Principal
+from freehold.gateway.limits.budgets import Budgets, Reservation
+from freehold.gateway.limits.estimate import Estimate
+from freehold.gateway.limits.keys import KeyRing, Principal
 from freehold.state.database import open_state
 from freehold.state.keys import create_key
 from freehold.state.limits import parse_limit

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import Engine, Row, create_engine, func, select
 from sqlalchemy.pool import StaticPool
 
-from freehold.gateway.slices import Ask, Purse, Slice, first_lacking, fits
+from freehold.gateway.limits.slices import Ask, Purse, Slice, first_lacking, fits
 from freehold.state.limits import Limit
 from freehold.state.schema import LEASES, SPENDING
 from freehold.state.spending import Claim, Lease, settle

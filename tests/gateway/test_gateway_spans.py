@@ -13,9 +13,9 @@ import pytest
 
 from freehold.cli.gateway_spans import check_spans
 from freehold.core.errors import InputError
-from freehold.gateway.metrics import Counters
-from freehold.gateway.span_names import SpanProvider, is_latest, span_attributes, span_name
-from freehold.gateway.spans import DROPPED, SpanFeed, channel, place_of, read_told
+from freehold.gateway.watch.metrics import Counters
+from freehold.gateway.watch.span_names import SpanProvider, is_latest, span_attributes, span_name
+from freehold.gateway.watch.spans import DROPPED, SpanFeed, channel, place_of, read_told
 from freehold.ledger.records import CloseRecord, OpenRecord, new_call_id
 from tests.gateway.test_gateway_command import CHAT, process, send, settings_of
 from tests.gateway.upstream import ScriptedUpstream, answer, chat_events, completion, stream

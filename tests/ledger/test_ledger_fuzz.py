@@ -25,7 +25,7 @@ from freehold.ledger.segment_files import writer_folders
 from freehold.ledger.store import Ledger
 from freehold.ledger.summary import summarise
 from freehold.ledger.verify import verify
-from tests.ledger.traffic import begin_call, open_writer, record_call, tail
+from tests.ledger.traffic import begin_call, end_call, open_writer, record_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def origin() -> Iterator[Origin]:
         ids = [id_text(record_call(writer, number)) for number in range(10)]
         held = begin_call(writer, 10)
         ids.append(id_text(record_call(writer, 11)))
-        writer.closed(held, tail(), b'{"late": true}')
+        end_call(writer, held, b'{"late": true}')
         ids += [id_text(held), id_text(begin_call(writer, 12))]
         shutil.copytree(events, Path(name) / "dead")  # without its lock: the worker is no more
         writer.seal()

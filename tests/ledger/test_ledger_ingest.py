@@ -21,7 +21,7 @@ from freehold.ledger.rows import NEVER_CLOSED, NO_OPEN_RECORD
 from freehold.ledger.store import Ledger
 from freehold.ledger.verify import verify
 from tests.ledger.deaths import Died, Mortal
-from tests.ledger.traffic import answer, begin_call, head, open_writer, record_call, request, started_us, tail
+from tests.ledger.traffic import answer, begin_call, end_call, head, open_writer, record_call, request, started_us, tail
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -39,6 +39,7 @@ def test_a_call_becomes_a_row_with_all_that_its_records_and_its_answer_say(tmp_p
     call_id = new_call_id(started_us(0))
     writer.opened(call_id, head(0, key_id="k1", subject="u1", route="rent"), request("hello"))
     writer.closed(call_id, tail(ttft_ms=3.0), answer("hi", inside=7, outside=2))
+    writer.commit()
     writer.seal()
 
     done = ingest(tmp_path)
@@ -87,7 +88,7 @@ def test_beside_a_running_writer_calls_that_ended_are_taken_and_open_ones_wait(t
     assert not (writer.folder / "00000002.seg").exists()
 
     record_call(writer, 20)
-    writer.closed(open_id, tail(), answer("at last"))
+    end_call(writer, open_id, answer("at last"))
     assert ingest(tmp_path).calls == 2
     assert not (writer.folder / "00000001.seg").exists()
     (late,) = [call for call in _calls(tmp_path) if call.id == id_text(open_id)]
@@ -103,7 +104,7 @@ def _record_and_die(events: Path, calls: int) -> None:
     for number in range(calls):
         record_call(writer, number)
     open_id = begin_call(writer, calls)
-    writer.response_body(open_id, b"half an ans")
+    writer.response_of(open_id).add(b"half an ans")
     record_call(writer, calls + 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -309,7 +310,7 @@ def _serve_until_killed(events: Path, worker: str, told: Connection) -> None:
         under_way.append(begin_call(writer, number % 3_000))
         if len(under_way) > 5:
             call_id = under_way.pop(number % 5)
-            writer.closed(call_id, tail(), answer("done"))
+            end_call(writer, call_id, answer("done"))
             assert writer.is_durable
             told.send_bytes(call_id)
 
@@ -391,7 +392,7 @@ def test_bodies_can_be_masked_sampled_or_left_out_per_task(tmp_path: Path) -> No
         call_id = new_call_id(started_us(number))
         text = "Write to ada@example.org or +49 30 901820, please"
         writer.opened(call_id, head(number, task), request(text))
-        writer.closed(call_id, tail(), answer("To ada@example.org: done"))
+        end_call(writer, call_id, answer("To ada@example.org: done"))
     writer.seal()
 
     ingest(tmp_path, policy=Policy(tasks=tasks))

@@ -17,16 +17,16 @@ from freehold.core.identity import call_id
 from freehold.core.progress import Silent
 from freehold.ledger.columns import COLUMNS
 from freehold.ledger.export import ExportFormat, export
-from freehold.ledger.importing import Imported, import_logs
 from freehold.ledger.ingest import CALLS
-from freehold.ledger.log_files import find_logs
+from freehold.ledger.logs.engine import Imported, import_logs
+from freehold.ledger.logs.files import find_logs
 from freehold.ledger.store import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
 
 NOON = datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 ASKED = {"messages": [{"role": "user", "content": 'Straße \u2028 "7"'}], "temperature": 0.1, "seed": 2**60}
@@ -61,6 +61,7 @@ FULL = Call(
     duration_ms=20.25,
     finish_reason="stop",
     client_closed=False,
+    truncated=False,
     request=ASKED,
     response={"choices": [{"message": {"role": "assistant", "content": "a\nb"}}]},
 )

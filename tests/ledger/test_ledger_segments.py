@@ -18,7 +18,7 @@ from freehold.ledger.scan import Scan
 from freehold.ledger.segment_files import WriterFolder, writer_folders
 from freehold.ledger.segments import LedgerFull, SegmentWriter
 from freehold.ledger.store import Ledger
-from tests.ledger.traffic import answer, begin_call, head, open_writer, record_call, request, started_us, tail
+from tests.ledger.traffic import answer, begin_call, end_call, head, open_writer, record_call, request, started_us, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,15 +41,17 @@ def _frames(writer: SegmentWriter) -> list[tuple[int, int, bytes]]:
     return found
 
 
-def test_records_are_with_the_kernel_when_the_call_is_forwarded_and_when_it_ends(tmp_path: Path) -> None:
+def test_records_are_with_the_kernel_when_they_are_committed(tmp_path: Path) -> None:
     writer = open_writer(tmp_path)
     call_id = new_call_id()
     writer.opened(call_id, head(1), b"the request")
+    assert writer.commit()
     assert [frame[1] for frame in _frames(writer)] == [Kind.START, Kind.OPEN, Kind.REQUEST]
     assert decode_open(_frames(writer)[1][2]) == head(1)
 
-    writer.response_body(call_id, b"half")
+    writer.response_of(call_id).add(b"half")
     writer.closed(call_id, tail(), b" the answer")
+    assert writer.commit()
     *pieces, last = _frames(writer)[3:]
     assert ({piece[1] for piece in pieces}, last[1]) == ({Kind.RESPONSE}, Kind.CLOSE)
     assert b"".join(piece[2] for piece in pieces) == b"half the answer"
@@ -72,7 +74,7 @@ def test_a_long_body_is_cut_into_frames_and_read_back_whole(tmp_path: Path) -> N
     call_id = new_call_id(started_us(0))
     text = "ü" * (2 * LONGEST_PAYLOAD)
     writer.opened(call_id, head(0), request(text))
-    writer.closed(call_id, tail(), answer("ok"))
+    end_call(writer, call_id, answer("ok"))
     writer.seal()
     assert max(len(payload) for _, _, payload in _frames(writer)) == LONGEST_PAYLOAD
     assert len(_folder(writer).segments()) == 2
@@ -134,6 +136,7 @@ def test_a_full_disk_holds_calls_back_and_drops_nothing(tmp_path: Path, monkeypa
     async def fill_and_free() -> None:
         disk.is_full = True
         writer.closed(first, tail(), answer("ended while the disk was full"))
+        assert not writer.commit()
         assert not writer.room
         assert not writer.is_durable
         with pytest.raises(LedgerFull, match="No space left on device"):
@@ -167,7 +170,7 @@ def test_what_waits_when_a_worker_must_go_is_told_as_lost(tmp_path: Path, monkey
     writer = open_writer(tmp_path)
     call_id = begin_call(writer, 0)
     disk.is_full = True
-    writer.closed(call_id, tail())
+    end_call(writer, call_id)
     with pytest.raises(LedgerFull, match="1 records could not be written"):
         writer.seal()
     assert ingest(tmp_path).never_closed == 1
@@ -329,7 +332,7 @@ def test_a_reader_holds_one_segment_and_not_all_that_it_has_passed(tmp_path: Pat
     held = begin_call(writer, 0)
     for number in range(1, 20):
         record_call(writer, number)
-    writer.closed(held, tail(), answer("late"))
+    end_call(writer, held, answer("late"))
     writer.seal()
     most = 0
     for _ in Scan(_folder(writer)).read():

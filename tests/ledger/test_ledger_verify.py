@@ -15,7 +15,7 @@ from freehold.ledger.segment_files import WriterFolder
 from freehold.ledger.stored import read_rows
 from freehold.ledger.summary import summarise
 from freehold.ledger.verify import verify
-from tests.ledger.traffic import answer, begin_call, open_writer, record_call, tail
+from tests.ledger.traffic import answer, begin_call, end_call, open_writer, record_call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_segments_that_were_read_and_removed_between_others_are_no_loss(tmp_path
     assert ingest(tmp_path).segments_removed > 0
 
     assert verify(tmp_path).damaged == []
-    writer.closed(long_call, tail(), answer("at last"))
+    end_call(writer, long_call, answer("at last"))
     assert verify(tmp_path).damaged == []
     writer.seal()
     assert verify(tmp_path).damaged == []

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.ledger import waiting as waiting_module
-from freehold.ledger.frames import Frame, Kind, frames_in
-from freehold.ledger.waiting import WaitingFrames
+from freehold.ledger.frames import HEADER_BYTES, Frame, Kind, frames_in
+from freehold.ledger.waiting import MANY_BYTES, GrowingBody, WaitingFrames
 
 SALT = 7
 _IDS = [bytes([number]) * 16 for number in range(3)]
@@ -18,6 +18,10 @@ _STEPS = st.lists(
 )  # fmt: skip
 
 
+def _growing(frames: WaitingFrames, kind: Kind, call_id: bytes) -> GrowingBody:
+    return GrowingBody(frames, kind, call_id, lambda: None)
+
+
 @given(_STEPS, st.sampled_from([16, 64, 1 << 20]))
 def test_bodies_come_out_as_they_went_in_however_their_pieces_were_joined(
     steps: list[tuple[str, bytes, Kind, bytes]], longest: int
@@ -25,6 +29,7 @@ def test_bodies_come_out_as_they_went_in_however_their_pieces_were_joined(
     import pytest
 
     frames, written, sequence = WaitingFrames(), bytearray(), 1
+    bodies = {(kind, call): _growing(frames, kind, call) for kind in (Kind.REQUEST, Kind.RESPONSE) for call in _IDS}
     expected: dict[tuple[int, bytes], bytes] = defaultdict(bytes)
     order: list[tuple[int, bytes]] = []
     with pytest.MonkeyPatch.context() as patched:
@@ -32,10 +37,11 @@ def test_bodies_come_out_as_they_went_in_however_their_pieces_were_joined(
         for what, call_id, kind, data in [*steps, ("write", _IDS[0], Kind.REQUEST, b"")]:
             match what:
                 case "piece":
-                    frames.add_piece(kind, call_id, data)
+                    assert bodies[kind, call_id].add(data)
                     expected[kind, call_id] += data
                 case "body":
                     frames.add_body(kind, call_id, data)
+                    bodies[kind, call_id] = _growing(frames, kind, call_id)
                     expected[kind, call_id] += data
                 case "open" | "close":
                     own = Kind.OPEN if what == "open" else Kind.CLOSE
@@ -65,8 +71,20 @@ def test_bodies_come_out_as_they_went_in_however_their_pieces_were_joined(
 
 def test_the_events_of_a_stream_that_wait_together_share_a_frame() -> None:
     frames = WaitingFrames()
+    bodies = [_growing(frames, Kind.RESPONSE, call_id) for call_id in _IDS]
     for _ in range(200):
-        for call_id in _IDS:
-            frames.add_piece(Kind.RESPONSE, call_id, b"data: {}")
-    frames.add_body(Kind.RESPONSE, _IDS[0], b"the end")
+        for body in bodies:
+            body.add(b"data: {}")
     assert len(frames) == 3
+
+
+def test_much_is_handed_over_at_once_unless_nobody_can_take_it() -> None:
+    frames, flushed = WaitingFrames(), []
+    body = GrowingBody(frames, Kind.RESPONSE, _IDS[0], lambda: flushed.append(frames.size))
+    assert body.add(bytes(MANY_BYTES - HEADER_BYTES))
+    assert not flushed
+    body.add(b"x")
+    assert flushed == [MANY_BYTES + 1]
+    frames.has_room = False
+    assert not body.add(b"x")
+    assert len(flushed) == 1

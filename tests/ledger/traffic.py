@@ -62,7 +62,8 @@ def record_call(writer: SegmentWriter, number: int, task: str = "desk", **fields
     """One whole call; gives its id."""
     call_id = new_call_id(started_us(number))
     writer.opened(call_id, head(number, task, **fields), request(f"question {number}"))
-    writer.closed(call_id, tail(), answer(f"answer {number}"))
+    writer.commit()
+    end_call(writer, call_id, answer(f"answer {number}"))
     return call_id
 
 
@@ -70,4 +71,11 @@ def begin_call(writer: SegmentWriter, number: int, task: str = "desk") -> bytes:
     """A call that has not ended; gives its id."""
     call_id = new_call_id(started_us(number))
     writer.opened(call_id, head(number, task), request(f"question {number}"))
+    writer.commit()
     return call_id
+
+
+def end_call(writer: SegmentWriter, call_id: bytes, body: bytes = b"") -> None:
+    """Its end, on record."""
+    writer.closed(call_id, tail(), body)
+    writer.commit()

@@ -6,8 +6,8 @@ import pytest
 
 from freehold.cli.gateway_worker import setup_of
 from freehold.core.errors import InputError
-from freehold.gateway.admission import OpenDoor
-from freehold.gateway.routes import routes_of
+from freehold.gateway.limits.admission import OpenDoor
+from freehold.gateway.providers.routes import routes_of
 from freehold.state.settings import Settings, load_settings
 from freehold.state.subject_key import subjects_of
 from freehold.state.workspace import create_workspace, find_workspace

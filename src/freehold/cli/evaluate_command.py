@@ -153,7 +153,7 @@ def _recorded(session: Session, option: str, examples: Sequence[Example]) -> Con
     from freehold.core.chat import Answer
     from freehold.core.errors import InputError
     from freehold.evaluation.contender import Contender
-    from freehold.ledger.log_files import Blank, RawRow, read_log
+    from freehold.ledger.logs.files import Blank, RawRow, read_log
 
     kind, colon, path = option.partition(":")
     kinds: dict[str, ContenderKind] = {

@@ -9,15 +9,15 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from freehold.gateway.admin_api import AdminApi, Life
-from freehold.gateway.admin_server import serve
+from freehold.gateway.admin.api import AdminApi, Life
+from freehold.gateway.admin.server import serve
 from freehold.state.database import open_state
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from freehold.gateway.admin_token import AdminToken
+    from freehold.gateway.admin.token import AdminToken
     from freehold.gateway.workers import Stop
 
 _OUTCOME = "reload.json"

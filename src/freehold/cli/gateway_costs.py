@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from freehold.audit.spending import Pricing, spending
 from freehold.economics.overrides import parse_overrides
-from freehold.gateway.live import SPENT_AT, SPENT_TODAY, UNPRICED_TODAY
+from freehold.gateway.watch.live import SPENT_AT, SPENT_TODAY, UNPRICED_TODAY
 from freehold.ledger.index import INDEX_FILE, Index
 from freehold.ledger.rollup import sums_by_day
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from freehold.gateway.metrics import Counters
+    from freehold.gateway.watch.metrics import Counters
     from freehold.state.settings import Settings
 
 _SPENT, _UNPRICED = "freehold_cost_usd_total", "freehold_unpriced_calls_total"

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from freehold.economics.prices import Price
-    from freehold.gateway.budgets import Budgets, Reservation
-    from freehold.gateway.guard import Hold
-    from freehold.gateway.headers import Header
-    from freehold.gateway.keys import Principal, Refusal
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.limits.budgets import Budgets, Reservation
+    from freehold.gateway.limits.guard import Hold
+    from freehold.gateway.limits.keys import Principal, Refusal
     from freehold.state.settings import Settings
 
 
@@ -47,8 +47,8 @@ class LateLimits:
         if self._loading is None:
             self._loading = asyncio.create_task(self._load())
         budgets = await asyncio.shield(self._loading)
-        from freehold.gateway.estimate import Estimate
-        from freehold.gateway.keys import Refusal
+        from freehold.gateway.limits.estimate import Estimate
+        from freehold.gateway.limits.keys import Refusal
 
         needs_price = any(limit.measure == "usd" for limit in principal.limits)
         price = self._price_of(model) if needs_price and model is not None else None
@@ -90,7 +90,7 @@ class _Held:
 
 
 def _import_budgets() -> type[Budgets]:
-    from freehold.gateway.budgets import Budgets
+    from freehold.gateway.limits.budgets import Budgets
 
     return Budgets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from freehold.core.errors import InputError, MissingExtra
-from freehold.gateway.span_names import SpanProvider
+from freehold.gateway.watch.span_names import SpanProvider
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +38,7 @@ def check_spans(endpoint: str) -> None:
 
 def export(reader: socket.socket, settings: Settings, stop: Stop) -> None:
     """Send spans until told to stop."""
-    from freehold.gateway.span_export import export_spans  # large, and for this process alone
+    from freehold.gateway.watch.span_export import export_spans  # large, and for this process alone
 
     spans = settings.gateway.spans
     assert spans.endpoint is not None

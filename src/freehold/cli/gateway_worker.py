@@ -18,21 +18,22 @@ from freehold.cli.gateway_spans import check_spans
 from freehold.cli.gateway_tasks import TasksOfWorker
 from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
-from freehold.gateway.admin_token import admin_token_of
+from freehold.gateway.admin.token import admin_token_of
 from freehold.gateway.app import Gateway, Setup
-from freehold.gateway.board import Board
-from freehold.gateway.breaker import Breaker
-from freehold.gateway.guard import Guard
-from freehold.gateway.keys import KeyRing
-from freehold.gateway.live import note_process
-from freehold.gateway.live_page import LivePage
-from freehold.gateway.logs import start_logging
-from freehold.gateway.metrics import Counters
-from freehold.gateway.pool import Pool
-from freehold.gateway.routes import routes_of
+from freehold.gateway.http.outbox import Outbox
+from freehold.gateway.http.pool import Pool
+from freehold.gateway.limits.guard import Guard
+from freehold.gateway.limits.keys import KeyRing
+from freehold.gateway.providers.breaker import Breaker
+from freehold.gateway.providers.routes import routes_of
 from freehold.gateway.server import is_loopback, listen, run_worker, url_of
-from freehold.gateway.spans import SpanFeed, channel
-from freehold.gateway.watched import WatchedWriter
+from freehold.gateway.watch.board import Board
+from freehold.gateway.watch.live import note_process
+from freehold.gateway.watch.live_page import LivePage
+from freehold.gateway.watch.logs import start_logging
+from freehold.gateway.watch.metrics import Counters
+from freehold.gateway.watch.spans import SpanFeed, channel
+from freehold.gateway.watch.watched import WatchedWriter
 from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
 from freehold.state.subject_key import subjects_of
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from freehold.core.subject import Subjects
-    from freehold.gateway.admin_token import AdminToken
-    from freehold.gateway.admission import Admission
-    from freehold.gateway.routes import Routes
+    from freehold.gateway.admin.token import AdminToken
+    from freehold.gateway.limits.admission import Admission
+    from freehold.gateway.providers.routes import Routes
     from freehold.gateway.workers import Stop
     from freehold.state.settings import Settings
     from freehold.state.workspace import Workspace
@@ -248,11 +249,12 @@ class Blueprint:
                 yield
             recorded.seal()
 
+        outbox = Outbox(recorded)
         app = Gateway(
             setup_of(self.settings, self.routes, guard, self.subjects),
             writer=writer,
             counters=counters,
-            open_upstream=Pool,
+            open_upstream=lambda provider: Pool(provider, outbox),
             spool=self.workspace.data,
             lifetime=lifetime,
             live=self._live_page(guard),
@@ -264,7 +266,7 @@ class Blueprint:
             writer.log_calls = setup.log_calls
             return setup
 
-        return run_worker(app, self._listener, drain_s=gateway.drain_s, load=load)
+        return run_worker(app, self._listener, outbox=outbox, drain_s=gateway.drain_s, load=load)
 
     def _live_page(self, guard: Guard) -> LivePage:
         return LivePage(

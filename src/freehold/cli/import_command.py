@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
     from freehold.core.task import Task, TaskKind
-    from freehold.ledger.importing import Imported
+    from freehold.ledger.logs.engine import Imported
 
 REJECTS_FILE = "rejected.jsonl"
 _MOST_OUTPUTS = 200_000
@@ -130,8 +130,8 @@ def import_into(
             it again completes it.
     """
     from freehold.corrections.store import keep_words
-    from freehold.ledger.importing import import_logs
-    from freehold.ledger.log_files import find_logs
+    from freehold.ledger.logs.engine import import_logs
+    from freehold.ledger.logs.files import find_logs
 
     result = import_logs(
         find_logs(paths),

@@ -160,6 +160,18 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
     )
 
 
+def fingerprint_of(turns: Iterable[Message]) -> str:
+    """By which a text is known from one dataset to the next: of its masked turns, the system's left out."""
+    return fingerprint(_joined([turn for turn in turns if turn.role in ("user", "assistant")]))
+
+
+def fingerprint_of_call(call: Call) -> str:
+    """The same of a call in the ledger: it is masked first, as it would be for a dataset."""
+    turns = _turns(call)
+    masked, _ = mask_texts([clean(turn.content) for turn in turns])
+    return fingerprint_of(Message(turn.role, text) for turn, text in zip(turns, masked, strict=True))
+
+
 def _is_own(call: Call) -> bool:
     """An own model answered, whether Freehold served it or a gateway passed the call on to it."""
     return call.model_version is not None or call.route in _OWN_ROUTES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from freehold.gateway.headers import Header
+    from freehold.gateway.http.headers import Header
 
 _GUARDS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.gateway.aside import Aside
-from freehold.gateway.body import body_at_hand, read_body
-from freehold.gateway.breaker import Breaker
+from freehold.gateway.body.body import body_at_hand, read_body
 from freehold.gateway.call import ClientCall
 from freehold.gateway.exchange import DEADLINE_HEADER, Exchange, Place
-from freehold.gateway.headers import request_id_of, seconds_of
-from freehold.gateway.live_page import PATHS as LIVE_PATHS
+from freehold.gateway.http.headers import request_id_of, seconds_of
+from freehold.gateway.http.upstream import UpstreamFailure
+from freehold.gateway.providers.breaker import Breaker
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
-from freehold.gateway.upstream import UpstreamFailure
-from freehold.gateway.watched import log_refusal
+from freehold.gateway.watch.live_page import PATHS as LIVE_PATHS
+from freehold.gateway.watch.watched import log_refusal
 from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freehold.core.subject import Subjects
-    from freehold.gateway.admission import Admission
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.client_request import ClientRequest
-    from freehold.gateway.headers import Header
-    from freehold.gateway.live_page import LivePage
-    from freehold.gateway.metrics import Counters
-    from freehold.gateway.providers import Provider
-    from freehold.gateway.routes import Routes
-    from freehold.gateway.upstream import Upstream
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.request import ClientRequest
+    from freehold.gateway.http.upstream import Upstream
+    from freehold.gateway.limits.admission import Admission
+    from freehold.gateway.providers.providers import Provider
+    from freehold.gateway.providers.routes import Routes
+    from freehold.gateway.watch.live_page import LivePage
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.policy import Policy
 
 _LOG = logging.getLogger(__name__)

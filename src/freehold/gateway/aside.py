@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.metrics import Counters
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.records import CloseRecord, OpenRecord
 
 UNRECORDED = "freehold_unrecorded_requests_total"
@@ -34,11 +34,17 @@ class Aside:
         del body
         self._kinds[call_id] = _kind_of(head.endpoint or "")
 
-    def request_body(self, call_id: bytes, chunk: bytes) -> None:
+    def request_of(self, _call_id: bytes) -> Aside:
         """Nothing is kept."""
+        return self
 
-    def response_body(self, call_id: bytes, chunk: bytes) -> None:
+    def response_of(self, _call_id: bytes) -> Aside:
         """Nothing is kept."""
+        return self
+
+    def add(self, _piece: bytes) -> bool:
+        """As the writer says."""
+        return self._writer.room
 
     def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
         """It is over, and counts."""

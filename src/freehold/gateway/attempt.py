@@ -11,10 +11,12 @@ from freehold.ledger.answer_facts import AnswerFacts
 from freehold.ledger.records import CloseRecord, OpenRecord, id_text, new_call_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from freehold.core.subject import Subjects
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.metrics import Counters, Series
-    from freehold.gateway.routes import Target
+    from freehold.gateway.providers.routes import Target
+    from freehold.gateway.watch.metrics import Counters, Series
     from freehold.ledger.policy import Policy
 
 NO_FACTS = AnswerFacts()
@@ -23,6 +25,14 @@ CLIENT_LEFT = 499
 """Status of an attempt whose client did not wait for the end. nginx's number."""
 LONGEST_PLAIN_BYTES = 8 * 1024 * 1024
 """Bytes to which one piece of an answer is unpacked; what unpacks to more is a bomb."""
+
+
+class Pieces(Protocol):
+    """Where a body is recorded as it passes."""
+
+    def add(self, piece: bytes) -> bool:
+        """Take the next bytes; True: the disk keeps up, False: wait until it does."""
+        ...
 
 
 class Writer(Protocol):
@@ -36,12 +46,12 @@ class Writer(Protocol):
         """
         ...
 
-    def request_body(self, call_id: bytes, chunk: bytes) -> None:
-        """The next bytes of the request, as the client sent them."""
+    def request_of(self, call_id: bytes) -> Pieces:
+        """Takes the further bytes of the request, as the client sends them."""
         ...
 
-    def response_body(self, call_id: bytes, chunk: bytes) -> None:
-        """The next bytes of the answer, as the provider sent them."""
+    def response_of(self, call_id: bytes) -> Pieces:
+        """Takes the bytes of the answer, as the provider sends them."""
         ...
 
     def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
@@ -50,7 +60,7 @@ class Writer(Protocol):
 
     @property
     def is_durable(self) -> bool:
-        """What was written is as safe as the settings want it."""
+        """What was written is as safe as the settings want it, or will be before anything leaves by the outbox."""
         ...
 
     async def durable(self) -> None:
@@ -153,19 +163,17 @@ class Attempt:
         """Since it began."""
         return (time.perf_counter() - self._began) * 1000
 
-    def sends(self, chunk: bytes) -> None:
-        """These bytes of a request that is not in memory are on their way."""
-        if self._records_bodies and chunk:
-            self._writer.request_body(self.id, chunk)
+    def sending(self) -> Callable[[bytes], bool]:
+        """What records a request that is not in memory, as it leaves; it says whether the disk keeps up."""
+        return self._writer.request_of(self.id).add if self._records_bodies else self._unrecorded
 
     def is_answered(self, content_type: bytes | None, encoding: bytes | None) -> None:
         """The head of an answer has come."""
         self._content_type, self._encoding = _text(content_type), _text(encoding)
 
-    def receives(self, chunk: bytes) -> None:
-        """These bytes of the answer have come."""
-        if self._records_bodies:
-            self._writer.response_body(self.id, chunk)
+    def receiving(self) -> Callable[[bytes], bool]:
+        """What records the answer as it comes; it says whether the disk keeps up."""
+        return self._writer.response_of(self.id).add if self._records_bodies else self._unrecorded
 
     def first_event(self) -> None:
         """The first event of a stream goes on to the client."""
@@ -210,11 +218,6 @@ class Attempt:
         """Its records are as safe as the settings want them."""
         return self._writer.is_durable
 
-    @property
-    def has_room(self) -> bool:
-        """The disk keeps up."""
-        return self._writer.room
-
     async def durable(self) -> None:
         """Return when its records are as safe as the settings want them."""
         if not self._writer.is_durable:
@@ -224,6 +227,9 @@ class Attempt:
         """Return when the disk keeps up: what passes slows down with it."""
         if not self._writer.room:
             await self._writer.wait_for_room()
+
+    def _unrecorded(self, _piece: bytes) -> bool:
+        return self._writer.room
 
     def _count(self, status: str, duration_ms: float) -> None:
         series = self._series

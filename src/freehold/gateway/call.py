@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from freehold.gateway.admission import Admitted
-    from freehold.gateway.body import Body
-    from freehold.gateway.client_request import ClientRequest
+    from freehold.gateway.body.body import Body
+    from freehold.gateway.http.request import ClientRequest
+    from freehold.gateway.limits.admission import Admitted
     from freehold.gateway.surface import Surface
 
 

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from freehold.gateway.attempt import CLIENT_LEFT, Attempt
-from freehold.gateway.headers import seconds_of, to_provider
+from freehold.gateway.http.headers import seconds_of, to_provider
+from freehold.gateway.http.upstream import Request, UpstreamFailure
 from freehold.gateway.refusal import Refused
 from freehold.gateway.relay import Kept, is_stream, keep, pass_events, pass_on, record_whole
-from freehold.gateway.upstream import Request, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from freehold.core.subject import Subjects
     from freehold.gateway.attempt import Writer
-    from freehold.gateway.breaker import Breaker
+    from freehold.gateway.body.scanner import Span
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.headers import Header
-    from freehold.gateway.metrics import Counters
-    from freehold.gateway.routes import Target
-    from freehold.gateway.scanner import Span
-    from freehold.gateway.upstream import Answer, Upstream
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.upstream import Answer, Upstream
+    from freehold.gateway.providers.breaker import Breaker
+    from freehold.gateway.providers.routes import Target
+    from freehold.gateway.watch.metrics import Counters
     from freehold.ledger.policy import Policy
 
 _REFUSALS = frozenset((429, 500, 502, 503, 529))
@@ -173,6 +173,7 @@ class Exchange:
             subjects=self._subjects,
             parent=self.last,
         )
+        call.client.is_recorded = True
         answer: Answer | None = None
         try:
             request, drops_usage = self._request(target, attempt, time_left)
@@ -238,9 +239,10 @@ class Exchange:
 
 async def _through(call: ClientCall, attempt: Attempt, edits: Mapping[Span, bytes]) -> AsyncIterator[bytes]:
     """A large body, read from its file and recorded as it passes."""
+    record = attempt.sending()
     for sent, edited in call.body.pieces(edits):
-        attempt.sends(sent)
-        await attempt.room()
+        if sent and not record(sent):
+            await attempt.room()
         if edited:
             yield edited
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freehold.gateway.attempt import Unpacker, is_packed
-from freehold.gateway.headers import to_client
-from freehold.gateway.limit_headers import with_limits
+from freehold.gateway.http.headers import to_client
+from freehold.gateway.http.sse import EventTee
+from freehold.gateway.http.upstream import UpstreamFailure
+from freehold.gateway.limits.limit_headers import with_limits
 from freehold.gateway.refusal import Refused, error_event
-from freehold.gateway.sse import EventTee
-from freehold.gateway.upstream import UpstreamFailure
 from freehold.gateway.usage import TAIL_BYTES, facts_of_answer, facts_of_events, facts_of_tail
 
 if TYPE_CHECKING:
     from freehold.gateway.attempt import Attempt
     from freehold.gateway.call import ClientCall
-    from freehold.gateway.headers import Header
-    from freehold.gateway.upstream import Answer
+    from freehold.gateway.http.headers import Header
+    from freehold.gateway.http.upstream import Answer
 
 _WHOLE_BYTES = 1024 * 1024
 """An answer of this length is passed on when it is whole; a longer one as it comes."""
@@ -83,13 +83,15 @@ async def pass_on(call: ClientCall, attempt: Attempt, kept: Kept, *, rest: Answe
         call.client.write(kept.body, is_last=True)
         return
     assert rest is not None
-    attempt.receives(kept.body)
+    record = attempt.receiving()
+    has_room = record(kept.body)
     call.client.begin(kept.status, headers)
     # One piece is always held back: the last one may only leave when the record is complete.
     held, tail = kept.body, kept.body[-TAIL_BYTES:]
     while chunk := await rest.read():
-        await attempt.room()
-        attempt.receives(chunk)
+        if not has_room:
+            await attempt.room()
+        has_room = record(chunk)
         tail = (tail + chunk)[-TAIL_BYTES:]
         await call.client.drained()
         call.client.write(held)
@@ -151,7 +153,9 @@ class _EventRelay:
         encoding = answer.named.get(b"content-encoding")
         self.tee = EventTee(drops_usage=drops_usage, dialect=call.surface.dialect)
         self._call = call
+        self._client = call.client
         self._attempt = attempt
+        self._record = attempt.receiving()
         self._answer = answer
         self._unpacker = Unpacker() if is_packed(encoding) else None
         self._sends_plain = self._unpacker is None or drops_usage
@@ -159,7 +163,7 @@ class _EventRelay:
         """Bytes that may not leave before the record is safe."""
 
     async def run(self) -> None:
-        client, attempt, answer = self._call.client, self._attempt, self._answer
+        client, attempt, answer = self._client, self._attempt, self._answer
         chunk = await answer.read()  # until it comes, another provider can still be asked
         without = _REWRITTEN if self._unpacker is not None and self._sends_plain else _LENGTH
         client.begin(answer.status, returned_headers(self._call, attempt, answer, without=without))
@@ -184,9 +188,9 @@ class _EventRelay:
 
     def _take(self, chunk: bytes) -> bool:
         """Pass on what came; False: something must be waited for before there may be more."""
-        client, attempt = self._call.client, self._attempt
-        attempt.receives(chunk)
-        passed = self._passed(chunk)
+        client, attempt = self._client, self._attempt
+        has_room = self._record(chunk)
+        passed = self.tee.feed(chunk) if self._unpacker is None else self._passed(chunk, self._unpacker)
         if self.tee.has_ended and not attempt.is_closed:
             self._close()
             if not attempt.is_durable:
@@ -194,13 +198,11 @@ class _EventRelay:
                 return False
         if passed:
             client.write(passed)
-        return attempt.has_room and not client.is_slow
+        return has_room and not client.is_slow
 
-    def _passed(self, chunk: bytes) -> bytes:
-        if self._unpacker is None:
-            return self.tee.feed(chunk)
-        plain = self.tee.feed(self._unpacker.feed(chunk))
-        if self._unpacker.is_broken and self._sends_plain:
+    def _passed(self, chunk: bytes, unpacker: Unpacker) -> bytes:
+        plain = self.tee.feed(unpacker.feed(chunk))
+        if unpacker.is_broken and self._sends_plain:
             raise UpstreamFailure("upstream_protocol")
         return plain if self._sends_plain else chunk
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from freehold.core.errors import InputError
-from freehold.gateway.http_server import HttpServer
+from freehold.gateway.http.server import HttpServer
 from freehold.gateway.workers import HELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.gateway.app import Gateway, Setup
+    from freehold.gateway.http.outbox import Outbox
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -53,12 +54,15 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run_worker(app: Gateway, listener: socket.socket, *, drain_s: float, load: Callable[[], Setup]) -> int:
+def run_worker(
+    app: Gateway, listener: socket.socket, *, outbox: Outbox, drain_s: float, load: Callable[[], Setup]
+) -> int:
     """Serve until SIGTERM or SIGINT, then end the calls that are under way.
 
     Args:
         app: The application.
         listener: The socket, shared with the other workers.
+        outbox: Through which answers leave, and requests to providers.
         drain_s: Time that calls under way have at the end.
         load: Reads the settings anew, on SIGHUP. If they are wrong the log says so and nothing changes.
 
@@ -66,14 +70,15 @@ def run_worker(app: Gateway, listener: socket.socket, *, drain_s: float, load: C
         The exit code.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, listener, drain_s=drain_s, load=load))
+        runner.run(_serve(app, HttpServer(app.serve, outbox=outbox), listener, drain_s=drain_s, load=load))
     return 0
 
 
-async def _serve(app: Gateway, listener: socket.socket, *, drain_s: float, load: Callable[[], Setup]) -> None:
+async def _serve(
+    app: Gateway, server: HttpServer, listener: socket.socket, *, drain_s: float, load: Callable[[], Setup]
+) -> None:
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
-    server = HttpServer(app.serve)
 
     def stop() -> None:
         if told_to_stop.is_set():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from freehold.gateway.sse import data_of
+from freehold.gateway.http.sse import data_of
 from freehold.ledger.answer_facts import LONGEST_TEXT, MOST_TOKENS, AnswerFacts, facts_of
 
 if TYPE_CHECKING:

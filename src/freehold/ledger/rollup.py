@@ -120,6 +120,12 @@ def stored_sums(connection: sqlite3.Connection, *, removed: bool = True) -> pa.T
     return pa.concat_tables([SUMS.empty_table(), *(_unpacked(sums) for (sums,) in found)])
 
 
+def retired_sums(connection: sqlite3.Connection) -> pa.Table:
+    """The sums of rows that are no longer there."""
+    found = connection.execute("select sums from rollup where is_retired = 1 order by day")
+    return pa.concat_tables([SUMS.empty_table(), *(_unpacked(sums) for (sums,) in found)])
+
+
 def sums_by_day(connection: sqlite3.Connection, known: Mapping[str, int]) -> dict[str, tuple[int, pa.Table]]:
     """The sums of days that have changed, removed rows included: day -> (mark, sums).
 

@@ -1,5 +1,6 @@
-"""Writes the segments of one worker: records reach the kernel at once, and the disk a moment later.
+"""Writes the segments of one worker: records reach the kernel when `commit` is called, and the disk a moment later.
 
+Whoever lets bytes leave that a record must precede calls `commit` before, once for all records of that moment.
 What has been handed to the kernel survives `kill -9` of the worker. What is on the disk survives the loss of power:
 a thread brings it there every 20 ms (durability "process"), or before `durable` returns ("power").
 Nothing is dropped: while the disk is full or slow, records wait in memory, `room` is False and `durable` waits.
@@ -8,7 +9,6 @@ Nothing is dropped: while the disk is full or slow, records wait in memory, `roo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -30,7 +30,7 @@ from freehold.ledger.segment_files import (
     sync_folder,
     write_all,
 )
-from freehold.ledger.waiting import WaitingFrames
+from freehold.ledger.waiting import MANY_BYTES, GrowingBody, Waiters, WaitingFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,6 @@ MIB = 1 << 20
 _SYNC_EVERY_S = 0.020
 _RETRY_EVERY_S = 0.1
 _LOOK_EVERY_S = 2.0  # at the disk's free space and at what the ingester has left over
-_BUFFER_BYTES = 64 * 1024
 
 
 class LedgerFull(FreeholdError):
@@ -105,8 +104,8 @@ class SegmentWriter:
         self.folder.mkdir()
         self._live_descriptor, self._live = open_live(self.folder / LIVE)
 
-        self._lock = threading.Lock()
         self._waiting = WaitingFrames()
+        self._lock = self._waiting.lock
         self._sequence = 1
         self._number = self._named = 0
         self._descriptor = -1
@@ -117,9 +116,11 @@ class SegmentWriter:
         self._trouble: str | None = None
         self._disk_trouble: str | None = None
         self._is_stuck = False
-        self._waiters: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._wake = threading.Event()
-        self._is_awake = False
+        self.has_promised = False
+        """Something waits for `commit`."""
+        self._is_behind = False
+        """The kernel did not take the records when it was last asked to."""
+        self._waiters = Waiters()
         self._sealed = False
         self._rotate()
         self.folder = self.folder.rename(folder / f"{name}.{self._salt:08x}")
@@ -139,15 +140,15 @@ class SegmentWriter:
             self._waiting.add(_OPEN, call_id, encode(head))
             if body:
                 self._waiting.add_body(_REQUEST, call_id, body)
-            self._flush()
+            self._promise()
 
-    def request_body(self, call_id: bytes, chunk: bytes) -> None:
-        """Record a further piece of the request, as it passes."""
-        self._piece(_REQUEST, call_id, chunk)
+    def request_of(self, call_id: bytes) -> GrowingBody:
+        """Takes further pieces of the request as they pass. Of a call that is killed the last 20 ms may be missing."""
+        return GrowingBody(self._waiting, _REQUEST, call_id, self._flush)
 
-    def response_body(self, call_id: bytes, chunk: bytes) -> None:
-        """Record a piece of the answer, as it passes."""
-        self._piece(_RESPONSE, call_id, chunk)
+    def response_of(self, call_id: bytes) -> GrowingBody:
+        """Takes the pieces of the answer as they pass, likewise."""
+        return GrowingBody(self._waiting, _RESPONSE, call_id, self._flush)
 
     def closed(self, call_id: bytes, tail: CloseRecord, body: bytes = b"") -> None:
         """Record the rest of the answer and that the call has ended. Before its last byte leaves."""
@@ -155,37 +156,40 @@ class SegmentWriter:
             if body:
                 self._waiting.add_body(_RESPONSE, call_id, body)
             self._waiting.add(_CLOSE, call_id, encode(tail))
-            self._flush()
+            self._promise()
+
+    def commit(self) -> bool:
+        """Hand to the kernel what `opened` and `closed` have recorded; False if it cannot take it, and it waits on."""
+        if self._is_behind:
+            return False  # the thread tries again and again
+        if self.has_promised:
+            with self._lock:
+                self._flush()
+        return not self._is_behind
 
     async def durable(self) -> None:
         """Wait until all that was recorded so far is as safe as `durability` says.
 
-        With "process" that is the case already, unless the disk is full: then it waits until there is space.
+        With "process" that is `commit`'s work, unless the disk is full: then it waits until there is space.
         """
         if self.is_durable:
             return
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
         with self._lock:
-            self._waiters.append((self._written + self._waiting.size, loop, future))
-            self._is_awake = True
-        self._wake.set()
-        await future
+            safe = self._waiters.add(self._written + self._waiting.size)
+        self._waiting.tell()
+        await safe
 
     @property
     def is_durable(self) -> bool:
-        """All that was recorded is as safe as `durability` says, so that `durable` would not wait."""
-        return not self._waiting.size and (self._durability == "process" or self._synced >= self._written)
+        """All that was recorded is as safe as `durability` says, or `commit` makes it so: no need for `durable`."""
+        if self._durability == "process":
+            return not self._is_behind
+        return not self._waiting.size and self._synced >= self._written
 
     @property
     def room(self) -> bool:
         """There is room for a further call. While there is none, a gateway takes no new ones and reads slower."""
-        return (
-            self._trouble is None
-            and self._disk_trouble is None
-            and self._waiting.size <= self._max_waiting_bytes
-            and self._written - self._synced <= self._max_unsynced_bytes
-        )
+        return self._waiting.has_room
 
     @property
     def trouble(self) -> str | None:
@@ -207,7 +211,7 @@ class SegmentWriter:
             if self._sealed:
                 return
             self._sealed = True
-        self._wake.set()
+        self._waiting.tell()
         self._thread.join()
         with self._lock:
             self._waiting.add(Kind.SEAL, NO_CALL, b"")
@@ -221,13 +225,12 @@ class SegmentWriter:
         if unwritten:
             raise LedgerFull(f"{unwritten} records could not be written: {self.trouble}")
 
-    def _piece(self, kind: int, call_id: bytes, chunk: bytes) -> None:
-        """Small pieces share a write: of a call that is killed midway the last 20 ms may be missing."""
-        with self._lock:
-            self._waiting.add_piece(kind, call_id, chunk)
-            if self._waiting.size > _BUFFER_BYTES:
-                self._flush()
-            self._wake_thread()
+    def _promise(self) -> None:
+        """What was added goes with the next commit, or with the thread if nothing more leaves for this call."""
+        self.has_promised = True
+        if self._waiting.size > MANY_BYTES and self.room:
+            self._flush()
+        self._waiting.tell()
 
     def _flush(self) -> None:
         """Hand what waits to the kernel; if the disk is full it goes on waiting."""
@@ -236,9 +239,11 @@ class SegmentWriter:
         try:
             write_all(self._descriptor, self._waiting.numbered(self._sequence, self._salt), self._offset)
         except OSError as error:
+            self._is_behind = True
             self._say(f"The ledger's segment cannot be written ({error.strerror}). Calls wait until it can.")
             self._take_back(error)
             return
+        self._is_behind = self.has_promised = False
         self._offset += self._waiting.size
         self._written += self._waiting.size
         self._sequence += len(self._waiting)
@@ -247,11 +252,11 @@ class SegmentWriter:
         self._say(None)
         if self._offset >= self._max_segment_bytes:
             self._rotate_if_possible()
-        self._wake_thread()
+        self._waiting.tell()
 
     def _take_back(self, error: OSError) -> None:
         """Cut off what a failed write left behind. A file that cannot even be cut is left alone for a new one."""
-        self._wake_thread()
+        self._waiting.tell()
         try:
             os.ftruncate(self._descriptor, self._offset)
         except OSError:
@@ -295,19 +300,19 @@ class SegmentWriter:
         """The thread: brings to the disk what the kernel has, and retries what the disk refused."""
         looked_at = time.monotonic()
         while True:
-            self._wake.wait(_LOOK_EVERY_S)
-            if self._durability == "process" and self._is_awake and not self._sealed:
+            self._waiting.told.wait(_LOOK_EVERY_S)
+            if self._durability == "process" and self._waiting.is_told and not self._sealed:
                 time.sleep(_SYNC_EVERY_S)  # what is written meanwhile shares the sync
-            self._wake.clear()
+            self._waiting.told.clear()
             with self._lock:
-                self._is_awake = False
+                self._waiting.is_told = False
                 self._flush()
                 if self._offset > HEADER_BYTES and time.monotonic() - self._begun_at > self._max_segment_age_s:
                     self._rotate_if_possible()
                 # Descriptors are closed by this thread alone, so that these stay what they are.
                 written, open_ones = self._written, [*self._finished, self._descriptor]
             is_safe = self._synced >= written or self._sync(open_ones, written)
-            self._tell_waiters()
+            self._waiters.release(self._synced if self._durability == "power" else self._written)
             if time.monotonic() - looked_at >= _LOOK_EVERY_S:
                 looked_at = time.monotonic()
                 self._look_at_disk()
@@ -315,7 +320,7 @@ class SegmentWriter:
                 return
             if self._waiting.size or not is_safe:
                 time.sleep(_RETRY_EVERY_S)
-                self._wake.set()
+                self._waiting.tell()
 
     def _sync(self, descriptors: list[int], written: int) -> bool:
         """Bring to the disk what was written up to a moment; False if that failed."""
@@ -329,9 +334,11 @@ class SegmentWriter:
             with self._lock:
                 self._rotate_if_possible()
             return False
-        if self._trouble and not self._waiting.size:
-            self._say(None)
         self._synced = written
+        if self._waiting.size:
+            self._note_room()
+        else:
+            self._say(None)
         self._close_finished(descriptors[:-1])
         return True
 
@@ -349,40 +356,31 @@ class SegmentWriter:
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _tell_waiters(self) -> None:
-        """Wake those whose records are safe by now."""
-        safe = self._synced if self._durability == "power" else self._written
-        with self._lock:
-            ready = [waiter for waiter in self._waiters if waiter[0] <= safe]
-            self._waiters = [waiter for waiter in self._waiters if waiter[0] > safe]
-        for _, loop, future in ready:
-            with contextlib.suppress(RuntimeError):  # that loop is closed
-                loop.call_soon_threadsafe(_resolve, future)
-
     def _look_at_disk(self) -> None:
         """Note whether there is space."""
         trouble = lack_of_space(self._root, self._min_free_bytes, self._max_backlog_bytes)
         if trouble and not self._disk_trouble:
             self._tell(trouble)
         self._disk_trouble = trouble
+        self._note_room()
 
     def _say(self, trouble: str | None) -> None:
         """Note what is wrong, or that nothing is; tell it once."""
         if trouble is not None and trouble != self._trouble:
             self._tell(trouble)
         self._trouble = trouble
+        self._note_room()
+
+    def _note_room(self) -> None:
+        """To be called when one of these has changed."""
+        self._waiting.has_room = (
+            self._trouble is None
+            and self._disk_trouble is None
+            and self._waiting.size <= self._max_waiting_bytes
+            and self._written - self._synced <= self._max_unsynced_bytes
+        )
 
     def _tell(self, trouble: str) -> None:
         _log.error("%s", trouble)
         if self._on_trouble is not None:
             self._on_trouble(trouble)
-
-    def _wake_thread(self) -> None:
-        if not self._is_awake:
-            self._is_awake = True
-            self._wake.set()
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -1,0 +1,1 @@
+"""Bodies as bytes: what stands where in them, without reading the rest."""

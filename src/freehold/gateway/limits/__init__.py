@@ -1,0 +1,1 @@
+"""Who may call, for which task and model, and how much."""

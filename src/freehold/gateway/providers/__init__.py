@@ -1,0 +1,1 @@
+"""Providers as the settings name them, which of them is asked, and how they are."""

@@ -1,0 +1,1 @@
+"""How a running gateway is watched: metrics, the live page, spans, logs."""
