@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.task_discovery [--data ../shared/data] [--rows 60 300 1200] [--seeds 2] [--large 0]
 
-Ten public data sets are mixed, each with eight ways of writing prompts around it (tests/tasks/mixed_logs.py). Told of each
+Ten public data sets are mixed, with eight ways of writing prompts around them (tests/tasks/mixed_logs.py). Told of each
 mix: V-measure (harmonic mean of homogeneity and completeness), tasks found (a cluster that is at least half theirs
 holds at least half of them), clusters, calls that are unassigned, seconds. --large N also runs one log of N calls,
 copies numbered apart, with its time and peak memory. Prints one JSON object per line.

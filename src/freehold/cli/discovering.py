@@ -20,7 +20,7 @@ from freehold.tasks.define import (
     set_kind,
 )
 from freehold.tasks.discover import Discovery, discover
-from freehold.tasks.edit import split_task
+from freehold.tasks.edit import follow_names, move_corrections, split_task
 from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
 from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
@@ -29,7 +29,7 @@ from freehold.tasks.sample import ids_of_task, sample
 from freehold.tasks.store import keep_rules, learned_rules, load_tasks, note_guess, task_names, used_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from freehold.cli.session import Session
@@ -87,6 +87,14 @@ def finish_moves(session: Session, progress: Progress | None = None) -> int:
     return follow_moves(session.state, session.ledger, moves_folder(session), progress)
 
 
+def settle_names(session: Session, tasks: Collection[str], progress: Progress | None = None) -> dict[str, str]:
+    """Rows that came with a name that a task had before are of that task. Gives old name -> task."""
+    meant = follow_names(session.state, tasks)
+    if meant:
+        finish_moves(session, progress)
+    return meant
+
+
 def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSIGNED) -> Discovered:
     """Find the tasks of calls that nothing names, remember rules for them, and define them."""
     there = session.ledger.tasks()
@@ -105,6 +113,7 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
         file.path.unlink()
         return result
     with session.state.begin() as connection:
+        move_corrections(connection, source, file)
         added = keep_rules(connection, found.rules)
         note_calls(connection, file)
         details = {
@@ -129,28 +138,21 @@ def remember_calls(session: Session, tasks: Sequence[str]) -> Path:
 def split_by_discovery(session: Session, source: str, progress: Progress, *, dry_run: bool) -> tuple[Discovery, int]:
     """Part a task into the kinds of calls that it holds; the largest keeps the name. Gives how many calls went."""
     there = session.ledger.tasks()
-    moves: dict[str, str] = {}
     with MoveFile(moves_folder(session)) as file:
-
-        def add(pairs: Iterable[tuple[str, str]]) -> None:
-            pairs = list(pairs)
-            file.add(pairs)
-            moves.update(pairs)
-
         found = discover(
             session.ledger.folder,
             source,
             known=(),
             taken=used_names(session.state, there) - {source},
             keeps_source=True,
-            move=add,
+            move=file.add,
             progress=progress,
         )
     if dry_run or not file.rows:
         file.path.unlink()
         return found, file.rows
     into = {one.name: one.calls for one in found.tasks if one.name != source}
-    split_task(session.state, source, file, moves, rules=found.rules, tasks=into)
+    split_task(session.state, source, file, rules=found.rules, tasks=into)
     finish_moves(session, progress)
     for one in found.tasks:
         learn_task(session, one.name)

@@ -95,7 +95,7 @@ def _split(session: Session, task: str, moves: Mapping[str, str], progress: Prog
         return parts
     with MoveFile(moves_folder(session)) as file:
         file.add(moves.items())
-    split_task(session.state, task, file, moves, tasks=into)
+    split_task(session.state, task, file, tasks=into)
     finish_moves(session, progress)
     for part in parts:
         if part["calls"]:

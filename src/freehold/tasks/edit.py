@@ -123,25 +123,21 @@ def merge_tasks(
 
 
 def split_task(
-    engine: Engine, source: str, file: MoveFile, moves: Mapping[str, str] | None, *, rules: Iterable[LearnedRule] = (),
-    tasks: Mapping[str, int],
-) -> Edited:  # fmt: skip
+    engine: Engine, source: str, file: MoveFile, *, rules: Iterable[LearnedRule] = (), tasks: Mapping[str, int]
+) -> Edited:
     """Give calls of a task to other tasks; their corrections go along, and held-out cases stay held out.
 
     Args:
         engine: The state database.
         source: The task.
-        file: Its calls that go, and where to.
-        moves: The same in memory; None: none of them has a correction.
+        file: Its calls that go, and where to; it is whole.
         rules: Learned anew; those of the source are dropped.
         tasks: Task -> calls that go to it.
     """
     edited = Edited(source)
     with engine.begin() as connection:
         edited.carried["calls"] = file.rows
-        if moves is None:
-            moves = {}
-        _move_corrections(connection, source, moves, edited)
+        edited.carried["corrections"] = move_corrections(connection, source, file)
         # A name that was merged into the source is a task of its own again.
         own_again = (TASK_NAMES.c.name == source) & TASK_NAMES.c.old.in_(list(tasks))
         connection.execute(delete(TASK_NAMES).where(own_again))
@@ -158,6 +154,17 @@ def split_task(
         note_calls(connection, file)
         record_action(connection, "task.split", source, {"into": dict(tasks), "carried": dict(edited.carried)})
     return edited
+
+
+def follow_names(engine: Engine, tasks: Collection[str]) -> dict[str, str]:
+    """Rows that have just come with a name that a task had go to the task that is meant. Gives old name -> task."""
+    meant = {old: name for old, name in task_names(engine).items() if old in tasks}
+    if meant:
+        with engine.begin() as connection:
+            for old, name in meant.items():
+                _retask_corrections(connection, CORRECTIONS.c.task == old, lambda _, name=name: name)
+            note_names(connection, meant)
+    return meant
 
 
 def _check_policies(old: str, new: str, policies: Collection[str]) -> None:
@@ -215,12 +222,15 @@ def _retask_corrections(connection: Connection, where: Any, task_of: Any) -> int
     return len(rows)
 
 
-def _move_corrections(connection: Connection, source: str, moves: Mapping[str, str], edited: Edited) -> None:
-    ids = connection.execute(select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.task == source).distinct()).scalars()
-    moved = [call_id for call_id in ids if call_id in moves]
+def move_corrections(connection: Connection, source: str, file: MoveFile) -> int:
+    """Corrections of calls that go to another task go along. Returns how many."""
+    of_source = select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.task == source).distinct()
+    moves = file.tasks_of(set(connection.execute(of_source).scalars()))
+    carried, moved = 0, sorted(moves)
     for start in range(0, len(moved), _BATCH):
         of_batch = (CORRECTIONS.c.task == source) & CORRECTIONS.c.call_id.in_(moved[start : start + _BATCH])
-        edited.carried["corrections"] += _retask_corrections(connection, of_batch, lambda row: moves[row["call_id"]])
+        carried += _retask_corrections(connection, of_batch, lambda row: moves[row["call_id"]])
+    return carried
 
 
 def _remember_name(connection: Connection, old: str, new: str) -> None:

@@ -60,6 +60,14 @@ class MoveFile:
             self.rows += len(ids)
             self._writer.write_table(pa.table([ids, tasks], schema=_SCHEMA))
 
+    def tasks_of(self, calls: set[str]) -> dict[str, str]:
+        """Where some calls go; those that stay are absent. The file is whole."""
+        if not calls or not self.rows:
+            return {}
+        moves = pq.read_table(self.path)
+        mine = moves.filter(pc.is_in(moves.column("id"), value_set=pa.array(sorted(calls), pa.string())))
+        return dict(zip(mine.column("id").to_pylist(), mine.column("task").to_pylist(), strict=True))
+
 
 def note_names(connection: Connection, names: Mapping[str, str]) -> None:
     """Tasks (old name -> new name) whose calls have to follow."""
