@@ -156,7 +156,7 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
         rented_output=rented,
         rented_model=None if rented is None else call.model_served or call.model_requested,
         pii=Counter(kind_of(placeholder) for placeholder in known),
-        reason=reason or target.reason,
+        reason="truncated" if call.truncated else reason or target.reason,
     )
 
 

@@ -30,6 +30,11 @@ class Purged:
         """`calls` is the folder of the ledger's Parquet files."""
         self._path = calls / PURGED_FILE
 
+    @property
+    def are_some(self) -> bool:
+        """Anything was ever purged."""
+        return self._path.exists()
+
     def among(self, ids: Collection[bytes], part: Part = "row") -> set[bytes]:
         """Which of these calls have been purged: their rows, or at least their bodies.
 
