@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--until", type=_DAY, help="Last day that counts, UTC.")
 @click.option("--as-of", type=_DAY, help="Day of the prices that savings are told at; default: today.")
 @click.option("--own", help="Plan to own, as MODEL@HARDWARE.  [default: llama-3.1-8b@h100]")
+@click.option(
+    "--invoice", "invoices", type=_FILE, multiple=True, help="The provider's usage or cost export, or a table."
+)
+@click.option("--exchange", multiple=True, metavar="CUR=USD", help="US dollars for one unit of an invoice's currency.")
 @click.option("--no-texts", is_flag=True, help="Do not look at prompts and answers: volume, cost and rhythm alone.")
 @click.option("--html", type=_FILE, help="Write the report as one HTML page.")
 @click.option("--csv", "csv_file", type=_FILE, help="Write a line per task, day, model and tier.")
@@ -38,6 +42,8 @@ def command(
     until: datetime | None,
     as_of: datetime | None,
     own: str | None,
+    invoices: tuple[Path, ...],
+    exchange: tuple[str, ...],
     no_texts: bool,
     html: Path | None,
     csv_file: Path | None,
@@ -59,14 +65,15 @@ def command(
       freehold audit
       freehold audit --task support_intent --since 2026-10-01 --html audit.html
       freehold audit --csv costs.csv --json
+      freehold audit --invoice openai-costs.json
     """
     from freehold.audit.examine import examine
     from freehold.audit.rows import Source
     from freehold.cli.page_file import check_page, write_page
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
+    from freehold.report.audit_text import audit_text
     from freehold.report.progress import TerminalProgress
-    from freehold.report.text import audit_text
 
     for file in (html, csv_file):
         if file is not None:
@@ -84,6 +91,9 @@ def command(
         if task is None and since is None and until is None:
             raise InputError("The ledger is empty. Bring a log: freehold import logs.jsonl --task TASK")
         raise InputError("No call in the ledger is of that task and of those days. See what there is: freehold audit")
+    said = [audit_text(record, everything=everything)]
+    if invoices:
+        said.append(_reconcile(session, record, invoices, exchange))
     first = record["ranking"][0]["task"] if record["ranking"] else record["tasks"][0]["task"]
     next_step = f"freehold breakeven {quote(str(first))}"
     if csv_file is not None:
@@ -96,7 +106,18 @@ def command(
 
         write_page(html, audit_page(record))
         next_step = f"open {quote(str(html))}"
-    show(record, audit_text(record, everything=everything), as_json=as_json, next_step=next_step)
+    show(record, "\n\n".join(part.rstrip() for part in said), as_json=as_json, next_step=next_step)
+
+
+def _reconcile(session: Session, record: dict[str, Any], invoices: tuple[Path, ...], exchange: tuple[str, ...]) -> str:
+    """Put the ledger against invoices into the record, and tell it as text."""
+    from freehold.cli.invoice import reconcile_files
+    from freehold.report.invoice_text import reconciliation_text
+
+    found = reconcile_files(session, invoices, exchange=exchange)
+    record["reconciliation"] = [line.as_record() for line in found.lines]
+    record["reconciliation_total"] = found.total_record()
+    return reconciliation_text(record["reconciliation"], record["reconciliation_total"])
 
 
 def _question(
@@ -106,6 +127,7 @@ def _question(
     from datetime import UTC, datetime
 
     from freehold.audit.examine import Question
+    from freehold.audit.personal_data import personal_data
     from freehold.audit.rows import Slice
     from freehold.cli.capacity_files import model_named
     from freehold.cli.costs import own_prices_of
@@ -128,10 +150,15 @@ def _question(
             corrected_calls=corrected_calls(session.state),
         ),
         known=known_tasks(session.state),
+        personal_data={
+            one.task: one for one in (personal_data(session.ledger.folder, budget_s=_BUDGET_S) if read_texts else ())
+        },
         read_texts=read_texts,
         with_lines=with_lines,
     )
 
 
+_BUDGET_S = 5.0
+"""For the search for personal data."""
 _USUAL_PLAN = "llama-3.1-8b@h100"
 """What the article owns for narrow work."""
