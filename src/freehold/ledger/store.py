@@ -74,15 +74,15 @@ class Ledger:
             new += len(by_id) - len(known)
         return Appended(new=new, duplicates=total - new)
 
-    def read(self, task: str | None = None) -> Iterator[Call]:
-        """Calls by time, undated ones last; of one task, or all."""
+    def read(self, task: str | None = None, *, is_answered: bool = False) -> Iterator[Call]:
+        """Calls by time, undated ones last; of one task, or all; of those with a kept answer, or all."""
         with reading(self._folder):
             if not self._has_files():
                 return
             query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
             parameters = []
             if task is not None:
-                query += " where task = ?"
+                query += " where task = ?" + (" and response is not null" if is_answered else "")
                 parameters.append(task)
             found = self._execute(query + " order by started_at nulls last, id", parameters)
             for batch in found.to_arrow_reader(2_000):

@@ -88,7 +88,7 @@ def adopt_unknown_files(calls: Path, index: Index) -> None:
             add_sums(connection, sums_of(summing, rows, day))
             if (day, name) not in known:
                 path = calls / f"day={day}" / name
-                file = StagedFile(name, day, name, path.stat().st_size, checksum_of(path), ids_of(rows))
+                file = StagedFile(name, day, name, path.stat().st_size, checksum_of(path), len(rows), ids_of(rows))
                 remember_file(connection, file, is_indexed=index.is_hot(day))
 
 

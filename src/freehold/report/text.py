@@ -42,7 +42,7 @@ from freehold.report.ledger_tables import (
     recognised_table,
     unpriced_sentence,
 )
-from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
+from freehold.report.numbers import NOT_MEASURED, count, duration, exact, plain_number, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
@@ -69,18 +69,38 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """What of a log was taken in, what was there already, and why the rest was not."""
     rejected: Sequence[Mapping[str, Any]] = record.get("rejected") or ()  # Any: JSON
     reasons = [f"{each.get('file')}, line {each.get('line')}: {each.get('reason')}" for each in rejected]
-    more = len(reasons) - _FIRST_REJECTED
+    more = (record.get("rejected_rows") or len(reasons)) - _FIRST_REJECTED
     shown = reasons[:_FIRST_REJECTED] + ([f"and {count(more)} more"] if more > 0 else [])
     return joined(
         sentence(import_sentence(record)),
         plain_table(recognised_table(record)),
         plain_table(imported_task_table(record)),
         sentence(held_out_sentence(record)),
+        bullets("Skipped", _skipped(record)),
         bullets("Rejected", shown),
         f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
+        bullets("Refused, nothing of them was imported", _refused(record)),
+        sentence(_truncated(record)),
+        bullets("Assumed", record.get("assumptions") or ()),
+        bullets("Not logs, passed over", record.get("not_logs") or ()),
         bullets("Fields that were ignored", record.get("ignored_fields") or ()),
         bullets("Warnings", record.get("warnings") or ()),
     )
+
+
+def _skipped(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    return [
+        f"{exact(rows)}: {visible(reason, 200)}" for reason, rows in (record.get("skipped_by_reason") or {}).items()
+    ]
+
+
+def _refused(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    return [visible(each.get("reason"), 500) for each in record.get("refused") or ()]
+
+
+def _truncated(record: Mapping[str, Any]) -> str:  # Any: JSON
+    rows = record.get("truncated")
+    return f"Cut off by the log they come from: {exact(rows)}. They count, and never train." if rows else ""
 
 
 def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_TOKENS_MAX = 2**53
+MOST = 2**53
+"""No count and no duration is larger: from here on numbers are not told apart any more."""
 
 
 def text_of(values: Mapping[str, Any], field: str) -> str | None:  # Any: nothing has been checked yet
@@ -39,7 +40,7 @@ def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or not 0 <= number <= _TOKENS_MAX:
+    if isinstance(value, bool) or not 0 <= number <= MOST:
         raise BadRow(f"{field!r} must be a number of 0 or more")
     return number
 
