@@ -34,12 +34,14 @@ from freehold.gateway.watch.spans import SpanFeed, channel
 from freehold.gateway.watch.watched import WatchedWriter
 from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
+from freehold.state.subject_key import subjects_of
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.admin.token import AdminToken
     from freehold.gateway.limits.admission import Admission
     from freehold.gateway.providers.routes import Routes
@@ -65,6 +67,7 @@ class Blueprint:
     port: int
     workers: int
     token: AdminToken | None
+    subjects: Subjects
     _listener: socket.socket = field(init=False)
     _admin_listener: socket.socket | None = field(init=False, default=None)
     _spans: tuple[socket.socket, socket.socket] | None = field(init=False, default=None)
@@ -99,6 +102,7 @@ class Blueprint:
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
             token=admin_token_of(gateway.admin, file.parent),
+            subjects=subjects_of(workspace),
         )
 
     def listen(self) -> tuple[str, str | None]:
@@ -243,7 +247,7 @@ class Blueprint:
 
         outbox = Outbox(recorded)
         app = Gateway(
-            setup_of(self.settings, self.routes, guard),
+            setup_of(self.settings, self.routes, guard, self.subjects),
             writer=writer,
             counters=counters,
             open_upstream=lambda provider: Pool(provider, outbox),
@@ -280,16 +284,18 @@ class Blueprint:
 
     def _load(self, guard: Guard) -> Setup:
         settings = unpacked(self._new_settings.read_bytes())
-        return setup_of(settings, routes_of(settings, self.file.parent), guard.with_rules(TaskRules(settings.tasks)))
+        rules = guard.with_rules(TaskRules(settings.tasks))
+        return setup_of(settings, routes_of(settings, self.file.parent), rules, self.subjects)
 
 
-def setup_of(settings: Settings, routes: Routes, admission: Admission) -> Setup:
+def setup_of(settings: Settings, routes: Routes, admission: Admission, subjects: Subjects) -> Setup:
     """What a worker does, as the settings have it."""
     gateway = settings.gateway
     return Setup(
         routes=routes,
         admission=admission,
         policy=policy_of(settings),
+        subjects=subjects,
         max_body_bytes=int(gateway.max_body_mb * _MIB),
         client_timeout_s=gateway.client_timeout_s,
         max_calls=gateway.max_connections,

@@ -34,6 +34,7 @@ COMMANDS = {
     "models": "Base models, own models, and which one is champion.",
     "gateway": "Stand in front of all models: pass every call on, and record it.",
     "ledger": "Every call that was recorded: counted, checked, exported, kept small.",
+    "purge": "Take calls out of the workspace for good: by task, key, end user or day.",
     "keys": "Who may call through the gateway, for what, and how much.",
     "serve": "Serve own models behind an OpenAI-compatible endpoint.",
 }

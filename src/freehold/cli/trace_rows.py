@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from freehold.audit.audit import OWN_ROUTES
+from freehold.audit.rows import OWN_ROUTES
 from freehold.cli.row_faults import counted, lines_named
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS

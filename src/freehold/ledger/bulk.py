@@ -25,6 +25,7 @@ from freehold.ledger.counts import Counts
 from freehold.ledger.identifiers import fingerprints_of
 from freehold.ledger.index import UNDATED
 from freehold.ledger.publish import STAGED, StagedFile, changing, locked, reading, stage, swap
+from freehold.ledger.purged import Purged
 from freehold.ledger.rollup import add_sums, sums_of
 from freehold.ledger.stored import adopt_unknown_files
 
@@ -82,6 +83,9 @@ class Bulk:
         self._staged: list[StagedFile] = []
         self._sums: list[pa.Table] = []
         self._rows = 0
+        self._purged = Purged(folder)
+        self.purged = 0
+        """Rows that were purged once and are left out."""
 
     def add(self, rows: pa.Table) -> int:
         """Take rows with the ledger's columns; gives how many of them neither the ledger nor the bulk has."""
@@ -95,9 +99,9 @@ class Bulk:
         for number in np.unique(days):
             of_day = (days == number) & is_new
             is_new[of_day] = ~_isin(marks[of_day], self._stored_marks(_day_name(int(number))))
-            if self._is_dry or not is_new[of_day].any():
-                continue
-            self._wait(_day_name(int(number)), rows.filter(pa.array(of_day & is_new)))
+        is_new &= ~self._were_purged(rows, is_new)
+        for number in np.unique(days[is_new]) if not self._is_dry else ():
+            self._wait(_day_name(int(number)), rows.filter(pa.array((days == number) & is_new)))
         self._flush(_MOST_BUFFERED_BYTES)
         new = int(is_new.sum())
         self._rows += new
@@ -127,6 +131,17 @@ class Bulk:
     def close(self) -> None:
         """Forget what has not been committed."""
         shutil.rmtree(self.place, ignore_errors=True)
+
+    def _were_purged(self, rows: pa.Table, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the new rows were let go on purpose."""
+        were = np.zeros(len(rows), dtype=np.bool_)
+        if not self._purged.are_some or not is_new.any():
+            return were
+        ids = [bytes.fromhex(text.replace("-", "")) for text in rows.column("id").to_pylist()]
+        gone = self._purged.among({one for one, new in zip(ids, is_new, strict=True) if new})
+        were[:] = [one in gone for one in ids]
+        self.purged += int((were & is_new).sum())
+        return were
 
     def _wait(self, day: str, rows: pa.Table) -> None:
         self._waiting[day].append(rows)

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import bullets, joined, plain_table, sentence
+from freehold.report.audit_tables import (
+    audit_sentence,
+    first_sentence,
+    kind_table,
+    ranking_table,
+    savings_table,
+    shortened,
+    speed_table,
+)
 from freehold.report.cost_findings import (
     assumed_dates,
     change_sentences,
@@ -103,17 +112,43 @@ def _truncated(record: Mapping[str, Any]) -> str:  # Any: JSON
     return f"Cut off by the log they come from: {exact(rows)}. They count, and never train." if rows else ""
 
 
-def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Traffic and cost by task, and what the prices rest on."""
+def audit_text(record: Mapping[str, Any], *, everything: bool = True) -> str:  # Any: JSON
+    """Traffic and cost by task, what could be saved and what to do first, and what the prices rest on.
+
+    Args:
+        record: The result.
+        everything: All tasks with the reasons of each, in place of the largest ones.
+    """
+    shown, left_out = (record, 0) if everything else shortened(record)
     return joined(
-        plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
-        plain_table(spending_table(record)),
+        sentence(audit_sentence(record)) if "total" in record else "",
+        plain_table(traffic_table(shown)) or "No call of any task is in the ledger.",
+        plain_table(spending_table(shown)),
+        *(_findings(shown, everything=everything) if "ranking" in record else ()),
+        sentence(f"{left_out:,} smaller tasks are not shown: --all, --json or --csv") if left_out else "",
         sentence(left_out_sentence(record)),
         sentence(unpriced_sentence(record)),
         bullets("Assumed", record.get("assumptions") or ()),
         sentence(
             f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the price of its day and of its tier"
         ),
+    )
+
+
+def _findings(record: Mapping[str, Any], *, everything: bool) -> tuple[str, ...]:  # Any: JSON
+    """Volume, savings and what to do first; with the reasons of each task if everything is wanted."""
+    reasons = [(each.get("task"), each.get("reasons") or ()) for each in record.get("tasks") or ()]
+    return (
+        plain_table(kind_table(record)),
+        plain_table(speed_table(record)) if everything else "",
+        plain_table(savings_table(record)),
+        plain_table(ranking_table(record, everything=everything)),
+        *(
+            bullets(f"Why, of {visible(task, 48)}", said)
+            for task, said in reasons
+            if everything or len(reasons) <= _SHORT
+        ),
+        sentence(first_sentence(record)),
     )
 
 

@@ -352,6 +352,7 @@ def test_a_folder_is_read_whole(desk: _Desk) -> None:
         "not_logs": [str(desk.folder / "logs" / "notes.txt")],
         "imported": 2,
         "duplicates": 0,
+        "purged": 0,
         "volumes": 0,
         "truncated": 0,
         "skipped": 0,

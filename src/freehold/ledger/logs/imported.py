@@ -43,6 +43,8 @@ class Tally:
     """Calls, volumes and corrections that were new."""
     duplicates: int = 0
     """Those that were there already."""
+    purged: int = 0
+    """Calls that were purged once and are left out."""
     volumes: int = 0
     """Volumes among what was imported."""
     truncated: int = 0
@@ -64,6 +66,7 @@ class Tally:
         """Count these too."""
         self.imported += other.imported
         self.duplicates += other.duplicates
+        self.purged += other.purged
         self.volumes += other.volumes
         self.truncated += other.truncated
         self.rejected += other.rejected
@@ -125,6 +128,7 @@ class Imported:
             "not_logs": self.others,
             "imported": tally.imported,
             "duplicates": tally.duplicates,
+            "purged": tally.purged,
             "volumes": tally.volumes,
             "truncated": tally.truncated,
             "skipped": tally.skipped.total(),

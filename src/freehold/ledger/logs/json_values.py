@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.text import Readable
 
 _PIECE_BYTES = 1 << 20
+_LONGEST_KEY = 100
 # A string as far as it goes, and its end if it is there; or what changes the depth or parts two values.
 _OUTSIDE = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\],]', re.DOTALL)
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
@@ -119,6 +120,8 @@ class _Cutter:
     def _leave_string(self) -> bool:
         found = _INSIDE.match(self._buffer, self._place)
         assert found is not None
+        if self._depth == 1 and len(self._key) < _LONGEST_KEY:
+            self._key += found[0]
         self._place = found.end()
         self._is_inside = not found[1]
         return not self._is_inside

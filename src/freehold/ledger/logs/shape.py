@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ WRAPPERS = frozenset({
 })  # fmt: skip
 """Names under which a document of one of the tools holds its rows."""
 _TOKENS = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*:\s*\[\s*\{)?|[{}\[\]]', re.DOTALL)
-_FIELD = re.compile(r"[\w .:/()\[\]$#%*-]{1,120}")
+_FIELD = re.compile(r"[\w .,;:/()\[\]$#%*-]{1,120}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _table(head: bytes) -> Shape | None:
         return None
     first = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
     delimiter = max(DELIMITERS, key=first.count)
-    names = [name.strip().strip('"') for name in first.split(delimiter)]
+    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
     if len(names) < 2 or not all(_FIELD.fullmatch(name) for name in names if name):
         return None
     return Shape("table", delimiter=delimiter)

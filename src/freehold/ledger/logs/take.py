@@ -235,9 +235,12 @@ class Taking:
         return [1 if has_id else number for number, has_id in zip(numbers, have_ids, strict=True)]
 
     def _count(self, rows: pa.Table) -> None:
+        purged = self._bulk.purged
         new = self._bulk.add(rows)
+        purged = self._bulk.purged - purged
         self.tally.imported += new
-        self.tally.duplicates += len(rows) - new
+        self.tally.purged += purged
+        self.tally.duplicates += len(rows) - new - purged
         self.tally.truncated += pc.sum(rows.column("truncated")).as_py() or 0
         for counted in pc.value_counts(rows.column("task").combine_chunks()).to_pylist():
             self.tally.tasks[counted["values"]] += counted["counts"]

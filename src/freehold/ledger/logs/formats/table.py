@@ -36,16 +36,8 @@ OF_OTHER_TOOLS: tuple[Format, ...] = (
     *openai_fine_tuning.FORMATS,
     *openpipe.FORMATS,
 )
-"""What other tools write. Each has marks that no other has, so their order is of no account; a test crosses them."""
-FORMATS: tuple[Format, ...] = (
-    LEDGER,
-    *OF_OTHER_TOOLS,
-    CLIENTS,
-    WINDOWS,
-    TRACE,
-    ROWS,
-    CORRECTIONS,
-)
+"""What other tools write. Each has fields that no other has, so their order is of no account; a test crosses them."""
+FORMATS: tuple[Format, ...] = (LEDGER, *OF_OTHER_TOOLS, CLIENTS, WINDOWS, TRACE, ROWS, CORRECTIONS)
 
 
 def format_of(values: Mapping[str, Any]) -> Format | None:  # Any: not checked yet
