@@ -37,6 +37,7 @@ def test_a_folder_with_logs_of_every_tool_is_imported_and_each_row_accounted_for
     assert record["corrections"] == {"corrected": 4, "accepted": 0, "labelled": 5}
     assert record["skipped_by_reason"]["answered from LiteLLM's own cache: no model was called"] == 2
     assert record["skipped_by_reason"]["span of a call that another span of its trace tells of too"] == 1
+    assert record["skipped_by_reason"]["question of a batch whose answer is in no file of this import"] == 1
     assert record["tasks"]["tickets"] == sum(call.task == "tickets" for call in calls)
 
 
