@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
     from pathlib import Path
 
     from freehold.cli.session import Session
@@ -27,21 +26,6 @@ def add_invoices(record: Record, session: Session, files: Sequence[Path], exchan
         found = reconcile_files(session, files, exchange=exchange)
         record["reconciliation"] = [line.as_record() for line in found.lines]
         record["reconciliation_total"] = found.total_record()
-
-
-def add_personal_data(
-    record: Record, session: Session, *, since: date | None, until: date | None, reads_texts: bool
-) -> None:
-    """Put `personal_data` into each task of an audit; null: nobody looked, or there is nothing to look at."""
-    for task in record["tasks"]:
-        task["personal_data"] = None
-    if reads_texts and record["tasks"]:
-        from freehold.audit.personal_data import personal_data
-
-        found = {one.task: one for one in personal_data(session.workspace.calls, since=since, until=until)}
-        for task in record["tasks"]:
-            if task["task"] in found:
-                task["personal_data"] = found[task["task"]].as_record()
 
 
 def additions_text(record: Record) -> str:
