@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
-from freehold.ledger.answer_facts import facts_of
+from freehold.ledger.answer_facts import AnswerFacts, facts_of
 from freehold.ledger.logs.format import LoggedCall, TaskKey
 from freehold.ledger.logs.formats._bodies import Kept, endpoint_of, with_facts, without_vectors
 from freehold.ledger.logs.formats._keys import first_key, of_request
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from freehold.core.chat import Usage
 
 _NO_BODY = Kept(None)
+_SILENT = AnswerFacts()
 _ERROR_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Timeout|Failure)")
 _FIRST_ERROR = 400
 FAILED = "error"
@@ -51,7 +52,7 @@ def logged_call(
         facts: Columns that the row tells; None is unknown.
     """
     answer = without_vectors(answer)
-    said = facts_of(None, answer.body or {})
+    said = _SILENT if answer.body is None else facts_of(None, answer.body)
     asked = with_facts(request.body, **dict(parameters or {}))
     tokens = completed(usage_of(answer.body or {}), usage)
     told = {name: value for name, value in facts.items() if value is not None}
