@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from freehold.audit.forecast import Forecast, Growth
+    from freehold.audit.personal_data import PersonalData
     from freehold.audit.prefixes import Prefixes
     from freehold.audit.replaceability import Replaceability
     from freehold.audit.savings import Savings
@@ -60,6 +61,7 @@ class Examined:
 
     audit: TaskAudit
     known: Known
+    personal_data: PersonalData | None
     savings: Savings
     growth: Growth | None
     forecast: Forecast | None
@@ -105,6 +107,7 @@ class Examined:
             "cheaper_model": saved.cheaper_model,
             "cheaper_saving_usd": saved.cheaper_usd,
             "owning": None if self.owning is None else self.owning.as_record(),
+            "personal_data": None if self.personal_data is None else self.personal_data.as_record(),
             "reasons": list(self.reasons),
         }
 
@@ -129,6 +132,7 @@ class Examination:
             "week": self.week.as_record(),
             "ranking": [step.as_record(rank) for rank, step in enumerate(ranked(self.tasks), start=1)],
             "reconciliation": [],
+            "reconciliation_total": None,
             "prices_as_of": self.as_of.isoformat(),
         }
 
@@ -152,6 +156,8 @@ class Question:
     overrides: Sequence[Override] = ()
     known: Mapping[str, Known] = field(default_factory=dict)
     """By task."""
+    personal_data: Mapping[str, PersonalData] = field(default_factory=dict)
+    """By task, where it was looked for."""
     read_texts: bool = True
     """Look at a sample of what was asked and answered."""
     with_lines: bool = False
@@ -209,6 +215,7 @@ def _examined(
     return Examined(
         audit=task,
         known=question.known.get(task.task, Known()),
+        personal_data=question.personal_data.get(task.task),
         savings=saved,
         growth=growth,
         forecast=forecast,
@@ -258,8 +265,6 @@ def _about_volume(task: TaskAudit) -> list[str]:
             f"The log covers {task.span_days * 24:.1f} hours; it is counted as a day, and a month as 30.4 of them. "
             f"A month of such hours would be {task.calls / task.span_days * 730 / 24:,.0f} calls."
         )
-    elif task.span_days is not None and task.active_days < 0.5 * task.span_days:
-        said.append(f"Calls came on {task.active_days} of {task.span_days:.0f} days.")
     if task.volume_calls:
         said.append(
             f"{task.volume_calls:,} of the calls are known by their sum alone: their peak is at least what is shown, "

@@ -70,7 +70,7 @@ def test_a_bracket_too_much_is_no_json() -> None:
         (b'{\n "resourceSpans": [\n {"scopeSpans": []}]}', Shape("json-values", depth=2)),
         (b'{"data": [{"a": 1}]}\n{"data": [{"a": 1}]}\n', Shape("json-lines")),
         (b"a,b\n1,2\n", Shape("table")),
-        (b'"a";"b,c"\r\n1;2\n', Shape("table", delimiter=";")),
+        (b'"a";"b,c";d\r\n1;2;3\n', Shape("table", delimiter=";")),
         (b"just some words\n", None),
         (b"\x00\x01\x02,\x03", None),
         (b"  \n ", None),
