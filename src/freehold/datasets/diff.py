@@ -26,8 +26,8 @@ def compare(old: Dataset, new: Dataset) -> dict[str, Any]:  # Any: JSON
     """
     if old.task.name != new.task.name:
         raise InputError(
-            f"{old.id} is of task {old.task.name!r} and {new.id} of {new.task.name!r}: only versions of one task can be "
-            "compared. freehold dataset list shows them."
+            f"{old.id} is of task {old.task.name!r} and {new.id} of {new.task.name!r}: only versions of one task "
+            "can be compared. freehold dataset list shows them."
         )
     before, after = _rows(old), _rows(new)
     first, second = read_manifest(old.folder), read_manifest(new.folder)

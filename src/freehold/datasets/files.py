@@ -16,8 +16,10 @@ from freehold.core.identity import call_id, canonical_json, content_hash
 from freehold.datasets.file_shapes import BadShape, cases_of
 from freehold.datasets.prepare import Spoken
 from freehold.datasets.rows import HumanWord, Origin
-from freehold.ledger.logs.files import Blank, RawRow, find_logs, read_log
+from freehold.ledger.logs.container import LogFile
+from freehold.ledger.logs.files import find_logs, read_log
 from freehold.ledger.logs.format import BadRow
+from freehold.ledger.logs.raw_rows import Blank, RawRow
 from freehold.ledger.logs.values import moment_of
 
 if TYPE_CHECKING:
@@ -96,10 +98,11 @@ class TrainingFiles:
     def _cases(self) -> Iterator[tuple[Path, int, Mapping[str, Any], Case]]:
         self.rejected.clear()
         self.rejected_rows = 0
-        for path in _files(self.paths):
+        for file in _files(self.paths):
+            path = file.path
             used = 0
             fields: list[str] = []
-            for line, values in self._rows(path):
+            for line, values in self._rows(file):
                 fields = fields or sorted(map(str, values))
                 try:
                     for case in cases_of(values, self.columns):
@@ -111,19 +114,19 @@ class TrainingFiles:
                 why = self.rejected[-1]["reason"] if self.rejected else "the file has no rows"
                 shown = ", ".join(repr(name[:40]) for name in fields[:8])
                 raise InputError(
-                    f"{path}: not one row can be used ({why}){f'; its fields are {shown}' if shown else ''}. Known are "
+                    f"{file.name}: not one row can be used ({why}){f'; its fields are {shown}' if shown else ''}. Known are "
                     "OpenAI's SFT and DPO lines, ShareGPT, Alpaca, and two columns that --columns INPUT,OUTPUT names."
                 )
 
-    def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        if path.suffix in _TABLES:
-            yield from enumerate(_table_rows(path), start=1)
+    def _rows(self, file: LogFile) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        if file.path.suffix in _TABLES:
+            yield from enumerate(_table_rows(file.path), start=1)
             return
-        for row in read_log(path):
+        for row in read_log(file):
             if isinstance(row, RawRow):
                 yield row.line, row.values
             elif not isinstance(row, Blank):
-                self._reject(path, row.line, row.reason)
+                self._reject(file.path, row.line, row.reason)
 
     def _reject(self, path: Path, line: int, reason: str) -> None:
         self.rejected_rows += 1
@@ -131,19 +134,25 @@ class TrainingFiles:
             self.rejected.append({"file": path.name, "line": line, "reason": reason})
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """The files that were named and those of folders, a folder of Hugging Face's `datasets` among them."""
-    found: list[Path] = []
+def _files(paths: Sequence[Path]) -> list[LogFile]:
+    """The files that were named and those of folders, a folder of Hugging Face's `datasets` among them.
+
+    Beside Arrow and Parquet files lie pages and notes, which are no rows.
+    """
+    found: list[LogFile] = []
     for path in paths:
-        if path.is_dir() and (arrow := sorted(path.rglob("*.arrow"))):
-            found += [file for file in arrow if not file.name.startswith("cache-")]
-        elif path.suffix == ".arrow" and path.is_file():
-            found.append(path)
-        elif path.is_dir() and (tables := sorted(path.rglob("*.parquet"))):
-            found += tables  # beside them lie dataset_infos.json and README.md, which are no rows
+        tables = [
+            file
+            for ending in _TABLES
+            for file in sorted(path.rglob(f"*{ending}"))
+            if not file.name.startswith("cache-") and ".cache" not in file.parts
+        ]
+        if tables:
+            found += map(LogFile, tables)
+        elif path.suffix in _TABLES and path.is_file():
+            found.append(LogFile(path))
         else:
-            notes = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
-            found += [file for file in find_logs([path]) if file.name not in notes]
+            found += find_logs([path]).logs
     return found
 
 

@@ -182,7 +182,7 @@ def row_of(task: Task, call: Call, words: Sequence[HumanWord], origin: Origin | 
         rented_model=None if rented is None else call.model_served or call.model_requested,
         provider=call.provider,
         pii=tuple(sorted(Counter(kind_of(placeholder) for placeholder in known).items())),
-        reason=reason or target.reason,
+        reason="truncated" if call.truncated else reason or target.reason,
         sha256=content_hash([[turn.as_dict() for turn in turns], text, provenance, rented]),
         characters=len(joined),
         answer_characters=len(text),

@@ -69,8 +69,8 @@ class Unmasking:
         _, content = row_of(self.task, call, words)
         if content.messages != example.messages[1:] or content.target != example.target:
             raise InputError(
-                f"Call {call.id} gives another row than it did: its correction or the rules that mask personal data have "
-                f"changed since. Build the dataset again: freehold dataset build {self.task.name}"
+                f"Call {call.id} gives another row than it did: its correction or the rules that mask personal data "
+                f"have changed since. Build the dataset again: freehold dataset build {self.task.name}"
             )
         turns = tuple(Message(turn.role, clean(turn.content)) for turn in turns_of(call))
         answer = answered(call.response)

@@ -106,15 +106,15 @@ class Ledger:
             progress=progress,
         )
 
-    def read(self, task: str | None = None) -> Iterator[Call]:
-        """Calls by time, undated ones last; of one task, or all."""
+    def read(self, task: str | None = None, *, is_answered: bool = False) -> Iterator[Call]:
+        """Calls by time, undated ones last; of one task, or all; of those with a kept answer, or all."""
         with reading(self._folder):
             if not self._has_files():
                 return
             query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
             parameters = []
             if task is not None:
-                query += " where task = ?"
+                query += " where task = ?" + (" and response is not null" if is_answered else "")
                 parameters.append(task)
             found = self._execute(query + " order by started_at nulls last, id", parameters)
             for batch in found.to_arrow_reader(2_000):
@@ -179,8 +179,7 @@ class Ledger:
 
     def _execute(self, query: str, parameters: Sequence[str], **tables: pa.Table) -> duckdb.DuckDBPyRelation:
         connection = duckdb.connect(config={"threads": 2})
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set enable_progress_bar = false")  # it would write into our results
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
         for name, table in tables.items():
             connection.register(name, table)
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
 from freehold.core.progress import Silent
-from freehold.ledger.logs import files as log_files
-from freehold.ledger.logs.engine import Imported, import_logs
+from freehold.ledger.logs import text as log_text
+from freehold.ledger.logs.engine import Choices, Stores, import_logs
 from freehold.ledger.logs.files import find_logs
+from freehold.ledger.logs.tasks import assign
 from freehold.ledger.store import Ledger
+from freehold.ledger.volumes import Volumes
+
+TODAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from freehold.core.call import Call
     from freehold.ledger.logs.format import HumanWord
+    from freehold.ledger.logs.imported import Imported
 
 
 class _Words:
@@ -49,15 +55,20 @@ class _Desk:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def take(self, *paths: Path, task: str | None = "t", is_test: bool = False) -> Imported:
-        return import_logs(
+    def take(self, *paths: Path, task: str | None = "t", is_test: bool = False, **options: Any) -> Imported:
+        stores = Stores(ledger=self.ledger, volumes=Volumes(self.folder / "volumes"), keep=self.words, assign=assign)
+        choices = Choices(task=task, is_test=is_test, **options)
+        result = import_logs(
             find_logs(list(paths)),
-            ledger=self.ledger,
-            keep=self.words,
-            task=task,
-            is_test=is_test,
+            stores,
+            choices,
             progress=Silent(),
+            rejects=self.folder / "rejected.jsonl",
+            today=TODAY,
         )
+        if result.refused:
+            raise InputError(result.refused[0].reason)
+        return result
 
     def calls(self) -> list[Call]:
         return list(self.ledger.read())
@@ -98,7 +109,7 @@ def test_a_row_becomes_a_call_and_a_human_word(desk: _Desk) -> None:
         "2025-10-05T12:00:00.000+00:00",
     )
     assert call_id == call.id
-    assert (result.imported, result.duplicates, result.human_words) == (1, 0, 1)
+    assert (result.tally.imported, result.tally.duplicates, result.human_words) == (1, 0, 1)
 
 
 def test_a_labelled_row_was_never_answered_by_a_model(desk: _Desk) -> None:
@@ -110,16 +121,16 @@ def test_a_labelled_row_was_never_answered_by_a_model(desk: _Desk) -> None:
 
 def test_importing_twice_adds_nothing_but_repeats_inside_a_file_stay(desk: _Desk) -> None:
     path = desk.file("log.jsonl", [{"input": "hi", "output": "a"}] * 3 + [{"input": "ho", "output": "b"}])
-    assert desk.take(path).imported == 4
+    assert desk.take(path).tally.imported == 4
     again = desk.take(path)
-    assert (again.imported, again.duplicates, again.human_words) == (0, 4, 0)
+    assert (again.tally.imported, again.tally.duplicates, again.human_words) == (0, 4, 0)
     assert len(desk.calls()) == 4
 
 
 def test_a_test_row_is_another_call_than_the_same_training_row(desk: _Desk) -> None:
     path = desk.file("log.jsonl", [{"input": "hi", "output": "a"}])
     desk.take(path)
-    assert desk.take(path, is_test=True).imported == 1
+    assert desk.take(path, is_test=True).tally.imported == 1
     assert [word.is_test for word, _ in desk.words.kept] == [False, True]
 
 
@@ -127,9 +138,9 @@ def test_a_row_may_say_itself_that_it_is_held_out(desk: _Desk) -> None:
     rows = [{"input": f"question {split}", "output": "a", "split": split} for split in ("test", "train", "dev", None)]
     result = desk.take(desk.file("log.jsonl", rows))
     assert [word.is_test for word, _ in desk.words.kept] == [True, False, False, False]
-    assert (result.held_out, result.ignored_fields) == ({"t": 1}, {"split"})
+    assert (result.tally.held_out, result.tally.ignored_fields) == ({"t": 1}, {"split"})
     fixes = [{"call_id": call.id, "output": "b", "split": "train"} for call in desk.calls()]
-    assert desk.take(desk.file("fixes.jsonl", fixes), is_test=True).held_out == {}
+    assert desk.take(desk.file("fixes.jsonl", fixes), is_test=True).tally.held_out == {}
 
 
 def test_corrections_find_their_calls_whatever_the_order_of_files(desk: _Desk) -> None:
@@ -144,7 +155,7 @@ def test_corrections_find_their_calls_whatever_the_order_of_files(desk: _Desk) -
         "reason": "no call 'c2' in the ledger: import its log first",
     }
     again = desk.take(fixes)
-    assert (again.imported, again.duplicates) == (0, 1)
+    assert (again.tally.imported, again.tally.duplicates) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +192,7 @@ def test_a_bad_row_is_rejected_with_its_line_and_reason_and_the_rest_is_kept(
 ) -> None:
     path = desk.file("log.jsonl", f'\n{{"input": "good", "output": "a"}}\n{row}\n{{"input": "fine", "output": "b"}}\n')
     result = desk.take(path)
-    assert result.imported == 2
+    assert result.tally.imported == 2
     (rejected,) = result.rejected
     assert (rejected.file, rejected.line) == (str(path), 3)
     assert reason in rejected.reason
@@ -192,8 +203,9 @@ def test_a_bad_row_is_rejected_with_its_line_and_reason_and_the_rest_is_kept(
     [
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
-        ('{"prompt": "x", "answer": "y"}\n', "unknown format.*this file has 'answer', 'prompt'"),
-        ("garbage\n", "unknown format.*no JSON object at all"),
+        ('{"prompt": "x", "answer": "y"}\n', "unknown format.*This file has 'answer', 'prompt'"),
+        ("garbage\n", "no log that can be read"),
+        ("3\n4\n", "no log that can be read"),
     ],
 )
 def test_a_file_without_any_usable_row_is_an_error(desk: _Desk, content: str, message: str) -> None:
@@ -211,7 +223,7 @@ def test_a_test_row_needs_the_humans_answer(desk: _Desk) -> None:
     rows = [{"input": "x", "model_output": "a"}, {"input": "y", "model_output": "a", "output": "b"}]
     result = desk.take(desk.file("log.jsonl", rows), is_test=True)
     assert [row.reason for row in result.rejected] == ["a test row needs 'output', the human's answer"]
-    assert result.imported == 1
+    assert result.tally.imported == 1
 
 
 def test_bytes_that_are_no_text_cost_their_row_alone(desk: _Desk) -> None:
@@ -219,26 +231,26 @@ def test_bytes_that_are_no_text_cost_their_row_alone(desk: _Desk) -> None:
     broken = desk.folder / "a.jsonl"
     broken.write_bytes(good * 3 + b'{"input": "\xff", "output": "a"}\n' + good)
     result = desk.take(broken)
-    assert result.imported == 4
+    assert result.tally.imported == 4
     assert (result.rejected[0].line, result.rejected[0].reason) == (
         4,
-        "not UTF-8 text: invalid start byte at byte 12 of the line",
+        "not UTF-8 text: invalid start byte at byte 12 of the line (see --encoding)",
     )
     table = desk.folder / "b.csv"
     table.write_bytes(b"\xef\xbb\xbfinput,output\ny,a\n\xff,a\nz,a\n")
     result = desk.take(table)
-    assert result.imported == 2
-    assert [(row.line, row.reason) for row in result.rejected] == [(3, "not UTF-8 text")]
+    assert result.tally.imported == 2
+    assert [(row.line, row.reason) for row in result.rejected] == [(3, "not UTF-8 text (see --encoding)")]
     array = desk.folder / "c.json"
     array.write_bytes(b'{"input": "line\xe2\x80\xa8separator", "output": "a"}\n' + good)
     assert desk.take(array).rejected == []
 
 
-def test_a_row_without_a_task_needs_one_from_the_command_line(desk: _Desk) -> None:
+def test_a_row_without_a_task_waits_for_one(desk: _Desk) -> None:
     path = desk.file("log.jsonl", [{"input": "x", "output": "a", "task": "own"}, {"input": "y", "output": "a"}])
     result = desk.take(path, task=None)
-    assert result.tasks == {"own": 1}
-    assert "name one with --task" in result.rejected[0].reason
+    assert result.tally.tasks == {"own": 1, "unassigned": 1}
+    assert desk.take(path, task="other").tally.imported == 1
 
 
 def test_every_text_format_gives_the_same_calls(desk: _Desk) -> None:
@@ -263,35 +275,40 @@ def test_a_csv_cell_may_hold_messages_and_may_look_like_a_list(desk: _Desk) -> N
 
 def test_csv_rows_of_the_wrong_width_are_rejected(desk: _Desk) -> None:
     result = desk.take(desk.file("a.csv", "input,output,model\nx,a,m\ny,b\nz,c,m,extra\nw,d,\n"))
-    assert result.imported == 2
+    assert result.tally.imported == 2
     assert [row.reason for row in result.rejected] == ["not the 3 columns of the header"] * 2
 
 
-def test_broken_csv_says_where_reading_stopped(desk: _Desk) -> None:
-    result = desk.take(desk.file("a.csv", 'input,output\nx,a\n"unclosed,b\n'))
-    assert result.imported == 1
-    assert "nothing after it was read" in result.rejected[0].reason
+def test_of_a_table_with_an_open_quotation_mark_nothing_is_imported(desk: _Desk) -> None:
+    with pytest.raises(InputError, match=r"a\.csv, line 3: a quotation mark opens a cell that is never closed"):
+        desk.take(desk.file("a.csv", 'input,output\nx,a\n"unclosed,b\n\nc,d\n'))
+    assert desk.calls() == []
+
+
+def test_a_quotation_mark_inside_of_a_cell_is_text(desk: _Desk) -> None:
+    result = desk.take(desk.file("a.csv", 'input,output\nx,a\n5" pipe,b\n"two\nlines",c\n"broken"y,d\nz,e\n'))
+    assert (result.tally.imported, [row.line for row in result.rejected]) == (4, [6])
 
 
 def test_a_json_array_may_hold_things_that_are_no_rows(desk: _Desk) -> None:
     result = desk.take(desk.file("a.json", '[{"input": "x", "output": "a"}, 3, null]'))
-    assert result.imported == 1
+    assert result.tally.imported == 1
     assert [row.line for row in result.rejected] == [2, 3]
-    assert desk.take(desk.file("b.json", '{"input": "y", "output": "a"}')).imported == 1
+    assert desk.take(desk.file("b.json", '{"input": "y", "output": "a"}')).tally.imported == 1
 
 
 def test_a_row_that_is_too_long_is_rejected_and_reading_goes_on(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_files, "MAX_ROW_BYTES", 60)
+    monkeypatch.setattr(log_text, "MAX_ROW_BYTES", 60)
     good = '{"input": "x", "output": "a"}\n'
     result = desk.take(desk.file("a.jsonl", good + '{"input": "' + "y" * 200 + '", "output": "a"}\n' + good))
-    assert result.imported == 2
+    assert result.tally.imported == 2
     assert [(row.line, row.reason) for row in result.rejected] == [(2, "longer than 60 bytes")]
 
 
 def test_files_that_cannot_be_read_are_named(desk: _Desk) -> None:
     binary = desk.folder / "a.json"
     binary.write_bytes(b"\xff\xfe\x00x")
-    with pytest.raises(InputError, match="not UTF-8"):
+    with pytest.raises(InputError, match="no log that can be read"):
         desk.take(binary)
     deflated = bytearray(gzip.compress(b'{"input": "x", "output": "a"}\n' * 1000))
     deflated[12:20] = b"\xff" * 8
@@ -305,10 +322,10 @@ def test_files_that_cannot_be_read_are_named(desk: _Desk) -> None:
         desk.take(cut)
     with pytest.raises(InputError, match="no such file"):
         desk.take(desk.folder / "none.jsonl")
-    with pytest.raises(InputError, match="unknown file type"):
+    with pytest.raises(InputError, match="no log that can be read"):
         desk.take(desk.file("a.pdf", "x"))
     (desk.folder / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no \.jsonl"):
+    with pytest.raises(InputError, match="no log in this folder"):
         desk.take(desk.folder / "empty")
     unreadable = desk.folder / "c.jsonl"
     unreadable.symlink_to(unreadable)
@@ -323,27 +340,39 @@ def test_a_folder_is_read_whole(desk: _Desk) -> None:
     (desk.folder / "logs" / ".freehold").mkdir()
     desk.file("logs/.freehold/rejected.jsonl", [{"file": "a.jsonl", "line": 1, "reason": "no JSON"}])
     desk.file("logs/b.csv", "input,output\ny,b\n")
-    assert desk.take(desk.folder / "logs").as_record() == {
+    result = desk.take(desk.folder / "logs")
+    result.seconds = 0.5
+    assert result.as_record() == {
         "schema": "freehold.import/1",
-        "formats": {"calls": 2},
+        "dry_run": False,
+        "formats": {"rows": 2},
         "recognised": [
-            {"file": str(desk.folder / "logs" / name), "format": "calls", "rows": 1} for name in ("a.jsonl", "b.csv")
+            {"file": str(desk.folder / "logs" / name), "format": "rows", "rows": 1} for name in ("a.jsonl", "b.csv")
         ],
+        "not_logs": [str(desk.folder / "logs" / "notes.txt")],
         "imported": 2,
         "duplicates": 0,
+        "purged": 0,
+        "volumes": 0,
+        "truncated": 0,
         "skipped": 0,
+        "skipped_by_reason": {},
         "rejected": [],
+        "rejected_rows": 0,
+        "refused": [],
         "human_words": 2,
         "corrections": {"corrected": 0, "accepted": 0, "labelled": 2},
         "held_out": {},
         "tasks": {"t": 2},
         "ignored_fields": [],
+        "assumptions": [],
+        "rows_per_s": 4.0,
     }
 
 
 def test_fields_that_are_not_used_are_named(desk: _Desk) -> None:
     result = desk.take(desk.file("a.jsonl", [{"input": "x", "output": "a", "colour": "red"}]))
-    assert result.ignored_fields == {"colour"}
+    assert result.tally.ignored_fields == {"colour"}
 
 
 def test_a_row_of_another_kind_inside_a_file_is_rejected(desk: _Desk) -> None:
@@ -377,8 +406,8 @@ def test_whatever_stands_in_a_row_it_is_imported_or_rejected_and_never_lost(
     desk = _Desk(tmp_path_factory.mktemp("desk"))
     good = {"input": "surely good", "output": "a"}
     result = desk.take(desk.file("a.jsonl", [good, *rows]))
-    assert result.imported + result.duplicates + len(result.rejected) == len(rows) + 1
-    assert len(desk.calls()) == result.imported
+    assert result.tally.imported + result.tally.duplicates + len(result.rejected) == len(rows) + 1
+    assert len(desk.calls()) == result.tally.imported
 
 
 def test_columns_may_be_parted_by_semicolons_or_tabs(desk: _Desk) -> None:
@@ -390,6 +419,6 @@ def test_columns_may_be_parted_by_semicolons_or_tabs(desk: _Desk) -> None:
 
 def test_blank_lines_are_counted_and_keep_the_numbers_of_the_others(desk: _Desk) -> None:
     rows = desk.take(desk.file("a.jsonl", '{"input": "x", "output": "a"}\n\n   \n{"input": "y"\n'))
-    assert (rows.imported, rows.skipped, [row.line for row in rows.rejected]) == (1, 2, [4])
+    assert (rows.tally.imported, rows.tally.skipped.total(), [row.line for row in rows.rejected]) == (1, 2, [4])
     table = desk.take(desk.file("b.csv", "input,output\nv,a\n\nw,b\nz\n"))
-    assert (table.imported, table.skipped, [row.line for row in table.rejected]) == (2, 1, [5])
+    assert (table.tally.imported, table.tally.skipped.total(), [row.line for row in table.rejected]) == (2, 1, [5])

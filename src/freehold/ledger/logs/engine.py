@@ -1,260 +1,282 @@
-"""Brings existing logs into the ledger: a file at a time, in batches, each row accounted for."""
+"""Brings logs into the ledger: a file at a time, in batches, each row accounted for.
+
+A file is imported whole or not at all. What it holds is told apart by its own ids, or by content and occurrence: so the
+same file again adds nothing, and repeats inside a file stay.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import InputError
-from freehold.ledger.logs.files import Blank, RawRow, Rejected, read_log
-from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall
-from freehold.ledger.logs.formats.ledger_export import read_exported, unused_fields
-from freehold.ledger.logs.formats.rows import (
-    CallReader,
-    RowKind,
-    read_correction,
-    recognise,
-    unknown_fields,
-)
+from freehold.ledger.bulk import importing
+from freehold.ledger.logs.files import KINDS, first_rows, open_log, read_log
+from freehold.ledger.logs.format import Context, Format
+from freehold.ledger.logs.formats.table import FORMATS, format_of
+from freehold.ledger.logs.imported import MOST_LISTED, Imported, ImportedFile, Refused, RejectsFile, Tally
+from freehold.ledger.logs.raw_rows import Blank, RawRow, Rejected
+from freehold.ledger.logs.shelf import DiskShelf
+from freehold.ledger.logs.starts import Starts, anchor_of
+from freehold.ledger.logs.take import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from freehold.core.call import Call
     from freehold.core.progress import Progress
+    from freehold.ledger.logs.container import LogFile
+    from freehold.ledger.logs.files import Found, Log
+    from freehold.ledger.logs.format import HumanWord, LoggedCall
     from freehold.ledger.store import Ledger
+    from freehold.ledger.volumes import Volumes
 
-_BATCH_ROWS = 10_000
+_FIRST_ROWS = 1_000
+"""So many rows decide about the format of a file."""
 
 
 class HumanWordKeeper(Protocol):
     """Keeps what humans said about calls; the room of corrections gives one."""
 
-    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> Mapping[str, int]:
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]], /) -> Mapping[str, int]:
         """Keep each word with its call; return how many were new, by their kind."""
         ...
 
 
-@dataclass(slots=True)
-class ImportedFile:
-    """One file, as it was understood."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where things go."""
 
-    file: str
-    format: RowKind
-    rows: int = 0
-    """Rows that are not blank, rejected ones included."""
+    ledger: Ledger
+    volumes: Volumes
+    keep: HumanWordKeeper
+    assign: Callable[[LoggedCall], str]
+    """Task of a call whose log does not name one."""
+    seal: Callable[[str], str] | None = None
+    """Makes the ledger's hash of an end user from the plain one that readers hand out; None: it stays as it is."""
 
 
-@dataclass(slots=True)
-class Imported:
-    """What became of the rows of one or several files."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user said about the logs."""
 
-    formats: Counter[str] = field(default_factory=Counter)
-    """File format -> files."""
-    imported: int = 0
-    """Calls and corrections that were new."""
-    duplicates: int = 0
-    """Rows that were there already, word for word."""
-    skipped: int = 0
-    """Blank lines."""
-    rejected: list[Rejected] = field(default_factory=list)
-    files: list[ImportedFile] = field(default_factory=list)
-    """In the order in which they were named."""
-    corrections: Counter[str] = field(default_factory=Counter)
-    """`corrected`, `accepted`, `labelled` -> new words of humans, in call rows and correction rows together."""
-    held_out: Counter[str] = field(default_factory=Counter)
-    """Task -> rows that are test cases: `--split test`, or the row says so."""
-    tasks: Counter[str] = field(default_factory=Counter)
-    """Task -> rows."""
-    ignored_fields: set[str] = field(default_factory=set)
-
-    @property
-    def human_words(self) -> int:
-        """New words of humans, of whatever kind."""
-        return self.corrections.total()
-
-    @property
-    def is_useless(self) -> bool:
-        """Not one row could be used."""
-        return bool(self.rejected) and not self.imported and not self.duplicates
-
-    def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
-        """The result as `import --json` prints it."""
-        return {
-            "schema": "freehold.import/1",
-            "formats": dict(sorted(self.formats.items())),
-            "recognised": [asdict(file) for file in self.files],
-            "imported": self.imported,
-            "duplicates": self.duplicates,
-            "skipped": self.skipped,
-            "rejected": [row.as_dict() for row in self.rejected],
-            "human_words": self.human_words,
-            "corrections": {kind: self.corrections[kind] for kind in ("corrected", "accepted", "labelled")},
-            "held_out": dict(sorted(self.held_out.items())),
-            "tasks": dict(sorted(self.tasks.items())),
-            "ignored_fields": sorted(self.ignored_fields),
-        }
+    task: str | None = None
+    """Task of rows that name none."""
+    is_test: bool = False
+    """Rows that do not say so themselves are held-out cases and never train."""
+    format: Format | None = None
+    """None: each file tells by its rows."""
+    starts_at: datetime | None = None
+    """Of traces whose times count from their start."""
+    encoding: str | None = None
+    is_dry: bool = False
+    """Nothing is written but for the file of rejects."""
 
 
 def import_logs(
-    paths: Sequence[Path],
+    found: Found,
+    stores: Stores,
+    choices: Choices,
     *,
-    ledger: Ledger,
-    keep: HumanWordKeeper,
-    task: str | None,
-    is_test: bool,
     progress: Progress,
+    rejects: Path | None = None,
+    today: datetime | None = None,
 ) -> Imported:
     """Import every row of the files that can be used.
 
-    Files of calls go first, so that corrections find their calls in whatever order the files were named.
-    Importing a file again adds nothing; after an interruption it adds what was missing.
+    Files whose rows others need go first, so that it does not matter in which order they were named. Importing a file
+    again adds nothing; after an interruption it adds what was missing.
 
     Args:
-        paths: Files, as `find_logs` gives them.
-        ledger: Where calls go.
-        keep: Where the humans' words go.
-        task: Task of rows that name none.
-        is_test: Rows that do not say so themselves are held-out cases and never train.
-        progress: Told of rows as they are read.
+        found: As `find_logs` gives it.
+        stores: Where things go.
+        choices: What the user said.
+        progress: Told of bytes as they are read.
+        rejects: File that is to hold all rows that could not be used.
+        today: On which traces end whose times count from their start; None: now.
 
     Raises:
-        InputError: a file is unreadable, empty, or of no known format.
+        InputError: no file is of a known format, one that was named is not, or another import is under way.
     """
-    files = [ImportedFile(str(path), _format_of(path)) for path in paths]
-    result = Imported(formats=Counter(file.format for file in files), files=files)
-    progress.start("importing", None)
-    importer = _Importer(ledger, keep, task, is_test, result, progress)
-    take = {"calls": importer.calls, "ledger": importer.exported, "corrections": importer.corrections}
-    for file in sorted(files, key=lambda file: file.format == "corrections"):
-        take[file.format](file)
-    progress.finish()
-    place = {str(path): number for number, path in enumerate(paths)}
-    result.rejected.sort(key=lambda row: (place[row.file], row.line))
+    began = time.perf_counter()
+    result = Imported(is_dry=choices.is_dry, others=list(found.others))
+    known = [(file, *_recognised(file, choices, result)) for file in found.logs]
+    known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
+    if not known_logs:
+        raise InputError(f"{', '.join(result.others[:3])}: no row of a known format. {_known_formats()}")
+    keeper = RejectsFile(rejects)
+    events = stores.ledger.folder.parent
+    try:
+        with importing(stores.ledger.folder) as place:
+            shelf = DiskShelf(place)
+            starts = Starts(events / "trace_starts.json", today or datetime.now(UTC))
+            engine = _Engine(stores, choices, result, place, shelf, starts, keeper, progress)
+            engine.run(known_logs)
+            shelf.close()
+    finally:
+        keeper.close()
+    order = {each.file.name: number for number, each in enumerate(known_logs)}
+    result.rejected.sort(key=lambda row: (order.get(row.file, len(order)), row.line))
+    result.seconds = time.perf_counter() - began
     return result
 
 
-def _format_of(path: Path) -> RowKind:
-    """The kind of the first row that is of a known kind."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A log whose format is known, from one of its rows."""
+
+    file: LogFile
+    format: Format
+    row: RawRow
+
+
+def _recognised(file: LogFile, choices: Choices, result: Imported) -> tuple[Format | None, RawRow | None]:
+    """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
     seen: list[str] = []
     count = 0
-    for row in read_log(path):
-        if isinstance(row, Blank):
-            continue
-        count += 1
+    for row in first_rows(file, _FIRST_ROWS, encoding=choices.encoding):
+        count += not isinstance(row, Blank)
         if isinstance(row, RawRow):
-            known = recognise(row.values)
-            if known:
-                return known
+            known = choices.format or format_of(row.values)
+            if known is not None:
+                return known, row
             seen = seen or sorted(map(str, row.values))
-        if count == 1_000:
-            break
-    if not count:
-        raise InputError(f"{path}: the file is empty. A row is a JSON object with 'input' and 'output'.")
-    fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
-    raise InputError(
-        f"{path}: unknown format. Rows of calls have 'input' with 'output' or 'model_output', rows of corrections "
-        f"'call_id' with 'output', an export of a ledger all of its fields; this file has {fields}."
-    )
+    if file.is_named:
+        if not count:
+            raise InputError(f"{file.name}: the file is empty. A log is {KINDS}.")
+        fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
+        raise InputError(f"{file.name}: unknown format. {_known_formats()} This file has {fields}.")
+    result.others.append(file.name)
+    return None, None
 
 
-@dataclass(slots=True, frozen=True)
-class _Importer:
-    ledger: Ledger
-    keep: HumanWordKeeper
-    task: str | None
-    is_test: bool
+def _known_formats() -> str:
+    return "A row has " + "; or ".join(each.says for each in FORMATS if each.says) + "."
+
+
+@dataclass(slots=True)
+class _Engine:
+    stores: Stores
+    choices: Choices
     result: Imported
+    place: Path
+    shelf: DiskShelf
+    starts: Starts
+    rejects: RejectsFile
     progress: Progress
+    _rows: int = field(default=0, init=False)
+    _began: float = field(default_factory=time.perf_counter, init=False)
 
-    def calls(self, file: ImportedFile) -> None:
-        reader = CallReader(task=self.task, is_test=self.is_test)
-        for batch in self._batches(file):
-            logged: list[LoggedCall] = []
-            for row in batch:
-                try:
-                    if recognise(row.values) != "calls":
-                        raise BadRow("no 'input' with 'output' or 'model_output'")
-                    logged.append(reader.read(row.values))
-                except BadRow as error:
-                    self._reject(file, row, error)
-                else:
-                    self.result.ignored_fields |= unknown_fields(row.values)
-            self._append([one.call for one in logged])
-            self._keep([(one.human, one.call) for one in logged if one.human is not None])
+    def run(self, logs: list[_Known]) -> None:
+        """Take one log after another; what is left on the shelf comes last."""
+        files = {each.file: ImportedFile(each.file.name, each.format.name) for each in logs}
+        self.result.files = list(files.values())
+        self.progress.start("importing", sum(each.file.size for each in logs), unit="bytes")
+        counted = {each.file.path.parent for each in logs if each.format.name == "windows"}
+        for each in sorted(logs, key=lambda each: each.format.order):
+            if each.format.name == "trace" and each.file.path.parent in counted and _is_offset(each):
+                self._pass_over(each, files[each.file])
+            else:
+                self._take(each, files[each.file])
+        for format_ in {each.format.name: each.format for each in logs}.values():
+            if format_.finish is not None:
+                self._finish(format_)
+        self.progress.finish()
 
-    def exported(self, file: ImportedFile) -> None:
-        for batch in self._batches(file):
-            calls: list[Call] = []
-            for row in batch:
-                try:
-                    if recognise(row.values) != "ledger":
-                        raise BadRow("not all of the fields that a ledger's export has")
-                    if self.is_test:
-                        raise BadRow(
-                            "a ledger's export holds no human's answers, so it is no test set: import it without "
-                            "--split test, and then the answers as corrections"
-                        )
-                    calls.append(read_exported(row.values))
-                except BadRow as error:
-                    self._reject(file, row, error)
-                else:
-                    self.result.ignored_fields |= unused_fields(row.values)
-            self._append(calls)
+    def _pass_over(self, log: _Known, entry: ImportedFile) -> None:
+        """A trace beside volumes: its calls are among those that the volumes count."""
+        entry.rows = sum(not isinstance(row, Blank) for row in read_log(log.file, encoding=self.choices.encoding))
+        reason = "a trace beside volumes by window: its calls are counted there; import it alone to have them instead"
+        self.result.tally.skipped[reason] += entry.rows
+        self.progress.update(log.file.size)
 
-    def corrections(self, file: ImportedFile) -> None:
-        for batch in self._batches(file):
-            words: list[tuple[RawRow, HumanWord]] = []
-            for row in batch:
-                try:
-                    if recognise(row.values) != "corrections":
-                        raise BadRow("no 'call_id' with 'output'")
-                    words.append((row, read_correction(row.values, is_test=self.is_test)))
-                except BadRow as error:
-                    self._reject(file, row, error)
-            calls: Mapping[str, Call] = self.ledger.find(word.call for _, word in words)
-            known = [(word, calls[word.call]) for _, word in words if word.call in calls]
-            for row, word in words:
-                if word.call not in calls:
-                    fault = f"no call {word.call[:60]!r} in the ledger: import its log first"
-                    self._reject(file, row, BadRow(fault))
-            new = self._keep(known)
-            self.result.imported += new
-            self.result.duplicates += len(known) - new
-            self.result.tasks.update(call.task for _, call in known)
+    def _take(self, log: _Known, entry: ImportedFile) -> None:
+        tally = Tally()
+        taking = None
+        try:
+            taking = self._taking(log.format, self._context(log, tally), tally, entry)
+            with open_log(log.file, encoding=self.choices.encoding) as opened:
+                self._read(opened, taking, entry)
+            taking.finish()
+            taking.commit()
+        except InputError as error:
+            self.result.refused.append(Refused(log.file.name, str(error)))
+        else:
+            self.result.tally.add(tally)
+        finally:
+            if taking is not None:
+                taking.close()
 
-    def _batches(self, file: ImportedFile) -> Iterator[list[RawRow]]:
-        """The rows that can be read; all are counted."""
-        rows = self._good_rows(file)
-        while batch := list(islice(rows, _BATCH_ROWS)):
-            yield batch
-            self.progress.update(len(batch))
+    def _read(self, opened: Log, taking: Taking, entry: ImportedFile) -> None:
+        told = 0
+        for piece in opened.pieces():
+            for rows in taking.piece(piece):
+                entry.rows += rows
+                self._rows += rows
+                position = opened.position
+                rate = self._rows / max(1e-9, time.perf_counter() - self._began)
+                self.progress.update(position - told, f"{rate:,.0f} rows/s")
+                told = position
 
-    def _good_rows(self, file: ImportedFile) -> Iterator[RawRow]:
-        for row in read_log(Path(file.file)):
-            file.rows += not isinstance(row, Blank)
-            match row:
-                case Rejected():
-                    self.result.rejected.append(row)
-                case Blank():
-                    self.result.skipped += 1
-                case _:
-                    yield row
+    def _finish(self, format_: Format) -> None:
+        tally = Tally()
+        entry = ImportedFile("", format_.name)
+        context = Context(shelf=self.shelf, task=self.choices.task, is_test=self.choices.is_test)
+        taking = self._taking(format_, context, tally, entry)
+        try:
+            assert format_.finish is not None
+            taking.items(format_.finish(context))
+            taking.finish()
+            taking.commit()
+            self.result.tally.add(tally)
+        finally:
+            taking.close()
 
-    def _reject(self, file: ImportedFile, row: RawRow, fault: BadRow) -> None:
-        self.result.rejected.append(Rejected(file.file, row.line, str(fault)))
+    def _taking(self, format_: Format, context: Context, tally: Tally, entry: ImportedFile) -> Taking:
+        return Taking(self.stores, self.choices, format_, context, tally, entry, self.place, self._reject)
 
-    def _append(self, calls: Sequence[Call]) -> None:
-        appended = self.ledger.append(calls)
-        self.result.imported += appended.new
-        self.result.duplicates += appended.duplicates
-        self.result.tasks.update(call.task for call in calls)
+    def _reject(self, row: Rejected) -> None:
+        self.rejects.add(row)
+        if len(self.result.rejected) < MOST_LISTED:
+            self.result.rejected.append(row)
 
-    def _keep(self, words: Sequence[tuple[HumanWord, Call]]) -> int:
-        new = self.keep(words)
-        self.result.corrections.update(new)
-        self.result.held_out.update(call.task for word, call in words if word.is_test)
-        return sum(new.values())
+    def _context(self, log: _Known, tally: Tally) -> Context:
+        """What the reader of a file may know; what had to be assumed for it is noted."""
+        with open_log(log.file, encoding=self.choices.encoding) as opened:
+            anchor = anchor_of(opened.head)
+        starts_at = self.choices.starts_at
+        if starts_at is None and _is_offset(log):
+            last_s = max(
+                (log.format.offset_s(row.values) or 0.0 for row in _last_rows(log.file, self.choices.encoding)),
+                default=0.0,
+            )
+            starts_at = self.starts.of(anchor, last_s, is_dry=self.choices.is_dry)
+            tally.assumptions[
+                f"{log.file.name}: its times count from its start, which was taken to be {starts_at:%Y-%m-%d %H:%M} "
+                "UTC. Say when it was with --start."
+            ] = None
+        return Context(
+            shelf=self.shelf,
+            task=self.choices.task,
+            is_test=self.choices.is_test,
+            file=log.file.name,
+            starts_at=starts_at,
+            anchor=anchor,
+            say=tally.assumptions.setdefault,
+        )
+
+
+def _is_offset(log: _Known) -> bool:
+    return log.format.offset_s(log.row.values) is not None
+
+
+def _last_rows(file: LogFile, encoding: str | None) -> list[RawRow]:
+    """The last rows of a log, as far as they are read together."""
+    with open_log(file, encoding=encoding) as opened:
+        last = None
+        for piece in opened.pieces():
+            last = piece
+        return [] if last is None else [row for row in last.rows() if isinstance(row, RawRow)]

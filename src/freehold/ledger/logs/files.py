@@ -1,221 +1,192 @@
-"""Reads the rows of a log file, whatever format it is in, and says where each one stood."""
+"""Finds the logs that were named and reads their rows, known by what they hold and not by what they are called."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import zlib
-from dataclasses import dataclass
-from itertools import chain
-from typing import IO, TYPE_CHECKING, Any, cast
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
+from freehold.ledger.logs.container import LogFile, Unpacked, members_of, opened, packing_of
+from freehold.ledger.logs.raw_rows import (
+    Blank,
+    Piece,
+    RawRow,
+    Rejected,
+    line_pieces,
+    parquet_pieces,
+    table_pieces,
+    value_pieces,
+)
+from freehold.ledger.logs.shape import HEAD_BYTES, Shape, shape_of
+from freehold.ledger.logs.text import Utf8
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-MAX_ROW_BYTES = 16_000_000
-"""A longer row is rejected: it would be held in memory whole."""
+    from freehold.ledger.logs.text import Readable
 
-_BOM = b"\xef\xbb\xbf"
-_PARQUET_ROWS = 2_000
-_DELIMITERS = (",", ";", "\t")
+KINDS = (
+    "JSON Lines, a JSON document, a CSV table or a Parquet file, plain or packed with gzip, Zstandard, bzip2, xz or zip"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """One row as the file has it."""
+@dataclass(slots=True)
+class Found:
+    """What stood under the paths that were named."""
 
-    line: int
-    values: dict[str, Any]  # Any: nothing has been checked yet
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """One row that could not be used."""
-
-    file: str
-    line: int
-    reason: str
-
-    def as_dict(self) -> dict[str, str | int]:
-        """As `import --json` lists it."""
-        return {"file": self.file, "line": self.line, "reason": self.reason}
+    logs: list[LogFile] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    """Files inside of folders and archives that are no logs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A line with nothing on it."""
-
-    line: int
-
-
-def find_logs(paths: list[Path]) -> list[Path]:
-    """The files that were named, and those inside the folders that were named, in order.
+def find_logs(paths: Sequence[str | Path]) -> Found:
+    """The logs that were named, and those inside the folders and archives that were named, in order.
 
     What is hidden inside a folder, such as the data of a workspace, is passed over.
 
     Raises:
-        InputError: a path does not exist or a folder holds no log.
+        InputError: a path does not exist, is no log, or holds none.
     """
-    found: list[Path] = []
-    for path in paths:
+    found = Found()
+    for path in map(Path, paths):
+        before = len(found.logs)
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if _is_log(file, path)]
-            if not inside:
-                raise InputError(
-                    f"{path}: no .jsonl, .json or .csv file (plain or .gz) and no .parquet file in this folder."
-                )
-            found += inside
-        elif path.is_file():
-            if _kind_of(path) is None:
-                raise InputError(
-                    f"{path}: unknown file type. Logs are .jsonl, .ndjson, .json or .csv, plain or .gz, or .parquet."
-                )
-            found.append(path)
+            for file in sorted(path.rglob("*")):
+                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+                    _add(found, file, is_named=False)
+            if len(found.logs) == before:
+                raise InputError(f"{path}: no log in this folder. A log is {KINDS}.")
+        elif path.exists():
+            _add(found, path, is_named=True)
         else:
             raise InputError(f"{path}: there is no such file or folder.")
     return found
 
 
-def read_log(path: Path) -> Iterator[RawRow | Rejected | Blank]:
-    """Rows of a JSON Lines, JSON array or CSV file, plain or gzipped, or of a Parquet file.
-
-    The columns of a CSV file are parted by commas, semicolons or tabs, whichever parts its header into most columns.
-
-    Memory stays bounded, except for a JSON array, which is one value.
-
-    Raises:
-        InputError: the file is no text and no Parquet, is cut off inside its compression, or cannot be read.
-    """
-    if _kind_of(path) == "parquet":
-        yield from _parquet_rows(path)
-        return
+def _add(found: Found, path: Path, *, is_named: bool) -> None:
     try:
-        with _open(path) as stream:
-            match _kind_of(path):
-                case "csv":
-                    yield from _csv_rows(path, stream)
-                case "json":
-                    yield from _json_rows(path, stream)
-                case _:
-                    yield from _json_lines(path, stream)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Convert it to UTF-8 first.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: the compressed file is cut off or broken ({error}). Fetch it again.") from error
+        with path.open("rb") as file:
+            packing = packing_of(file.read(8))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if packing == "zip":
+        members = [member for member in members_of(path) if _is_log(member, found)]
+        if is_named and not members:
+            raise InputError(f"{path}: no log in this archive. A log is {KINDS}.")
+        found.logs += members
+    elif is_named or _is_log(LogFile(path), found):
+        found.logs.append(LogFile(path, is_named=is_named))
 
 
-def _is_log(file: Path, folder: Path) -> bool:
-    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not is_hidden and file.is_file() and _kind_of(file) is not None
+def _is_log(file: LogFile, found: Found) -> bool:
+    with opened(file) as stream:
+        head = stream.read(HEAD_BYTES)
+    is_log = packing_of(head) == "parquet" or shape_of(Utf8(file.name, _Peeked(head)).read(HEAD_BYTES)) is not None
+    if not is_log:
+        found.others.append(file.name)
+    return is_log
 
 
-def _kind_of(path: Path) -> str | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".parquet":
-        return "parquet"
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}.get(suffixes[-1] if suffixes else "")
+class _Peeked:
+    """A stream of which the beginning was read already."""
+
+    def __init__(self, head: bytes, rest: Readable | None = None) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, count: int) -> bytes:
+        if self._head:
+            data, self._head = self._head[:count], self._head[count:]
+            return data
+        return b"" if self._rest is None else self._rest.read(count)
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return path.open("rb")
+def _head_of(stream: Readable) -> bytes:
+    head = b""
+    while len(head) < HEAD_BYTES and (data := stream.read(HEAD_BYTES)):
+        head += data
+    return head
 
 
-def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
-    number = 0
-    while line := stream.readline(MAX_ROW_BYTES):
-        number += 1
-        if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
-            while (rest := stream.readline(MAX_ROW_BYTES)) and not rest.endswith(b"\n"):
-                pass
-            yield Rejected(str(path), number, f"longer than {MAX_ROW_BYTES:,} bytes")
-        elif line.strip():
-            yield _parsed(path, number, line.removeprefix(_BOM) if number == 1 else line)
-        else:
-            yield Blank(number)
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log that is open."""
+
+    file: LogFile
+    shape: Shape | None
+    """None: a Parquet file."""
+    head: bytes
+    """As UTF-8; of a Parquet file nothing."""
+    _stream: Readable
+    _unpacked: Unpacked
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file on the disk have been read."""
+        return self._unpacked.position
+
+    def pieces(self) -> Iterator[Piece]:
+        """All of its rows, many at a time. May be asked once."""
+        if self.shape is None:
+            return parquet_pieces(self.file)
+        match self.shape.kind:
+            case "json-lines":
+                return line_pieces(self.file.name, self._stream)
+            case "json-values":
+                return value_pieces(self.file.name, self._stream, depth=self.shape.depth)
+            case "table":
+                return table_pieces(self.file.name, self._stream, delimiter=self.shape.delimiter)
 
 
-def _parsed(path: Path, number: int, line: bytes) -> RawRow | Rejected:
+@contextmanager
+def open_log(file: LogFile, *, encoding: str | None = None) -> Iterator[Log]:
+    """A log, ready to be read.
+
+    Args:
+        file: As `find_logs` gives it.
+        encoding: Of its text, if the user says; None: UTF-8, or as its first bytes say.
+
+    Raises:
+        InputError: it cannot be read, or is no log.
+    """
+    with opened(file) as unpacked:
+        start = unpacked.read(4)
+        if packing_of(start) == "parquet":
+            if file.member is not None or packing_of(_first_bytes(file.path)) != "parquet":
+                raise InputError(f"{file.name}: a Parquet file that is packed. Unpack it and import it.")
+            yield Log(file, None, b"", unpacked, unpacked)
+            return
+        text = Utf8(file.name, _Peeked(start, unpacked), encoding)
+        head = _head_of(text)
+        shape = shape_of(head) if head.strip() else Shape("json-lines")
+        if shape is None:
+            raise InputError(f"{file.name}: no log that can be read. A log is {KINDS}.")
+        yield Log(file, shape, head, _Peeked(head, text), unpacked)
+
+
+def read_log(file: Path | LogFile, *, encoding: str | None = None) -> Iterator[RawRow | Rejected | Blank]:
+    """Rows of a log, one after another, in bounded memory.
+
+    Raises:
+        InputError: the file cannot be read, is no log, or is cut off where no single row can be blamed.
+    """
+    with open_log(file if isinstance(file, LogFile) else LogFile(file), encoding=encoding) as log:
+        for piece in log.pieces():
+            yield from piece.rows()
+
+
+def first_rows(file: LogFile, count: int, *, encoding: str | None = None) -> list[RawRow | Rejected | Blank]:
+    """The first rows of a log; fewer than asked for if they are long."""
+    rows = read_log(file, encoding=encoding)
     try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return Rejected(str(path), number, f"not UTF-8 text: {error.reason} at byte {error.start + 1} of the line")
-    except json.JSONDecodeError as error:
-        return Rejected(str(path), number, f"not JSON: {error.msg} at column {error.colno}")
-    except RecursionError:
-        return Rejected(str(path), number, "not usable: JSON nested too deep")
-    except ValueError:
-        return Rejected(str(path), number, "not usable: a number with thousands of digits")
-    if not isinstance(value, dict):
-        return Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
-    return RawRow(number, value)
+        return list(islice(rows, count))
+    finally:
+        rows.close()  # type: ignore[attr-defined]  # a generator; it holds the file open
 
 
-def _json_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
-    content = stream.read().removeprefix(_BOM)
-    try:
-        values = json.loads(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, RecursionError):
-        # Several tools name their JSON Lines exports .json.
-        for number, line in enumerate(content.splitlines(), start=1):
-            yield _parsed(path, number, line) if line.strip() else Blank(number)
-        return
-    rows = values if isinstance(values, list) else [values]
-    for number, value in enumerate(rows, start=1):
-        if isinstance(value, dict):
-            yield RawRow(number, value)
-        else:
-            yield Rejected(str(path), number, f"a row must be a JSON object, this is {_json_type(value)}")
-
-
-def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[RawRow | Rejected | Blank]:
-    # Bytes that are no UTF-8 become half surrogates, by which their row is known; the others stay readable.
-    text = (line.decode("utf-8", "surrogateescape").removeprefix("\ufeff") for line in stream)
-    first = next(text, "")
-    reader = csv.reader(chain([first], text), delimiter=max(_DELIMITERS, key=first.count), strict=True)
-    try:
-        header = next(reader, [])
-        for cells in reader:
-            if not cells:
-                yield Blank(reader.line_num)
-            elif len(cells) != len(header):
-                yield Rejected(str(path), reader.line_num, f"not the {len(header)} columns of the header")
-            elif any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
-                yield Rejected(str(path), reader.line_num, "not UTF-8 text")
-            else:
-                named = zip(header, cells, strict=True)
-                yield RawRow(reader.line_num, {name: cell for name, cell in named if cell != ""})
-    except csv.Error as error:
-        yield Rejected(str(path), reader.line_num, f"not CSV: {error}; nothing after it was read")
-
-
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
-    """A row's number stands for its line."""
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield RawRow(number, values)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: no whole Parquet file ({str(error).splitlines()[0]}). Fetch it again.") from error
-
-
-def _json_type(value: object) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)

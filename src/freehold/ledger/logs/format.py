@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    import pyarrow as pa
+
     from freehold.core.call import Call
 
 Values = dict[str, Any]  # Any: a row that a stranger brought; nothing has been checked yet
@@ -131,14 +133,18 @@ class Context:
     file: str = ""
     """As the user knows it, for messages."""
     starts_at: datetime | None = None
-    """Moment zero of times that count from the start of a trace."""
+    """Moment zero of times that count from the start of a trace; set if `Format.offset_s` gives one."""
+    anchor: str = ""
+    """Hash of how the text of the file begins: the same for a copy of it, packed or not, and when it has grown."""
+    say: Callable[[str], None] = lambda _sentence: None
+    """Tells the user what had to be assumed, once for each sentence."""
 
 
 class RowReader(Protocol):
     """Reads the rows of one file."""
 
     def read(self, values: Values, line: int) -> Iterable[Item]:
-        """What one row holds. Values may be changed.
+        """What one row holds. Its values are left as they are.
 
         Raises:
             BadRow: a field is missing or of the wrong type.
@@ -147,6 +153,34 @@ class RowReader(Protocol):
 
     def finish(self) -> Iterable[Item]:
         """What is left when the file is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Calls without bodies and without words, many at a time."""
+
+    rows: pa.Table
+    """With the ledger's columns; `id` is not filled, `task` is null where the row names none."""
+    contents: list[bytes]
+    """What tells each row apart, in UTF-8: its `source_id`, or its `content`."""
+    have_ids: bool
+    """Whether these are the rows' own ids; otherwise rows of equal content are counted."""
+    keys: list[TaskKey | None] | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that are no calls and not among these."""
+    unused: frozenset[str] = frozenset()
+
+
+class ColumnReader(Protocol):
+    """Reads rows of one file by their columns."""
+
+    def read(self, table: pa.Table) -> Columns | None:
+        """The calls of some rows, one for each; None: they must be read one by one.
+
+        Args:
+            table: Of a CSV file every cell is text, and null if it is empty; of JSON what its values are.
+        """
         ...
 
 
@@ -165,6 +199,11 @@ class Format:
     wraps: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]] | None] | None = None
     """The rows inside of a row that wraps them where a generic rule would not do (`data`, `items`, … of a document are
     opened without it); None: it wraps none."""
+    offset_s: Callable[[Mapping[str, Any]], float | None] = lambda _values: None
+    """Seconds from the start of its trace to a row; None: its time is a moment, or it has none."""
+    columns: Callable[[Context], ColumnReader] | None = None
+    """Reads many rows at once where there is nothing unusual about them; what it makes of them must be what the
+    reader of single rows makes of them."""
     unused: Callable[[Mapping[str, Any]], set[str]] = field(default=lambda _values: set())
     """Fields of a row that Freehold makes no use of, to be told once."""
     says: str = ""

@@ -11,8 +11,10 @@ from freehold.ledger.logs.format import BadRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_TOKENS_MAX = 2**53
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Moments outside of these years are mistakes."""
+MOST = 2**53
+"""No count and no duration is larger: from here on numbers are not told apart any more."""
 
 
 def text_of(values: Mapping[str, Any], field: str) -> str | None:  # Any: nothing has been checked yet
@@ -27,7 +29,13 @@ def text_of(values: Mapping[str, Any], field: str) -> str | None:  # Any: nothin
 
 def clean(text: str) -> str:
     """The text without halves of surrogate pairs: they are no characters and cannot be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as above
@@ -39,7 +47,7 @@ def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or not 0 <= number <= _TOKENS_MAX:
+    if isinstance(value, bool) or not 0 <= number <= MOST:
         raise BadRow(f"{field!r} must be a number of 0 or more")
     return number
 
@@ -67,6 +75,6 @@ def moment_of(values: Mapping[str, Any], field: str) -> datetime | None:  # Any:
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if not _EARLIEST <= moment < _LATEST:
+    if not EARLIEST <= moment < LATEST:
         raise BadRow(f"{field!r} lies outside the years 2000 to 2099")
     return moment

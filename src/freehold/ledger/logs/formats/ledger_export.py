@@ -9,11 +9,11 @@ from uuid import UUID
 from freehold.core.call import Call
 from freehold.core.task import fault_of_name
 from freehold.ledger.columns import BODIES, SCHEMA
-from freehold.ledger.logs.format import BadRow
+from freehold.ledger.logs.format import BadRow, Context, Format, Item, LoggedCall, Values
 from freehold.ledger.logs.values import clean, count_of, moment_of, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pyarrow as pa
 
@@ -46,6 +46,28 @@ def read_exported(values: Mapping[str, Any]) -> Call:  # Any: as above
 def unused_fields(values: Mapping[str, Any]) -> set[str]:  # Any: as above
     """Fields that the ledger does not have, such as those of a later version."""
     return set(values) - set(SCHEMA.names)
+
+
+class ExportReader:
+    """Reads rows of an export."""
+
+    def __init__(self, context: Context) -> None:
+        self._is_test = context.is_test
+
+    def read(self, values: Values, _line: int) -> Iterable[Item]:
+        """The call of one row, with the id that it had."""
+        if not is_exported(values):
+            raise BadRow("not all of the fields that a ledger's export has")
+        if self._is_test:
+            raise BadRow(
+                "a ledger's export holds no human's answers, so it is no test set: import it without "
+                "--split test, and then the answers as corrections"
+            )
+        yield LoggedCall(call=read_exported(values))
+
+    def finish(self) -> Iterable[Item]:
+        """Nothing waits."""
+        return ()
 
 
 def _flag(values: Mapping[str, Any], name: str) -> bool | None:
@@ -92,3 +114,11 @@ def _reader_of(column: pa.Field) -> Callable[[Mapping[str, Any], str], Any]:
 
 
 _READERS = {column.name: _reader_of(column) for column in SCHEMA}
+
+LEDGER = Format(
+    name="ledger",
+    recognises=is_exported,
+    reader=ExportReader,
+    unused=unused_fields,
+    says="all fields of an export of a ledger",
+)

@@ -7,18 +7,16 @@ Three kinds of row are known, told apart by their fields: a *call* (`input` with
 from __future__ import annotations
 
 import json
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
-from freehold.core.identity import call_id, canonical_json
+from freehold.core.identity import canonical_json
 from freehold.core.task import fault_of_name
-from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall
-from freehold.ledger.logs.formats.ledger_export import is_exported
+from freehold.ledger.logs.format import BadRow, Context, Format, HumanWord, Item, LoggedCall, Values
 from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _CALL_FIELDS = (
     "input", "output", "model_output", "task", "id", "started_at", "model", "provider", "input_tokens",
@@ -26,39 +24,21 @@ _CALL_FIELDS = (
     "finish_reason", "conversation_id", "reviewer", "reviewed_at", "status", "split",
 )  # fmt: skip
 _SPLITS = ("train", "test")
-RowKind = Literal["calls", "corrections", "ledger"]
-
-
-def recognise(values: Mapping[str, Any]) -> RowKind | None:
-    """The kind of row this is, or None if it is of no known kind."""
-    if is_exported(values):
-        return "ledger"
-    if "input" in values and ("output" in values or "model_output" in values):
-        return "calls"
-    if "call_id" in values and "output" in values:
-        return "corrections"
-    return None
 
 
 class CallReader:
-    """Reads call rows of one file; rows without an id are told apart by content and occurrence."""
+    """Reads rows of calls."""
 
-    def __init__(self, *, task: str | None, is_test: bool) -> None:
-        """`task` is used for rows that name none; `is_test`: rows that do not say so themselves are held-out cases."""
-        self._task = task
-        self._is_test = is_test
-        self._occurrences: Counter[str] = Counter()
+    def __init__(self, context: Context) -> None:
+        self._task = context.task
+        self._is_test = context.is_test
 
-    def read(self, values: Mapping[str, Any]) -> LoggedCall:
-        """The call and the human's word of one row.
-
-        Raises:
-            BadRow: a field is missing or of the wrong type.
-        """
+    def read(self, values: Values, _line: int) -> Iterable[Item]:
+        """The call and the human's word of one row."""
+        if not _is_call(values):
+            raise BadRow("no 'input' with 'output' or 'model_output'")
         task = text_of(values, "task") or self._task
-        if not task:
-            raise BadRow("no task: give the row a 'task' or name one with --task")
-        fault = fault_of_name(task)
+        fault = None if task is None else fault_of_name(task)
         if fault is not None:
             raise BadRow(f"the task's name {fault}")
         messages = _messages(values["input"])
@@ -71,12 +51,9 @@ class CallReader:
         started_at = moment_of(values, "started_at")
         own_id = text_of(values, "id")
         identity = canonical_json([task, is_test, own_id, messages, answer, str(started_at)])
-        self._occurrences[identity] += 1
-        occurrence = 1 if own_id else self._occurrences[identity]
-        identifier = call_id(started_at, f"{identity}#{occurrence}")
         call = Call(
-            id=identifier,
-            task=task,
+            id="",
+            task=task or "",
             started_at=started_at,
             endpoint="/v1/chat/completions",
             provider=text_of(values, "provider"),
@@ -97,7 +74,33 @@ class CallReader:
             request={"messages": messages},
             response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
         )
-        return LoggedCall(call=call, human=None if human is None else _word(values, identifier, human, is_test=is_test))
+        yield LoggedCall(
+            call=call,
+            human=None if human is None else _word(values, "", human, is_test=is_test),
+            source_id=identity if own_id else None,
+            content=None if own_id else identity,
+        )
+
+    def finish(self) -> Iterable[Item]:
+        """Nothing waits."""
+        return ()
+
+
+class CorrectionReader:
+    """Reads rows of corrections."""
+
+    def __init__(self, context: Context) -> None:
+        self._is_test = context.is_test
+
+    def read(self, values: Values, _line: int) -> Iterable[Item]:
+        """The human's word of one row."""
+        if not _is_correction(values):
+            raise BadRow("no 'call_id' with 'output'")
+        yield read_correction(values, is_test=self._is_test)
+
+    def finish(self) -> Iterable[Item]:
+        """Nothing waits."""
+        return ()
 
 
 def read_correction(values: Mapping[str, Any], *, is_test: bool) -> HumanWord:
@@ -126,6 +129,14 @@ def _is_test(values: Mapping[str, Any], otherwise: bool) -> bool:
     """Whether the row is a held-out case: it may say so itself."""
     said = values.get("split")
     return said == "test" if said in _SPLITS else otherwise
+
+
+def _is_call(values: Mapping[str, Any]) -> bool:  # Any: not checked yet
+    return "input" in values and ("output" in values or "model_output" in values)
+
+
+def _is_correction(values: Mapping[str, Any]) -> bool:  # Any: as above
+    return "call_id" in values and "output" in values
 
 
 def unknown_fields(values: Mapping[str, Any]) -> set[str]:
@@ -198,3 +209,19 @@ def _output(values: Mapping[str, Any], field: str) -> str | None:
 def _moment_text(values: Mapping[str, Any]) -> str | None:
     moment = moment_of(values, "reviewed_at")
     return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+ROWS = Format(
+    name="rows",
+    recognises=_is_call,
+    reader=CallReader,
+    unused=unknown_fields,
+    says="'input' with 'output' or 'model_output'",
+)
+CORRECTIONS = Format(
+    name="corrections",
+    recognises=_is_correction,
+    reader=CorrectionReader,
+    order=9,
+    says="'call_id' with 'output'",
+)
