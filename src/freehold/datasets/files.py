@@ -114,8 +114,9 @@ class TrainingFiles:
                 why = self.rejected[-1]["reason"] if self.rejected else "the file has no rows"
                 shown = ", ".join(repr(name[:40]) for name in fields[:8])
                 raise InputError(
-                    f"{file.name}: not one row can be used ({why}){f'; its fields are {shown}' if shown else ''}. Known are "
-                    "OpenAI's SFT and DPO lines, ShareGPT, Alpaca, and two columns that --columns INPUT,OUTPUT names."
+                    f"{file.name}: not one row can be used ({why}){f'; its fields are {shown}' if shown else ''}. "
+                    "Known are OpenAI's SFT and DPO lines, ShareGPT, Alpaca, and two columns that --columns "
+                    "INPUT,OUTPUT names."
                 )
 
     def _rows(self, file: LogFile) -> Iterator[tuple[int, Mapping[str, Any]]]:

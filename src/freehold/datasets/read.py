@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -14,7 +15,8 @@ from freehold.core.dataset import Dataset, Example
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
 from freehold.core.task import Task
-from freehold.datasets.write import MANIFEST, sha256_of
+from freehold.datasets.hygiene import SPLITS
+from freehold.datasets.write import MANIFEST, REVIEW, sha256_of
 from freehold.state.schema import DATASETS
 
 if TYPE_CHECKING:
@@ -116,6 +118,17 @@ def stream_lines(dataset: Dataset, name: str) -> Iterator[dict[str, Any]]:  # An
                 yield json.loads(line)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def read_samples(dataset: Dataset, count: int) -> dict[str, Any]:  # Any: JSON
+    """The first rows of each side, and the first rows that somebody should look at, by what was found."""
+    review: dict[str, list[dict[str, Any]]] = {}
+    for line in stream_lines(dataset, REVIEW):
+        of_kind = review.setdefault(line["finding"], [])
+        if len(of_kind) < count:
+            of_kind.append(line)
+    sides = {split: list(islice(stream_lines(dataset, f"{split}.jsonl"), count)) for split in SPLITS}
+    return {"samples": sides, "review": {kind: lines for kind, lines in review.items() if lines}}
 
 
 def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
