@@ -57,13 +57,15 @@ def hygiene_facts(dataset: Record) -> tuple[tuple[str, str], ...]:
     """Name and value of what was checked; nothing for versions that are older than the check."""
     leakage, noise, balance = (dataset.get(name) for name in ("leakage", "label_noise", "balance"))
     facts = []
+    if dataset.get("duplicates_grouped") is not None:
+        facts.append(("Grouped", f"{count(dataset['duplicates_grouped'])} rows, copies included, share a group"))
     if leakage is not None:
-        across = leakage.get("groups_on_two_sides")
+        across, numbers = leakage.get("groups_on_two_sides"), leakage.get("same_but_for_numbers")
         facts.append(
             (
                 "Leaks",
                 f"{count(leakage.get('left_out'))} rows near held-out ones left out, {count(across)} groups on two "
-                f"sides, {count(leakage.get('same_but_for_numbers'))} test rows differ from a training row in numbers alone",
+                f"sides, {count(numbers)} test rows differ from a training row in numbers alone",
             )
         )
     if noise is not None:
