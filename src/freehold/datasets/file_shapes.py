@@ -86,9 +86,13 @@ def _plain(values: Values, asked: str, answer: str) -> Case:
     if missing:
         raise BadShape(f"no value in column {missing[0]!r}")
     given = _structure(values[asked])
-    turns = _messages(given) if isinstance(given, list) else (Message("user", _said(given, asked)),)
-    model = values.get("model_output")
-    return Case(turns, _said(values[answer], answer), None if model in (None, "") else _said(model, "model_output"))
+    turns = _messages(given) if _is_turns(given) else (Message("user", _said(given, asked)),)
+    model, said = values.get("model_output"), _structure(values[answer])
+    return Case(
+        turns,
+        _last(said) if _is_turns(said) else _said(said, answer),
+        None if model in (None, "") else _said(model, "model_output"),
+    )
 
 
 def _alpaca(values: Values) -> Case:
@@ -160,6 +164,10 @@ def _last(given: Any) -> str:  # Any: JSON
     if not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
         raise BadShape("an answer must be text or a list with the assistant's message")
     return _content(turns[-1].get("content"))
+
+
+def _is_turns(given: Any) -> bool:  # Any: JSON
+    return isinstance(given, list) and all(isinstance(turn, dict) and "role" in turn for turn in given) and bool(given)
 
 
 def _said(given: Any, name: str) -> str:  # Any: JSON
