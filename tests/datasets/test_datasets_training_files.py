@@ -142,7 +142,7 @@ def test_what_a_row_says_of_its_licence_weight_consent_and_side_counts(desk: Des
     for line in lines[30:]:
         line["split"] = "test"
     dataset = build(desk, write(tmp_path / "rows.jsonl", lines))
-    weights = [example.weight for split in ("train", "validation") for example in read_examples(dataset, split)]  # type: ignore[arg-type]
+    weights = [example.weight for split in ("train", "validation") for example in read_examples(dataset, split)]
 
     assert dataset.rows["test"] == 10
     assert dataset.excluded == {"no-consent": 1}

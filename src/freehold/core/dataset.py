@@ -45,7 +45,7 @@ class Example:
 
     def as_dict(self) -> dict[str, Any]:  # Any: a line of JSONL
         """The line that stands in the dataset's file; own output and weight only where they say something."""
-        line = {
+        line: dict[str, Any] = {  # Any: as above
             "id": self.id,
             "messages": [message.as_dict() for message in self.messages],
             "target": self.target,
