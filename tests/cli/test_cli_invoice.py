@@ -53,9 +53,8 @@ def _audit(terminal: Terminal, *options: str) -> dict[str, Any]:
 
 
 def test_costs_and_usage_of_one_day_are_compared_together(logged: Terminal) -> None:
-    (logged.folder / "usage.json").write_text(
-        _page(_result(num_model_requests=40, input_tokens=40_000, output_tokens=4_000))
-    )
+    usage = _result(num_model_requests=40, input_tokens=40_000, output_tokens=4_000)
+    (logged.folder / "usage.json").write_text(_page(usage))
     (logged.folder / "costs.json").write_text(_cost(str(40 * _CALL_USD)))
     record = _audit(logged, "--invoice", "usage.json", "--invoice", "costs.json")
     (line,) = record["reconciliation"]
