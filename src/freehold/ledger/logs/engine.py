@@ -41,7 +41,7 @@ _FIRST_ROWS = 1_000
 class HumanWordKeeper(Protocol):
     """Keeps what humans said about calls; the room of corrections gives one."""
 
-    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> Mapping[str, int]:
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]], /) -> Mapping[str, int]:
         """Keep each word with its call; return how many were new, by their kind."""
         ...
 

@@ -86,7 +86,7 @@ class Taking:
         if columns is not None:
             self._flush()
             self._add_columns(columns)
-            yield len(columns.contents)
+            yield len(columns.contents) + sum(columns.skipped.values())
             return
         count = 0
         for row in piece.rows():
@@ -203,6 +203,7 @@ class Taking:
     def _add_columns(self, columns: Columns) -> None:
         rows = columns.rows
         self.tally.ignored_fields |= columns.unused
+        self.tally.skipped.update(columns.skipped)
         moments = pc.fill_null(rows.column("started_at").cast(pa.int64()), -1).to_numpy()
         numbers = self._numbers(columns.contents, [columns.have_ids] * len(rows))
         ids = call_ids(moments, [b"%s#%d" % pair for pair in zip(columns.contents, numbers, strict=True)])
