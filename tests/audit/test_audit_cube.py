@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from freehold.ledger.columns import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from freehold.audit.examine import Examination
 
@@ -179,8 +181,8 @@ def test_volumes_count_as_many_calls_as_they_say_and_span_all_that_they_cover() 
     assert (found.mean_input_tokens, found.p95_input_tokens, found.latency) == (1000.0, None, None)
     # From 22:30 of the first day to 22:40 of the third: three days
     assert found.calls_per_month == pytest.approx(150 / 3 * 730 / 24)
-    # 10 calls a minute in the busiest window; 150 calls in (22:00 to 23:00 two days later) 49 hours
-    assert found.peak_to_mean == pytest.approx(10 * 49 * 60 / 150)
+    # 10 calls a minute in the busiest window; 150 calls in 48 hours and ten minutes
+    assert found.peak_to_mean == pytest.approx(10 * (48 * 60 + 10) / 150)
 
 
 def test_impossible_counts_are_left_out_counted_and_never_priced() -> None:
@@ -217,3 +219,16 @@ def test_an_empty_source_has_nothing_to_say() -> None:
     found = _examined([])
     assert (found.tasks, found.lines, found.audit.cost_usd) == ((), (), None)
     assert found.as_record()["period"] == {"first_day": None, "last_day": None, "days": None}
+
+
+def test_files_of_an_older_version_lack_columns_and_are_read_all_the_same(tmp_path: Path) -> None:
+    whole = table_of([_call(0, ("desk", 0, "gpt-5.4", None, 1000, None, 0, 200, "rent"))])
+    for day, rows in (("2026-03-28", whole.drop_columns(["ttft_ms", "parent_id"])), ("2026-03-29", whole)):
+        folder = tmp_path / f"day={day}"
+        folder.mkdir()
+        pq.write_table(rows, folder / "rows.parquet")
+    found = examine(Source(calls=tmp_path), Question(aliases={}, as_of=AS_OF)).audit.tasks[0]
+    assert (found.calls, found.cost_usd) == (2, Decimal("0.0050"))
+
+    (tmp_path / "day=2026-03-29" / "rows.parquet").unlink()
+    assert examine(Source(calls=tmp_path), Question(aliases={}, as_of=AS_OF)).audit.tasks[0].calls == 1

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from freehold.audit.forecast import CONFIDENCE, GROWTH_CONFIDENCE, Series, forecast_of, growth_of
 from freehold.audit.task_audit import DAYS_PER_MONTH
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WEEK = np.array([1.2, 1.2, 1.1, 1.1, 1.0, 0.3, 0.3])
 
@@ -15,11 +20,12 @@ def _series(calls: object, *, exposure: object = None) -> Series:
     return Series(calls=counts, exposure=covered, first_weekday=0)
 
 
-def _traffic(days: int, *, growth: float, seed: int, wander: float = 0.02) -> np.ndarray:
+def _traffic(days: int, *, growth: float, seed: int, wander: float = 0.02) -> NDArray[np.float64]:
     """Calls a day that grow, follow the week, and whose level wanders."""
     random = np.random.default_rng(seed)
     level = 300 * np.exp(np.log1p(growth) * np.arange(days) / DAYS_PER_MONTH) * WEEK[np.arange(days) % 7]
-    return random.poisson(level * np.exp(np.cumsum(random.normal(0, wander, days)))).astype(float)
+    calls: NDArray[np.int64] = random.poisson(level * np.exp(np.cumsum(random.normal(0, wander, days))))
+    return calls.astype(np.float64)
 
 
 def test_a_steady_task_goes_on_and_does_not_grow() -> None:
@@ -58,7 +64,8 @@ def test_a_day_that_the_log_covers_in_part_is_no_fall() -> None:
 @pytest.mark.parametrize(
     ("calls", "why"),
     [
-        ([9] * 13, "The log covers 13 days; growth and a forecast need 14."),
+        ([9] * 13, "The calls span 13 days; growth and a forecast need 14."),
+        ([0] * 20 + [5000] + [0] * 20, "Calls came on 1 of 41 days; growth and a forecast need half of them."),
         ([3] * 14, "42 calls with a time are too few for growth and a forecast (50)."),
     ],
 )
@@ -69,8 +76,8 @@ def test_too_short_a_log_says_so_and_nothing_else(calls: list[int], why: str) ->
     assert forecast_of(series) is None
 
 
-def test_calls_on_one_day_of_many_are_no_fault() -> None:
-    series = _series([0] * 20 + [5000] + [0] * 20)
+def test_calls_on_every_other_day_are_no_fault() -> None:
+    series = _series([0, 5000] * 20)
     growth, forecast = growth_of(series), forecast_of(series)
     assert growth is not None
     assert forecast is not None

@@ -6,16 +6,19 @@ import hmac
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.core.subject import Subjects
+from freehold.core.subject import Subjects, plainly_hashed
 
 _SUBJECTS = Subjects(b"secret")
 
 
 def test_an_end_user_is_a_keyed_hash_that_nobody_without_the_secret_can_make() -> None:
-    known = hmac.new(b"secret", b"ann@example.org", hashlib.sha256).hexdigest()[:32]
+    plain = hashlib.sha256(b"ann@example.org").hexdigest()[:32]
+    known = hmac.new(b"secret", plain.encode(), hashlib.sha256).hexdigest()[:32]
+    assert plainly_hashed("ann@example.org") == plain
+    assert _SUBJECTS.sealed(plain) == known
     assert _SUBJECTS.hashed("ann@example.org") == known
     assert Subjects(b"other").hashed("ann@example.org") != known
-    assert known not in {hashlib.sha256(b"ann@example.org").hexdigest()[:32], "ann@example.org"}
+    assert known not in {plain, "ann@example.org"}
 
 
 def test_a_purge_finds_an_end_user_also_as_earlier_versions_kept_them() -> None:

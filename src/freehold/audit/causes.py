@@ -29,6 +29,7 @@ CauseKind = Literal[
 ]  # fmt: skip
 _NEAR = Decimal("0.002")
 """A supposition holds if it gives the invoice's amount to within this share: token counts of the sides may differ."""
+_QUOTIENT = Decimal("1e-12")
 _TARIFFS: tuple[Tariff, ...] = ("batch", "flex", "priority", "list")
 _Supposed = tuple[CauseKind, Decimal, int, str]
 """Kind, what the ledger has more than it would have, calls, sentence."""
@@ -103,7 +104,9 @@ class _Rest:
     def estimate(self, kind: CauseKind, usd: Decimal, calls: int, sentence: str) -> None:
         """As `take`, but for no more than what is left, and not against its sign."""
         if usd * self.usd > 0:
-            self.take(kind, min(usd, self.usd, key=abs), calls, f"{sentence}, at the invoice's mean per request")
+            # A quotient has no last digit; cut off here, everything that is added up stays exact.
+            usd = min(usd.quantize(_QUOTIENT), self.usd, key=abs)
+            self.take(kind, usd, calls, f"{sentence}, at the invoice's mean per request")
 
 
 def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) -> tuple[Cause, ...]:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from freehold.audit.forecast import Forecast, Growth
+    from freehold.audit.personal_data import PersonalData
     from freehold.audit.prefixes import Prefixes
     from freehold.audit.replaceability import Replaceability
     from freehold.audit.savings import Savings
     from freehold.audit.task_audit import TaskAudit
     from freehold.core.progress import Progress
     from freehold.economics.overrides import Override
-    from freehold.economics.prices import Price
     from freehold.economics.scenario import OwnPlan
 
 Tier = Literal["low", "mid", "high"]
@@ -43,6 +43,10 @@ Tier = Literal["low", "mid", "high"]
 MID_FROM, HIGH_ABOVE = 100_000, 500_000
 """Queries a month. Source: the three tiers of the article whose claims `freehold claims` audits; where owning pays
 depends on the task, which is why each task has a break-even of its own beside its tier."""
+
+
+MOST_OWNED = 100
+"""Tasks for which owning is compared with renting, the dearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Examined:
 
     audit: TaskAudit
     known: Known
+    personal_data: PersonalData | None
     savings: Savings
     growth: Growth | None
     forecast: Forecast | None
@@ -105,6 +110,7 @@ class Examined:
             "cheaper_model": saved.cheaper_model,
             "cheaper_saving_usd": saved.cheaper_usd,
             "owning": None if self.owning is None else self.owning.as_record(),
+            "personal_data": None if self.personal_data is None else self.personal_data.as_record(),
             "reasons": list(self.reasons),
         }
 
@@ -129,6 +135,7 @@ class Examination:
             "week": self.week.as_record(),
             "ranking": [step.as_record(rank) for rank, step in enumerate(ranked(self.tasks), start=1)],
             "reconciliation": [],
+            "reconciliation_total": None,
             "prices_as_of": self.as_of.isoformat(),
         }
 
@@ -152,6 +159,8 @@ class Question:
     overrides: Sequence[Override] = ()
     known: Mapping[str, Known] = field(default_factory=dict)
     """By task."""
+    personal_data: Mapping[str, PersonalData] = field(default_factory=dict)
+    """By task, where it was looked for."""
     read_texts: bool = True
     """Look at a sample of what was asked and answered."""
     with_lines: bool = False
@@ -179,12 +188,13 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
         sampled = [task.task for task in by_calls[:MOST_TASKS]] if question.read_texts else []
         exchanges = sampled_exchanges(connection, sampled)
         prompts = sampled_prompts(connection, sampled)
+    dearest = {task.task for task in _dearest(tasks, saved)}
     watched.start("tasks", len(tasks))
     examined = []
     for task in tasks:
         own = replaceability_of(exchanges.pop(task.task, ()), questions=saved[task.task].questions)
         prefixes = prefixes_of(prompts.pop(task.task, ()), pricing, question.as_of)
-        examined.append(_examined(task, question, saved[task.task], own, prefixes))
+        examined.append(_examined(task, question, saved[task.task], own, prefixes, owned=task.task in dearest))
         watched.update(1)
     watched.finish()
     return Examination(audit=found, tasks=tuple(examined), week=week, as_of=question.as_of, lines=lines)
@@ -196,19 +206,22 @@ def _examined(
     saved: Savings,
     replaceable: Replaceability | None,
     prefixes: Prefixes | None,
+    *,
+    owned: bool,
 ) -> Examined:
     series = series_of(task)
     reasons = list(replaceable.reasons) if replaceable is not None else [_why_unread(task, question)]
     lacks = "The log has no times, so no month, no growth and no forecast." if series is None else series.lacks()
     reasons += [lacks] if lacks and task.calls else []
     growth, forecast = (None, None) if series is None or lacks else (growth_of(series), forecast_of(series))
-    owning = _owning(task, question, saved.mix)
+    owning = own_case(task, saved.mix, question.plan) if question.plan is not None and owned else None
     reasons += [owning] if isinstance(owning, str) else []
     reasons += [saved.batch_reason] if saved.batch_reason else []
     reasons += _about_volume(task)
     return Examined(
         audit=task,
         known=question.known.get(task.task, Known()),
+        personal_data=question.personal_data.get(task.task),
         savings=saved,
         growth=growth,
         forecast=forecast,
@@ -237,10 +250,12 @@ def series_of(task: TaskAudit) -> Series | None:
     return Series(calls=calls, exposure=np.maximum(exposure, 1 / 24), first_weekday=first.weekday())
 
 
-def _owning(task: TaskAudit, question: Question, rent: Price | None) -> OwnCase | str | None:
-    if question.plan is None or not task.calls:
-        return None
-    return own_case(task, rent, question.plan)
+def _dearest(tasks: Sequence[TaskAudit], saved: Mapping[str, Savings]) -> list[TaskAudit]:
+    """The tasks for which owning is looked at: a small bill is not worth a machine."""
+    asked = [task for task in tasks if task.calls]
+    return sorted(asked, key=lambda task: (-(saved[task.task].usd_per_month or 0.0), -task.calls, task.task))[
+        :MOST_OWNED
+    ]
 
 
 def _why_unread(task: TaskAudit, question: Question) -> str:
@@ -258,8 +273,6 @@ def _about_volume(task: TaskAudit) -> list[str]:
             f"The log covers {task.span_days * 24:.1f} hours; it is counted as a day, and a month as 30.4 of them. "
             f"A month of such hours would be {task.calls / task.span_days * 730 / 24:,.0f} calls."
         )
-    elif task.span_days is not None and task.active_days < 0.5 * task.span_days:
-        said.append(f"Calls came on {task.active_days} of {task.span_days:.0f} days.")
     if task.volume_calls:
         said.append(
             f"{task.volume_calls:,} of the calls are known by their sum alone: their peak is at least what is shown, "

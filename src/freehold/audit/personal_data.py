@@ -25,6 +25,7 @@ from freehold.text.pii import find_pii
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import date
     from pathlib import Path
 
     import pyarrow as pa
@@ -99,6 +100,8 @@ def personal_data(
     calls_per_task: int = CALLS_PER_TASK,
     budget_s: float = BUDGET_S,
     seed: int = 0,
+    since: date | None = None,
+    until: date | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[PersonalData, ...]:
     """Look for personal data in a sample of each task's calls. The same ledger, seed and enough time: the same answer.
@@ -108,6 +111,8 @@ def personal_data(
         calls_per_task: Size of each sample.
         budget_s: After so many seconds no further call is looked at; tasks that no call was looked at are absent.
         seed: Of the sample.
+        since: First day; undated calls are left out then.
+        until: Last day.
         clock: Seconds.
 
     Returns:
@@ -117,7 +122,7 @@ def personal_data(
     search = _Search(calls_per_task, lambda: clock() >= ends_at)
     chance = random.Random(seed)  # noqa: S311 (a sample, no secret)
     with reading(calls):
-        parts = [_Part(path, group, chance.random()) for path, group in _row_groups(calls)]
+        parts = [_Part(path, group, chance.random()) for path, group in _row_groups(calls, since, until)]
         chance.shuffle(parts)
         most = max(1, -(-calls_per_task // min(_SPREAD, max(1, len(parts)))))
         while parts and not search.is_over:
@@ -127,9 +132,11 @@ def personal_data(
     return tuple(search.result(task) for task, sample in sorted(search.samples.items()) if sample.calls)
 
 
-def _row_groups(calls: Path) -> Iterator[tuple[Path, int]]:
+def _row_groups(calls: Path, since: date | None, until: date | None) -> Iterator[tuple[Path, int]]:
     """Parts of the ledger that hold a body; the files' own statistics tell."""
     for day, name in parquet_files(calls):
+        if (since or until) and not (day[0].isdigit() and str(since or "") <= day <= str(until or "9999")):
+            continue
         path = calls / f"day={day}" / name
         metadata = pq.read_metadata(path)
         names = metadata.schema.to_arrow_schema().names

@@ -112,7 +112,7 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
     if spill is not None and os.access(spill.parent, os.W_OK):
         config["temp_directory"] = str(spill)
     with _all_reading([*folders]), duckdb.connect(config=config) as connection:
-        connection.execute("set timezone = 'UTC'")
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
         try:
             _views(connection, source, wanted)
             yield connection
@@ -202,8 +202,7 @@ def _relation(
 
 
 def _sql_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
-    found = connection.execute(f"describe select {column} from {table}").fetchone()  # noqa: S608 (names of ours)
-    assert found is not None
+    (found,) = connection.execute(f"describe select {column} from {table}").fetchall()  # noqa: S608 (names of ours)
     return str(found[1])
 
 

@@ -26,6 +26,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--until", type=_DAY, help="Last day that counts, UTC.")
 @click.option("--as-of", type=_DAY, help="Day of the prices that savings are told at; default: today.")
 @click.option("--own", help="Plan to own, as MODEL@HARDWARE.  [default: llama-3.1-8b@h100]")
+@click.option("--invoice", "invoices", multiple=True, type=_FILE, help="The provider's export or bill; repeatable.")
+@click.option("--exchange", multiple=True, metavar="CUR=USD", help="US dollars for one unit of the invoice's currency.")
 @click.option("--no-texts", is_flag=True, help="Do not look at prompts and answers: volume, cost and rhythm alone.")
 @click.option("--html", type=_FILE, help="Write the report as one HTML page.")
 @click.option("--csv", "csv_file", type=_FILE, help="Write a line per task, day, model and tier.")
@@ -38,6 +40,8 @@ def command(
     until: datetime | None,
     as_of: datetime | None,
     own: str | None,
+    invoices: tuple[Path, ...],
+    exchange: tuple[str, ...],
     no_texts: bool,
     html: Path | None,
     csv_file: Path | None,
@@ -54,19 +58,24 @@ def command(
     A call whose model the price catalogue does not know has an unknown cost, never a cost of zero.
     Name what it is billed like under [prices.alias] in freehold.toml.
 
+    With --invoice the provider's usage or cost export (JSON), or a table with day, model and amount (CSV), is compared
+    with the ledger by day and model, and every difference is split into causes.
+
     \b
     Examples:
       freehold audit
       freehold audit --task support_intent --since 2026-10-01 --html audit.html
       freehold audit --csv costs.csv --json
+      freehold audit --invoice costs.json --invoice usage.json
     """
     from freehold.audit.examine import examine
     from freehold.audit.rows import Source
+    from freehold.cli.audit_additions import add_invoices, additions_text
     from freehold.cli.page_file import check_page, write_page
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
+    from freehold.report.audit_text import audit_text
     from freehold.report.progress import TerminalProgress
-    from freehold.report.text import audit_text
 
     for file in (html, csv_file):
         if file is not None:
@@ -84,6 +93,7 @@ def command(
         if task is None and since is None and until is None:
             raise InputError("The ledger is empty. Bring a log: freehold import logs.jsonl --task TASK")
         raise InputError("No call in the ledger is of that task and of those days. See what there is: freehold audit")
+    add_invoices(record, session, invoices, exchange)
     first = record["ranking"][0]["task"] if record["ranking"] else record["tasks"][0]["task"]
     next_step = f"freehold breakeven {quote(str(first))}"
     if csv_file is not None:
@@ -96,7 +106,8 @@ def command(
 
         write_page(html, audit_page(record))
         next_step = f"open {quote(str(html))}"
-    show(record, audit_text(record, everything=everything), as_json=as_json, next_step=next_step)
+    text = audit_text(record, everything=everything) + additions_text(record)
+    show(record, text, as_json=as_json, next_step=next_step)
 
 
 def _question(
@@ -106,6 +117,7 @@ def _question(
     from datetime import UTC, datetime
 
     from freehold.audit.examine import Question
+    from freehold.audit.personal_data import personal_data
     from freehold.audit.rows import Slice
     from freehold.cli.capacity_files import model_named
     from freehold.cli.costs import own_prices_of
@@ -115,6 +127,7 @@ def _question(
 
     since, until, as_of = days
     day = as_of or datetime.now(UTC).date()
+    found = personal_data(session.ledger.folder, since=since, until=until) if read_texts else ()
     return Question(
         aliases=session.settings.prices.alias,
         overrides=own_prices_of(session),
@@ -128,6 +141,7 @@ def _question(
             corrected_calls=corrected_calls(session.state),
         ),
         known=known_tasks(session.state),
+        personal_data={one.task: one for one in found},
         read_texts=read_texts,
         with_lines=with_lines,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
 from freehold.cli.gateway_spans import check_spans
+from freehold.cli.gateway_tasks import TasksOfWorker
 from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
 from freehold.gateway.admin.token import admin_token_of
@@ -236,11 +238,13 @@ class Blueprint:
         feed = None if self._spans is None else SpanFeed(self._spans[1], counters, sample=gateway.spans.sample)
         writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls, listener=feed)
         stack = AsyncExitStack()
-        guard = self._guard(stack)
+        guard, tasks = self._guard(stack)
 
         @asynccontextmanager
         async def lifetime() -> AsyncIterator[None]:
             stack.callback(guard.keys.close)
+            watching = asyncio.create_task(tasks.watch())
+            stack.callback(watching.cancel)
             async with stack:
                 yield
             recorded.seal()
@@ -258,7 +262,7 @@ class Blueprint:
         )
 
         def load() -> Setup:
-            setup = self._load(guard)
+            setup = self._load(guard, tasks)
             writer.log_calls = setup.log_calls
             return setup
 
@@ -276,15 +280,17 @@ class Blueprint:
     def _new_settings(self) -> Path:
         return self._folder / "settings"
 
-    def _guard(self, stack: AsyncExitStack) -> Guard:
+    def _guard(self, stack: AsyncExitStack) -> tuple[Guard, TasksOfWorker]:
         """Keys, rules and limits. The database is opened by each worker: connections do not outlive a fork."""
         engine = open_state(_state_url(self.workspace, self.settings))
         limits = LateLimits(engine, stack, lambda: price_finder(self.settings, self.file.parent))
-        return Guard(KeyRing(engine, is_open_without_keys=True), TaskRules(self.settings.tasks), limits)
+        tasks = TasksOfWorker(engine)
+        rules = tasks.rules_of(self.settings.tasks)
+        return Guard(KeyRing(engine, is_open_without_keys=True), rules, limits), tasks
 
-    def _load(self, guard: Guard) -> Setup:
+    def _load(self, guard: Guard, tasks: TasksOfWorker) -> Setup:
         settings = unpacked(self._new_settings.read_bytes())
-        rules = guard.with_rules(TaskRules(settings.tasks))
+        rules = guard.with_rules(tasks.rules_of(settings.tasks))
         return setup_of(settings, routes_of(settings, self.file.parent), rules, self.subjects)
 
 

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from itertools import islice
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from freehold.cli.show import json_option, quiet_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from freehold.cli.discovering import Discovered
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
-    from freehold.core.task import Task, TaskKind
+    from freehold.core.task import Task, TaskKind, WorkKind
     from freehold.ledger.logs.engine import Choices
     from freehold.ledger.logs.imported import Imported
 
 REJECTS_FILE = "rejected.jsonl"
-_MOST_OUTPUTS = 200_000
-"""So many answers of a rented model tell what kind of work a task is."""
+UNASSIGNED = "unassigned"
 
 
 @click.command("import")
@@ -41,7 +38,9 @@ _MOST_OUTPUTS = 200_000
 )
 @click.option(
     "--kind",
-    type=click.Choice(["classification", "extraction", "text"]),
+    type=click.Choice(
+        ["classification", "screening", "extraction", "ner", "summarisation", "chat", "code", "other", "text"]
+    ),
     help="What kind of work the tasks are, if the guess is wrong.",
 )
 @click.option("--format", "format_name", metavar="NAME", help="What the logs are, if their rows do not tell.")
@@ -54,7 +53,7 @@ def command(
     paths: tuple[str, ...],
     task: str | None,
     split: str,
-    kind: TaskKind | None,
+    kind: WorkKind | TaskKind | None,
     format_name: str | None,
     start: str | None,
     encoding: str | None,
@@ -93,8 +92,10 @@ def command(
     result = taken.result
     rejects = session.workspace.data / REJECTS_FILE
     record = result.as_record() | {
-        "kinds": {one.name: one.kind for one in taken.tasks},
+        "tasks": taken.rows,
+        "kinds": {one.name: one.work_kind for one in taken.tasks},
         "kind_confidence": taken.confidence,
+        "discovered": taken.discovered,
         "warnings": taken.warnings,
         "rejects_file": str(rejects) if result.tally.rejected else None,
     }
@@ -168,7 +169,7 @@ def _fault(result: Imported, record: dict[str, object]) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """An import, and what was learnt from it."""
 
@@ -181,6 +182,10 @@ class Taken:
     None: it was given, a dataset has settled it, or there is no answer.
     """
     warnings: list[str]
+    discovered: dict[str, Any] | None = None  # Any: an open JSON object
+    """What discovery made of calls that nothing names; None: there were none."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Task -> rows of this import, those of tasks that discovery found among them."""
 
 
 def import_into(
@@ -188,7 +193,7 @@ def import_into(
     paths: list[str | Path],
     choices: Choices,
     *,
-    kind: TaskKind | None = None,
+    kind: WorkKind | TaskKind | None = None,
     progress: Progress,
 ) -> Taken:
     """Import logs into a session's workspace and learn from them what kind of work each task is.
@@ -196,52 +201,46 @@ def import_into(
     Raises:
         InputError: nothing can be used, or `kind` does not fit.
     """
-    from freehold.corrections.store import keep_words
+    from freehold.cli.discovering import discover_tasks, learn_task, load_assigner, settle_names
+    from freehold.cli.purging import words_keeper
     from freehold.ledger.logs.engine import Stores, import_logs
     from freehold.ledger.logs.files import find_logs
-    from freehold.ledger.logs.tasks import assign
     from freehold.ledger.volumes import VOLUMES, Volumes
+    from freehold.state.subject_key import subjects_of
 
+    assigner = load_assigner(session)
     stores = Stores(
         ledger=session.ledger,
         volumes=Volumes(session.workspace.calls.parent / VOLUMES),
-        keep=partial(keep_words, session.state),
-        assign=assign,
+        keep=words_keeper(session),
+        assign=lambda logged: assigner.task_of(logged.call, logged.key),
+        seal=subjects_of(session.workspace).sealed,
     )
     rejects = session.workspace.data / REJECTS_FILE
     result = import_logs(find_logs(paths), stores, choices, progress=progress, rejects=rejects)
-    taken = Taken(result, [], {}, [])
-    if not choices.is_dry:
-        for name in sorted(result.tally.tasks):
-            taken.tasks.append(_define(session, name, kind, taken))
+    taken = Taken(result, [], {}, [], rows=dict(sorted(result.tally.tasks.items())))
+    if choices.is_dry:
+        return taken
+    for old, name in settle_names(session, result.tally.tasks, progress).items():
+        taken.rows[name] = taken.rows.get(name, 0) + taken.rows.pop(old)
+    if UNASSIGNED in taken.rows and result.tally.imported:
+        _discover(taken, discover_tasks(session, progress))
+    for name in sorted(taken.rows):
+        if name != UNASSIGNED:
+            learnt = learn_task(session, name, kind)
+            taken.tasks.append(learnt.task)
+            taken.confidence[name] = learnt.confidence
+            taken.warnings += [] if learnt.warning is None else [learnt.warning]
     return taken
 
 
-def _define(session: Session, name: str, kind: TaskKind | None, taken: Taken) -> Task:
-    """Learn a task anew from all that humans answered, or from the rented model where no human did."""
-    from freehold.core.errors import InputError
-    from freehold.corrections.store import human_outputs
-    from freehold.tasks.define import define_task, guess_task, is_in_use, kind_confidence, known_kind, load_task
-
-    outputs = list(human_outputs(session.state, name)) or list(_rented_outputs(session, name))
-    taken.confidence[name] = None
-    if kind is None and not is_in_use(session.state, name):
-        task = define_task(session.state, guess_task(name, outputs))
-        taken.confidence[name] = kind_confidence(task.kind, outputs)
-        return task
-    if kind is not None:
-        return define_task(session.state, guess_task(name, outputs, kind=kind))
-    try:
-        return define_task(session.state, guess_task(name, outputs, kind=known_kind(session.state, name)))
-    except InputError as error:
-        taken.warnings.append(f"{error} Until then the task stays as it was, and answers outside it are left out.")
-        return load_task(session.state, name)
-
-
-def _rented_outputs(session: Session, task: str) -> Iterator[str]:
-    from freehold.core.spoken import answered
-
-    texts = (
-        answered(call.response) for call in session.ledger.read(task, is_answered=True) if call.route in {None, "rent"}
-    )
-    yield from islice((text for text in texts if text is not None), _MOST_OUTPUTS)
+def _discover(taken: Taken, found: Discovered) -> None:
+    """Count the rows where discovery has brought them."""
+    taken.discovered = found.as_record()
+    for one in found.found.tasks:
+        taken.rows[one.name] = taken.rows.get(one.name, 0) + one.calls
+    left = taken.rows[UNASSIGNED] - sum(one.calls for one in found.found.tasks)
+    if left > 0:
+        taken.rows[UNASSIGNED] = left
+    else:
+        del taken.rows[UNASSIGNED]

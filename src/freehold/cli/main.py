@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "Say what this machine has and lacks.",
     "demo": "Walk the whole loop on the shipped sample: no key, no GPU, no network but for packages.",
     "import": "Bring existing logs and corrections into the ledger.",
+    "tasks": "What the calls are for: found, named, put together, parted.",
     "audit": "What is spent, on which task.",
     "prices": "What models and machines cost to rent, on which day, and who says so.",
     "simulate": "Real arrivals on own replicas: how many are needed, and how long callers wait.",

@@ -19,8 +19,12 @@ class Subjects:
         self._secret = secret
 
     def hashed(self, user: str) -> str:
-        """32 hexadecimal digits of HMAC-SHA256."""
-        return hmac.digest(self._secret, _bytes(user), "sha256").hex()[:32]
+        """32 hexadecimal digits: of the name's plain hash, the keyed one."""
+        return self.sealed(plainly_hashed(user))
+
+    def sealed(self, plain: str) -> str:
+        """The same from a plain hash: readers of logs, which know no secret, hand out nothing else."""
+        return hmac.digest(self._secret, plain.encode(), "sha256").hex()[:32]
 
     def forms(self, user: str) -> frozenset[str]:
         """Every way in which the ledger may hold an end user.
@@ -28,9 +32,10 @@ class Subjects:
         Besides the keyed hash this is the plain one that earlier versions kept, and what is given itself if it looks
         like a hash that was read in the ledger.
         """
-        plain = sha256(_bytes(user)).hexdigest()[:32]
-        return frozenset({self.hashed(user), plain, *([user] if _HASHED.fullmatch(user) else [])})
+        given = {user, self.sealed(user)} if _HASHED.fullmatch(user) else set()
+        return frozenset({self.hashed(user), plainly_hashed(user), *given})
 
 
-def _bytes(user: str) -> bytes:
-    return user.encode("utf-8", "surrogatepass")
+def plainly_hashed(user: str) -> str:
+    """32 hexadecimal digits of SHA-256. Whoever has it can try names: the ledger keeps the keyed hash of it."""
+    return sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:32]

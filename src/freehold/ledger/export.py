@@ -87,6 +87,7 @@ def _batches(
             where ? is null or task = ? order by started_at nulls last, id
         """  # noqa: S608 (a path and names of our own)
         with duckdb.connect(config={"threads": 2}) as connection:
+            connection.execute("set enable_progress_bar = false")  # it prints into the result
             connection.execute("set timezone = 'UTC'")
             try:
                 found = connection.sql(query, params=[task, task])

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 PURGED_FILE = "_purged.db"
 Part = Literal["row", "bodies"]
 """What of a call went. A row takes its bodies along."""
-_TABLE = "create table if not exists purged (id blob primary key, has_row integer not null) without rowid"
+Reason = Literal["row", "bodies", "aged"]
+"""Why a call is noted; aged: its row went as its time was over, and datasets keep what was made from it."""
+_CODES: dict[Reason, int] = {"aged": -1, "row": 0, "bodies": 1}
+_REACH: dict[Part, tuple[int, int]] = {"row": (-1, 0), "bodies": (0, 1)}
+_TABLE = "create table if not exists purged (id blob primary key, why integer not null) without rowid"
 _CHUNK = 500
 
 
@@ -36,7 +40,7 @@ class Purged:
         return self._path.exists()
 
     def among(self, ids: Collection[bytes], part: Part = "row") -> set[bytes]:
-        """Which of these calls have been purged: their rows, or at least their bodies.
+        """Which of these calls must not come back as rows; or which have been purged, if only their bodies.
 
         Raises:
             InputError: the list is damaged.
@@ -48,28 +52,28 @@ class Purged:
             for start in range(0, len(wanted), _CHUNK):
                 chunk = wanted[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
-                query = f"select id from purged where id in ({marks}) and has_row <= ?"  # noqa: S608 (question marks)
-                found.update(row[0] for row in connection.execute(query, [*chunk, 0 if part == "row" else 1]))
+                query = f"select id from purged where id in ({marks}) and why between ? and ?"  # noqa: S608 (question marks)
+                found.update(row[0] for row in connection.execute(query, [*chunk, *_REACH[part]]))
         return found
 
-    def note(self, ids: Iterable[bytes], part: Part) -> None:
+    def note(self, ids: Iterable[bytes], reason: Reason) -> None:
         """Note calls on the disk; a row that was purged stays so."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        has_row = int(part == "bodies")
         with self._open() as connection, connection:
             connection.execute(_TABLE)
             connection.executemany(
-                "insert into purged values (?, ?) on conflict (id) do update set has_row = min(has_row, ?)",
-                ((one, has_row, has_row) for one in ids),
+                "insert into purged values (?, ?) on conflict (id) do update set "
+                "why = case when excluded.why = 0 or why + excluded.why = 0 then 0 else why end",
+                ((one, _CODES[reason]) for one in ids),
             )
 
-    def counts(self) -> dict[Part, int]:
-        """How many rows were purged, and of how many calls the bodies alone."""
-        if not self._path.exists():
-            return {"row": 0, "bodies": 0}
-        with self._open() as connection:
-            found = dict(connection.execute("select has_row, count(*) from purged group by has_row").fetchall())
-        return {"row": found.get(0, 0), "bodies": found.get(1, 0)}
+    def counts(self) -> dict[Reason, int]:
+        """How many calls are noted, and why."""
+        found: dict[int, int] = {}
+        if self._path.exists():
+            with self._open() as connection:
+                found = dict(connection.execute("select why, count(*) from purged group by why").fetchall())
+        return {reason: found.get(code, 0) for reason, code in _CODES.items()}
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

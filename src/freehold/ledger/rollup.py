@@ -176,6 +176,7 @@ def sums_of_files(calls: Path, edges: Sequence[int] = EDGES) -> pa.Table:
     """
     pattern = str(calls / "day=*" / "*.parquet").replace("'", "''")
     with duckdb.connect(config={"threads": min(4, os.cpu_count() or 1)}) as connection:
+        connection.execute("set enable_progress_bar = false")  # it prints into the result
         options = "union_by_name = true, hive_partitioning = true, hive_types_autocast = false"
         source = f"read_parquet('{pattern}', {options})"
         found: pa.Table = connection.sql(sums_query(source, edges)).to_arrow_table()

@@ -179,7 +179,7 @@ class Ledger:
 
     def _execute(self, query: str, parameters: Sequence[str], **tables: pa.Table) -> duckdb.DuckDBPyRelation:
         connection = duckdb.connect(config={"threads": 2})
-        connection.execute("set timezone = 'UTC'")
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
         for name, table in tables.items():
             connection.register(name, table)
         try:

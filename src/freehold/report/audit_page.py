@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_TASKS = 200
 """Of a page; the JSON and the CSV have all of them."""
+_MOST_REASONED = 20
+"""With the reasons of their scores."""
 
 
 def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # Any: JSON
@@ -47,6 +49,8 @@ def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # An
     notes = [left_out_sentence(record), unpriced_sentence(record)]
     notes += [visible(each, 400) for each in record.get("assumptions") or ()]
     notes += [f"{count(left_out)} smaller tasks are in the JSON and the CSV only."] if left_out else []
+    if len(shown["tasks"]) > _MOST_REASONED:
+        notes.append(f"Reasons are those of the {_MOST_REASONED} dearest tasks; the JSON has all of them.")
     return environment.get_template("audit.html").render(
         title=title,
         sentence=first_sentence(record) or "Nothing was found that is worth doing",
@@ -65,7 +69,7 @@ def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # An
         ),
         reasons=[
             (visible(each.get("task"), 60), [visible(said, 400) for said in each.get("reasons") or ()])
-            for each in shown["tasks"]
+            for each in shown["tasks"][:_MOST_REASONED]
             if each.get("reasons")
         ],
         notes=[each for each in notes if each],

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MOST_LINES = 30
+_LONGEST = 600
+"""Characters of an explanation."""
 
 
 def reconciliation_text(lines: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> str:  # Any: JSON
@@ -26,10 +28,10 @@ def reconciliation_text(lines: Sequence[Mapping[str, Any]], total: Mapping[str, 
     for line in differing[:_MOST_LINES]:
         amounts = (line["ledger_usd"], line["invoice_usd"], line["difference_usd"])
         told.append(f"  {line['day']:<12}{''.join(f'{_usd(usd):>16}' for usd in amounts)}  {visible(line['model'])}")
-        told.append(f"      {visible(line['explanation'])}")
+        told.append(f"      {visible(line['explanation'], _LONGEST)}")
     if len(differing) > _MOST_LINES:
         told.append(f"  … {len(differing) - _MOST_LINES} further lines: --json has them")
-    return "\n".join([*told, *([""] if total["notes"] else []), *map(visible, total["notes"])])
+    return "\n".join([*told, *([""] if total["notes"] else []), *(visible(note, _LONGEST) for note in total["notes"])])
 
 
 def _largest(by_cause: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.ledger.logs.format import Context, LoggedCall
+from freehold.ledger.logs.format import Context, LoggedCall, Skipped
 from freehold.ledger.logs.formats.table import FORMATS, format_named
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Desk:
         reader = format_named(of or known_as(given[0]) or "none").reader(context)
         items = [item for line, row in enumerate(given, start=1) for item in reader.read(dict(row), line)]
         return [*items, *reader.finish()]
+
+    def left_over(self) -> Counter[str]:
+        """Why something is left when every file has been read."""
+        context = Context(shelf=self.shelf)
+        left = [item for each in FORMATS if each.finish is not None for item in each.finish(context)]
+        return Counter(item.reason for item in left if isinstance(item, Skipped))
 
     def calls(self, rows: Iterable[Row], *, of: str | None = None, file: str = "log") -> list[Call]:
         return [item.call for item in self.read(rows, of=of, file=file) if isinstance(item, LoggedCall)]

@@ -14,7 +14,7 @@ from freehold.ledger.logs.format import BadRow, LoggedCall, Skipped, Volume
 from tests.ledger.logs.reading import Desk, fixture, the_call
 
 
-def _completion(number: int = 1, **fields: Any) -> dict[str, Any]:
+def _completion(number: int | str = 1, **fields: Any) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
@@ -264,12 +264,26 @@ def test_of_a_pair_the_preferred_answer_is_the_humans_and_the_other_the_models()
 
     assert logged.human is not None
     assert (logged.human.output, answered(logged.call.response)) == ("delivery", "other")
+    assert (logged.call.route, logged.call.status) == (None, None)  # it is no traffic
     assert asked(logged.call.request)[1].content == "My parcel has not come."
+
+
+def test_halves_that_found_no_other_half_are_told() -> None:
+    desk = Desk()
+    for name in ("batch_a_input", "batch_a_output", "stored_messages"):
+        desk.read(fixture(f"openai/{name}.jsonl"))
+    desk.read([_completion(number="S0")])
+
+    assert desk.left_over() == {
+        "question of a batch whose answer is in no file of this import": 1,
+        "messages of a stored completion that is in no file of this import": 2,
+    }
 
 
 @pytest.mark.parametrize(
     ("row", "of"),
     [
+        ({"custom_id": "1", "method": "POST", "url": "/", "body": {"a": 1}}, "openai-batch"),
         ({"messages": [{"role": "assistant"}, "text"]}, "openai-fine-tuning"),
         ({"input": {"messages": []}, "preferred_output": [], "non_preferred_output": []}, "openai-preferences"),
         ({"custom_id": " ", "body": {"a": 1}, "url": "/"}, "openai-batch-inputs"),

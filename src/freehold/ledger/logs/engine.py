@@ -56,6 +56,8 @@ class Stores:
     keep: HumanWordKeeper
     assign: Callable[[LoggedCall], str]
     """Task of a call whose log does not name one."""
+    seal: Callable[[str], str] | None = None
+    """Makes the ledger's hash of an end user from the plain one that readers hand out; None: it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import Literal
 HEAD_BYTES = 1 << 18
 DELIMITERS = (",", ";", "\t", "|")
 WRAPPERS = frozenset({
-    b"calls", b"completions", b"data", b"generations", b"items", b"logs", b"observations", b"records", b"requests",
-    b"resourceSpans", b"rows", b"spans", b"traces",
+    b"calls", b"completions", b"data", b"generations", b"items", b"logs", b"records", b"requests", b"resourceSpans",
+    b"rows", b"spans", b"traces",
 })  # fmt: skip
 """Names under which a document of one of the tools holds its rows."""
 _TOKENS = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*:\s*\[\s*\{)?|[{}\[\]]', re.DOTALL)

@@ -29,7 +29,13 @@ def text_of(values: Mapping[str, Any], field: str) -> str | None:  # Any: nothin
 
 def clean(text: str) -> str:
     """The text without halves of surrogate pairs: they are no characters and cannot be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as above

@@ -56,6 +56,9 @@ class Kept:
     """The log has left a part of it out."""
 
 
+_NOTHING = Kept(None)
+
+
 def request_of(value: object) -> Kept:
     """The request that a log shows: a body, the messages alone, one message, or the bare text that was asked."""
     return _kept(value, _as_request)
@@ -137,9 +140,11 @@ def _plain_number_or_text(value: object) -> float | str | None:
 
 
 def _kept(value: object, read: Callable[[Any], Body]) -> Kept:  # Any: JSON
+    if not value and not isinstance(value, int | float):
+        return _NOTHING
     found = plain(parsed(value))
     if found is None or found in ("", {}, []) or _holds(found, _is_taken_out):
-        return Kept(None)
+        return _NOTHING
     body = read(found)
     return Kept(body, is_cut=_holds(body, _is_cut))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.core.identity import content_hash
 from freehold.ledger.logs.format import BadRow, Format, Skipped
 from freehold.ledger.logs.formats._bodies import Kept, answer_of, plain, request_of
-from freehold.ledger.logs.formats._calls import logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._calls import logged_call, status_of
 from freehold.ledger.logs.formats._each_row import each_row
 from freehold.ledger.logs.formats._fields import Values, inner, mapping_of, moment, text, word
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.formats._each_row import Row
 
 SPACE = "openai-batch-inputs"
+_ANSWERED = "openai-batch-answered"
 TIER = "batch"
 """A batch is billed at its own tariff, whatever tier its answers name."""
 _MOST_QUESTIONS = 100
@@ -57,11 +58,14 @@ def read_input(row: Row, context: Context) -> Iterator[Item]:
 def read_output(row: Row, context: Context) -> Iterator[Item]:
     """One line: what was answered under a `custom_id`, with its question."""
     name = _custom_id(row)
+    if _is_input(row):
+        raise BadRow("a line of a batch input among its output: put the two into files of their own")
     response, failure = inner(row, "response"), inner(row, "error")
     answer = answer_of(mapping_of(response.get("body")))
     if answer.body is None and not failure and not response:
         raise BadRow("a line of a batch output with neither 'response' nor 'error'")
     question = _question(name, context)
+    context.shelf.put(_ANSWERED, name, b"")
     request = Kept({}, is_cut=True) if question is None else Kept(question.body, is_cut=question.is_cut)
     # the answer's own id: with `store` the same completion is listed among the stored ones
     identity = word(answer.body or {}, "id") or word(row, "id") or f"{name}:{content_hash(plain(row))}"
@@ -76,10 +80,16 @@ def read_output(row: Row, context: Context) -> Iterator[Item]:
         error_type=word(failure, "code", "type"),
         is_failed=bool(failure),
         request_id=name,
-        subject=subject_of(word(request.body or {}, "user", "safety_identifier")),
         service_tier=TIER,
         stream=False,
     )
+
+
+def unanswered(context: Context) -> Iterator[Item]:
+    """Questions whose answers are in no file: the batch is not over, or they were imported without them before."""
+    for name, _ in context.shelf.left(SPACE):
+        if context.shelf.look(_ANSWERED, name) is None:
+            yield Skipped("question of a batch whose answer is in no file of this import")
 
 
 def _questions(name: str, context: Context) -> list[_Question]:
@@ -125,6 +135,7 @@ FORMATS = (
         name="openai-batch-inputs",
         recognises=_is_input,
         reader=each_row(read_input),
+        finish=unanswered,
         order=-1,
         says="batch inputs have 'custom_id' with 'body'",
     ),

@@ -68,14 +68,11 @@ def _asked(row: Row) -> dict[str, Any]:  # Any: JSON
 
 
 def _labelled(request: Kept, said: str, answer: Kept | None, key: TaskKey | None, *, is_test: bool) -> LoggedCall:
-    """A call that no model was asked for, or whose answer somebody wrote down without saying when and whose it was."""
-    is_answered = answer is not None and answer.body is not None
+    """A row that somebody made to learn from. It is no traffic: when it was asked, and by whom, is not told."""
     call = Call(
         id="",
         task="",
         endpoint=_CHAT,
-        route="rent" if is_answered else None,
-        status=200 if is_answered else None,
         request=request.body,
         response=None if answer is None else answer.body,
         truncated=True if request.is_cut or (answer is not None and answer.is_cut) else None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.formats._each_row import Row
 
 SPACE = "openai-messages"
+_USED = "openai-messages-used"
 _PARAMETERS = (
     "tools", "tool_choice", "parallel_tool_calls", "seed", "top_p", "temperature", "presence_penalty",
     "frequency_penalty", "response_format", "metadata", "max_tokens", "max_completion_tokens", "reasoning_effort",
@@ -79,6 +80,13 @@ def read_messages(row: Row, context: Context) -> Iterator[Item]:
     yield Skipped("message of a stored completion, kept with it")
 
 
+def unused_messages(context: Context) -> Iterator[Item]:
+    """Messages whose completion is in no file: it is missing, or was imported without them before."""
+    for completion, _ in context.shelf.left(SPACE):
+        if context.shelf.look(_USED, completion) is None:
+            yield Skipped("messages of a stored completion that is in no file of this import")
+
+
 def _request(asked: object, *, is_chat: bool) -> Kept:
     """What was asked. Without its messages a request is not whole, whatever else is known of it."""
     kept = request_of({"messages": asked} if isinstance(asked, list) else asked)
@@ -89,7 +97,10 @@ def _request(asked: object, *, is_chat: bool) -> Kept:
 
 def _messages_of(completion: str, context: Context) -> list[Any] | None:
     lies = context.shelf.look(SPACE, completion)
-    by_place = {} if lies is None else {int(place): each for place, each in json.loads(lies).items()}
+    if lies is None:
+        return None
+    context.shelf.put(_USED, completion, b"")
+    by_place = {int(place): each for place, each in json.loads(lies).items()}
     return [by_place[place] for place in sorted(by_place)] or None
 
 
@@ -147,6 +158,7 @@ FORMATS = (
         name="openai-stored-messages",
         recognises=_are_messages,
         reader=each_row(read_messages),
+        finish=unused_messages,
         order=-1,
         says="messages of a stored completion have an 'id' of the form 'chatcmpl-…-0' and a 'role'",
     ),
