@@ -181,8 +181,8 @@ def test_volumes_count_as_many_calls_as_they_say_and_span_all_that_they_cover() 
     assert (found.mean_input_tokens, found.p95_input_tokens, found.latency) == (1000.0, None, None)
     # From 22:30 of the first day to 22:40 of the third: three days
     assert found.calls_per_month == pytest.approx(150 / 3 * 730 / 24)
-    # 10 calls a minute in the busiest window; 150 calls in (22:00 to 23:00 two days later) 49 hours
-    assert found.peak_to_mean == pytest.approx(10 * 49 * 60 / 150)
+    # 10 calls a minute in the busiest window; 150 calls in 48 hours and ten minutes
+    assert found.peak_to_mean == pytest.approx(10 * (48 * 60 + 10) / 150)
 
 
 def test_impossible_counts_are_left_out_counted_and_never_priced() -> None:

@@ -64,7 +64,7 @@ def test_a_day_that_the_log_covers_in_part_is_no_fall() -> None:
 @pytest.mark.parametrize(
     ("calls", "why"),
     [
-        ([9] * 13, "The log covers 13 days; growth and a forecast need 14."),
+        ([9] * 13, "The calls span 13 days; growth and a forecast need 14."),
         ([0] * 20 + [5000] + [0] * 20, "Calls came on 1 of 41 days; growth and a forecast need half of them."),
         ([3] * 14, "42 calls with a time are too few for growth and a forecast (50)."),
     ],

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from freehold.audit.task_audit import TaskAudit
     from freehold.core.progress import Progress
     from freehold.economics.overrides import Override
-    from freehold.economics.prices import Price
     from freehold.economics.scenario import OwnPlan
 
 Tier = Literal["low", "mid", "high"]
@@ -44,6 +43,10 @@ Tier = Literal["low", "mid", "high"]
 MID_FROM, HIGH_ABOVE = 100_000, 500_000
 """Queries a month. Source: the three tiers of the article whose claims `freehold claims` audits; where owning pays
 depends on the task, which is why each task has a break-even of its own beside its tier."""
+
+
+MOST_OWNED = 100
+"""Tasks for which owning is compared with renting, the dearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,12 +188,13 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
         sampled = [task.task for task in by_calls[:MOST_TASKS]] if question.read_texts else []
         exchanges = sampled_exchanges(connection, sampled)
         prompts = sampled_prompts(connection, sampled)
+    dearest = {task.task for task in _dearest(tasks, saved)}
     watched.start("tasks", len(tasks))
     examined = []
     for task in tasks:
         own = replaceability_of(exchanges.pop(task.task, ()), questions=saved[task.task].questions)
         prefixes = prefixes_of(prompts.pop(task.task, ()), pricing, question.as_of)
-        examined.append(_examined(task, question, saved[task.task], own, prefixes))
+        examined.append(_examined(task, question, saved[task.task], own, prefixes, owned=task.task in dearest))
         watched.update(1)
     watched.finish()
     return Examination(audit=found, tasks=tuple(examined), week=week, as_of=question.as_of, lines=lines)
@@ -202,13 +206,15 @@ def _examined(
     saved: Savings,
     replaceable: Replaceability | None,
     prefixes: Prefixes | None,
+    *,
+    owned: bool,
 ) -> Examined:
     series = series_of(task)
     reasons = list(replaceable.reasons) if replaceable is not None else [_why_unread(task, question)]
     lacks = "The log has no times, so no month, no growth and no forecast." if series is None else series.lacks()
     reasons += [lacks] if lacks and task.calls else []
     growth, forecast = (None, None) if series is None or lacks else (growth_of(series), forecast_of(series))
-    owning = _owning(task, question, saved.mix)
+    owning = own_case(task, saved.mix, question.plan) if question.plan is not None and owned else None
     reasons += [owning] if isinstance(owning, str) else []
     reasons += [saved.batch_reason] if saved.batch_reason else []
     reasons += _about_volume(task)
@@ -244,10 +250,12 @@ def series_of(task: TaskAudit) -> Series | None:
     return Series(calls=calls, exposure=np.maximum(exposure, 1 / 24), first_weekday=first.weekday())
 
 
-def _owning(task: TaskAudit, question: Question, rent: Price | None) -> OwnCase | str | None:
-    if question.plan is None or not task.calls:
-        return None
-    return own_case(task, rent, question.plan)
+def _dearest(tasks: Sequence[TaskAudit], saved: Mapping[str, Savings]) -> list[TaskAudit]:
+    """The tasks for which owning is looked at: a small bill is not worth a machine."""
+    asked = [task for task in tasks if task.calls]
+    return sorted(asked, key=lambda task: (-(saved[task.task].usd_per_month or 0.0), -task.calls, task.task))[
+        :MOST_OWNED
+    ]
 
 
 def _why_unread(task: TaskAudit, question: Question) -> str:

@@ -132,7 +132,8 @@ class Series:
     def lacks(self) -> str | None:
         """Why nothing can be said of its trend; None: enough is there."""
         if len(self.calls) < FEWEST_DAYS:
-            return f"The log covers {len(self.calls)} days; growth and a forecast need {FEWEST_DAYS}."
+            days = f"{len(self.calls)} day{'' if len(self.calls) == 1 else 's'}"
+            return f"The calls span {days}; growth and a forecast need {FEWEST_DAYS}."
         active = int((self.calls > 0).sum())
         if 2 * active < len(self.calls):
             return f"Calls came on {active} of {len(self.calls)} days; growth and a forecast need half of them."

@@ -31,7 +31,7 @@ class _Found:
     days: list[_Row] = field(default_factory=list)
     hours: _Row = field(default_factory=dict)
     hour_calls: list[int] = field(default_factory=lambda: [0] * 24)
-    peak_minute: float | None = None
+    minutes: _Row = field(default_factory=dict)
     percentiles: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Column -> values at `_SHARES`, and how many there are."""
 
@@ -48,7 +48,7 @@ def measure(connection: duckdb.DuckDBPyConnection, scale: Scale, *, has_correcti
     for row in _rows(connection, _HOURS_OF_DAY):
         found[row["task"]].hour_calls[row["hour"]] = row["calls"]
     for row in _rows(connection, _PEAK_MINUTE):
-        found[row["task"]].peak_minute = row["peak"]
+        found[row["task"]].minutes = row
     for column in ("duration_ms", "ttft_ms", "input_tokens", "output_tokens"):
         for row in _rows(connection, _percentiles(column)):
             found[row["task"]].percentiles[column] = tuple(row[name] for name in ("p50", "p95", "p99", "n"))
@@ -118,10 +118,10 @@ _HOURS_OF_DAY = f"""
 """  # noqa: S608
 # A window of a volume counts at its mean: its own peak is unknown.
 _PEAK_MINUTE = f"""
-    select task, max(calls) as peak from (
+    select task, max(calls) as peak, min(minute) as first, max(minute) + interval 1 minute as last from (
         select task, date_trunc('minute', moment) as minute, sum(calls / greatest(1.0, coalesce(window_s, 60) / 60))
             as calls
-        from counted_rows where {_RENTED} and moment is not null group by all
+        from counted_rows where {_RENTED} and moment is not null and calls > 0 group by all
     ) group by task
 """  # noqa: S608
 _VOLUME_SPAN = f"""
@@ -158,7 +158,7 @@ def _task(found: _Found, scale: Scale, covered: tuple[datetime | None, ...], *, 
     calls = int(totals["calls"])
     dated = [row for row in found.days if row["day"] is not None and row["calls"]]
     days: dict[date, int] = {row["day"]: int(row["calls"]) for row in dated}
-    first, last = _period(days, found.hours, covered if totals["volume_calls"] else (None, None))
+    first, last = _period(days, found.minutes, covered if totals["volume_calls"] else (None, None))
     weekdays = [0] * 7
     for day, count in days.items():
         weekdays[day.weekday()] += count
@@ -183,7 +183,7 @@ def _task(found: _Found, scale: Scale, covered: tuple[datetime | None, ...], *, 
         first_token=_latency(found, "ttft_ms"),
         growth=_growth(days),
         burstiness=_hourly_peak(found.hours),
-        peak_to_mean=None if not span or found.peak_minute is None else found.peak_minute * _minutes(span) / calls,
+        peak_to_mean=found.minutes["peak"] * _minutes(span) / calls if span and calls else None,
         calls_per_month=_calls_per_month(days, first, last),
         corrected_share=int(totals["corrected"]) / calls if has_corrections and calls else None,
         hour_calls=tuple(found.hour_calls),
@@ -234,12 +234,12 @@ def _part(name: str, row: _Row, scale: Scale) -> Part:
 
 
 def _period(
-    days: dict[date, int], hours: _Row, covered: tuple[datetime | None, ...]
+    days: dict[date, int], minutes: _Row, covered: tuple[datetime | None, ...]
 ) -> tuple[datetime | None, datetime | None]:
-    """First and last hour; of volumes, what they cover: a window that is not there had no call."""
+    """First and last minute; of volumes, what they cover: a window that is not there had no call."""
     if not days:
         return None, None
-    first, last = hours["first"], hours["last"] + timedelta(hours=1)
+    first, last = minutes["first"], minutes["last"]
     return min(first, covered[0] or first), max(last, covered[1] or last)
 
 

@@ -64,78 +64,72 @@ def ranked(tasks: Sequence[Examined]) -> list[Step]:
 
 
 def _steps(task: Examined) -> Iterator[Step]:
-    name, saved, audit = task.audit.task, task.savings, task.audit
+    yield from _about_repeats(task)
+    yield from _about_prices(task)
+    yield from _about_owning(task)
+    yield from _about_failures(task)
+
+
+def _about_repeats(task: Examined) -> Iterator[Step]:
+    """What is asked or sent again."""
+    name, saved = task.audit.task, task.savings
     if saved.repeats_usd and saved.repeated_share:
-        yield _step(
-            name,
-            "exact-cache",
-            saved.repeats_usd,
-            "measured",
-            (
-                f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from "
-                "a cache of exact requests.",
-                "put a cache keyed by the whole request before the provider",
-            ),
+        said = (
+            f"{saved.repeated_share:.0%} of the calls ask what was asked within the week before: answer them from a "
+            "cache of exact requests."
         )
+        todo = "put a cache keyed by the whole request before the provider"
+        yield _step(name, "exact-cache", saved.repeats_usd, "measured", (said, todo))
     if task.prompt_caching_usd and task.prefixes is not None:
-        yield _step(
-            name,
-            "prompt-caching",
-            task.prompt_caching_usd,
-            "sampled",
-            (
-                f"{task.prefixes.cacheable_share:.0%} of the input was sent within five minutes before and "
-                f"{task.prefixes.cached_share:.0%} is read from the provider's cache.",
-                "put what is always the same first, and switch the provider's prompt caching on",
-            ),
+        said = (
+            f"{task.prefixes.cacheable_share:.0%} of the input was sent within five minutes before and "
+            f"{task.prefixes.cached_share:.0%} is read from the provider's cache."
         )
+        todo = "put what is always the same first, and switch the provider's prompt caching on"
+        yield _step(name, "prompt-caching", task.prompt_caching_usd, "sampled", (said, todo))
+
+
+def _about_prices(task: Examined) -> Iterator[Step]:
+    """The same calls, paid less for."""
+    name, saved = task.audit.task, task.savings
     if saved.batch_usd and saved.batchable_share:
-        yield _step(
-            name,
-            "batch",
-            saved.batch_usd,
-            "if-it-can-wait",
-            (
-                f"{saved.batchable_share:.0%} of the calls are at the list price and not streamed: half of it or less "
-                "through the batch API, where an answer may wait for a day.",
-                "ask who waits for these answers",
-            ),
+        said = (
+            f"{saved.batchable_share:.0%} of the calls are at the list price and not streamed: they cost less through "
+            "the batch API, where an answer may wait for a day."
         )
+        yield _step(name, "batch", saved.batch_usd, "if-it-can-wait", (said, "ask who waits for these answers"))
     if saved.cheaper_usd and saved.cheaper_model:
-        yield _step(
-            name,
-            "cheaper-model",
-            saved.cheaper_usd,
-            "if-good-enough",
-            (
-                f"{saved.cheaper_model} would answer the same calls for less, if its answers are good enough.",
-                f"send a share of the calls to {saved.cheaper_model} and compare",
-            ),
-        )
-    if task.owning is not None and task.owning.saved_usd > 0:
-        fits = SURENESS["own"] if task.replaceability is None else task.replaceability.score
-        yield Step(
-            task=name,
-            action="own",
-            usd_per_month=task.owning.saved_usd,
-            certainty="if-good-enough",
-            sureness=task.owning.probability * fits,
-            sentence=f"{task.owning.plan} costs less in {task.owning.probability:.0%} of the draws, if it is good "
-            "enough.",
-            next=f"freehold breakeven {quote(name)}",
-        )
+        said = f"{saved.cheaper_model} would answer the same calls for less, if its answers are good enough."
+        todo = f"send a share of the calls to {saved.cheaper_model} and compare"
+        yield _step(name, "cheaper-model", saved.cheaper_usd, "if-good-enough", (said, todo))
+
+
+def _about_owning(task: Examined) -> Iterator[Step]:
+    """Weighted with its own chance, and with how ordinary the task is."""
+    own = task.owning
+    if own is None or own.saved_usd <= 0:
+        return
+    fits = SURENESS["own"] if task.replaceability is None else task.replaceability.score
+    yield Step(
+        task=task.audit.task,
+        action="own",
+        usd_per_month=own.saved_usd,
+        certainty="if-good-enough",
+        sureness=own.probability * fits,
+        sentence=f"{own.plan} costs less in {own.probability:.0%} of the draws, if it is good enough.",
+        next=f"freehold breakeven {quote(task.audit.task)}",
+    )
+
+
+def _about_failures(task: Examined) -> Iterator[Step]:
+    """Calls that failed and were billed; without those, attempts that repeat them."""
+    audit = task.audit
     wasted = audit.errors_usd or audit.retries_usd
     if wasted and audit.calls_per_month and audit.calls:
-        yield _step(
-            name,
-            "fewer-failures",
-            float(wasted) * audit.calls_per_month / audit.calls,
-            "measured",
-            (
-                f"{audit.errors:,} failed calls and {audit.retries:,} repeated ones were billed.",
-                "look at the errors: freehold ledger export --task " + quote(name),
-            ),
-        )
+        usd = float(wasted) * audit.calls_per_month / audit.calls
+        said = f"{audit.errors:,} failed calls and {audit.retries:,} repeated ones were billed."
+        todo = f"look at the errors: freehold ledger export --task {quote(audit.task)}"
+        yield _step(audit.task, "fewer-failures", usd, "measured", (said, todo))
 
 
 def _step(task: str, action: Action, usd: float, certainty: Certainty, said: tuple[str, str]) -> Step:

@@ -102,12 +102,16 @@ def savings(
     """By task: what a cache, the batch API and a cheaper model would save a month at the prices of `as_of`."""
     months = {task.task: _per_month(task) for task in tasks}
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
+    rates: dict[tuple[str, str, str, int], _Offer | None] = {}
     for task, *mixed in connection.execute(_MIX).fetchall():
         served, asked, tier, bucket, is_stream, calls, *tokens = mixed
-        price = pricing.paid(served, asked, as_of, tier)
-        if price is not None:
+        key = (served, asked, tier, bucket)
+        if key not in rates:
+            rates[key] = _offer(key, pricing, as_of)
+        offer = rates[key]
+        if offer is not None:
             counts = tuple(int(each or 0) for each in tokens)
-            _add(sums[task], _Mixed(price, tier, bucket, is_stream, int(calls), counts), pricing, as_of)
+            _add(sums[task], offer, int(calls), counts, is_stream=is_stream)
     repeated = _repeats(connection, scale)
     found: dict[str, Savings] = {}
     for task in tasks:
@@ -147,56 +151,77 @@ def _monthly(usd: Decimal | None, factor: float | None) -> float | None:
     return None if usd is None or factor is None else float(usd) * factor
 
 
+_Rates = tuple[Decimal, Decimal, Decimal, Decimal | None]
+
+
 @dataclass(frozen=True, slots=True)
-class _Mixed:
-    """Calls of one task that are billed alike."""
+class _Offer:
+    """What calls of one model, tier and length cost, and what they could."""
 
     price: Price
-    tier: str
-    bucket: int
-    is_stream: bool
-    calls: int
-    tokens: tuple[int, ...]
+    rates: _Rates
+    cheaper: Price | None
+    cheaper_rates: _Rates | None
+    batch_rates: _Rates | None
+    is_at_list: bool
+    lacks: str
+    """Why there is no batch rate."""
 
 
-def _add(one: _Sum, mixed: _Mixed, pricing: Pricing, as_of: date) -> None:
-    price, bucket, tokens = mixed.price, mixed.bucket, mixed.tokens
-    parts = _parts(price, bucket, tokens)
+def _offer(key: tuple[str, str, str, int], pricing: Pricing, as_of: date) -> _Offer | None:
+    """Looked up once for all tasks; None: no price."""
+    served, asked, tier, bucket = key
+    price = pricing.paid(served, asked, as_of, tier)
+    if price is None:
+        return None
+    length = bucket + 1 if bucket else 0
+    cheaper = cheaper_than(price, pricing, as_of)
+    batch = pricing.at(price.alias_of or price.model, as_of, "batch")
+    return _Offer(
+        price=price,
+        rates=four_rates(price.rates_for(length)),
+        cheaper=cheaper,
+        cheaper_rates=None if cheaper is None else four_rates(cheaper.rates_for(length)),
+        batch_rates=None if batch is None else four_rates(batch.rates_for(length)),
+        is_at_list=tariff_of(tier) == "list",
+        lacks=f"The price list has no batch price of {price.model} on {as_of}.",
+    )
+
+
+def _add(one: _Sum, offer: _Offer, calls: int, tokens: tuple[int, ...], *, is_stream: bool) -> None:
+    parts = _parts(offer.rates, tokens)
     if parts is None:
         return
     usd = sum((paid for _, paid in parts), Decimal(0))
-    one.calls += mixed.calls
+    one.calls += calls
     one.usd += usd
-    one.prices.setdefault(price.model, price)
+    one.prices.setdefault(offer.price.model, offer.price)
     for place, (count, paid) in enumerate(parts):
         one.tokens[place] += count
         one.by_kind[place] += paid
-    cheaper = cheaper_than(price, pricing, as_of)
-    other = None if cheaper is None else _usd(cheaper, bucket, tokens)
-    if cheaper is not None and other is not None and other < usd:
+    other = None if offer.cheaper_rates is None else _usd(offer.cheaper_rates, tokens)
+    if offer.cheaper is not None and other is not None and other < usd:
         one.cheaper += usd - other
-        one.cheaper_model = one.cheaper_model or cheaper.model
-    if mixed.is_stream or tariff_of(mixed.tier) != "list":
+        one.cheaper_model = one.cheaper_model or offer.cheaper.model
+    if is_stream or not offer.is_at_list:
         return
-    one.batchable += mixed.calls
-    batch = pricing.at(price.alias_of or price.model, as_of, "batch")
-    waited = None if batch is None else _usd(batch, bucket, tokens)
+    one.batchable += calls
+    waited = None if offer.batch_rates is None else _usd(offer.batch_rates, tokens)
     if waited is None:
-        one.lacks = one.lacks or f"The price list has no batch price of {price.model} on {as_of}."
+        one.lacks = one.lacks or offer.lacks
         return
     one.has_batch_price = True
     one.batch += max(Decimal(0), usd - waited)
 
 
-def _usd(price: Price, bucket: int, tokens: Sequence[int]) -> Decimal | None:
+def _usd(rates: _Rates, tokens: tuple[int, ...]) -> Decimal | None:
     """Dollars of sums of tokens whose calls all lie in one bucket; None: the price has no rate for output."""
-    parts = _parts(price, bucket, tokens)
+    parts = _parts(rates, tokens)
     return None if parts is None else sum((usd for _, usd in parts), Decimal(0))
 
 
-def _parts(price: Price, bucket: int, tokens: Sequence[int]) -> list[tuple[int, Decimal]] | None:
+def _parts(rates: _Rates, tokens: tuple[int, ...]) -> list[tuple[int, Decimal]] | None:
     """Tokens and dollars of plain, read and written input, and of output."""
-    rates = four_rates(price.rates_for(bucket + 1 if bucket else 0))
     given, reads, writes, made = tokens
     if rates[3] is None and made:
         return None

@@ -120,7 +120,7 @@ class TaskAudit:
     absurd_calls: int = 0
     """Their counts of tokens are below zero or beyond any model; they are unpriced, and the counts are left out."""
     covered: tuple[datetime, datetime] | None = None
-    """From the hour of the first call to the end of that of the last, or what the volumes cover; UTC."""
+    """From the minute of the first call to the end of that of the last, or what the volumes cover; UTC."""
     active_days: int = 0
 
     @property

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from freehold.audit.examine import Known
-from freehold.state.schema import TASKS
+from freehold.tasks.store import load_tasks
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
 def known_tasks(engine: Engine) -> dict[str, Known]:
     """Kind and labels of every task that is defined."""
-    with engine.connect() as connection:
-        rows = connection.execute(select(TASKS.c.name, TASKS.c.kind, TASKS.c.labels)).all()
-    return {name: Known(kind=kind, labels=tuple(labels or ())) for name, kind, labels in rows}
+    return {
+        name: Known(kind=facts.kind, confidence=facts.kind_confidence, labels=facts.labels)
+        for name, facts in load_tasks(engine).items()
+    }
