@@ -62,8 +62,8 @@ def furnish(state: Engine, task: str, call: str = "c1") -> None:
             insert(DATASETS).values(id=f"{task}-d", task=task, sha256="0" * 64, manifest={}, created_at=at)
         )
         connection.execute(
-            insert(MODELS).values(id=f"{task}-m", task=task, base="b", dataset_id=f"{task}-d", sha256="0" * 64, recipe={},
-                                  run={}, created_at=at)
+            insert(MODELS).values(id=f"{task}-m", task=task, base="b", dataset_id=f"{task}-d", sha256="0" * 64,
+                                  recipe={}, run={}, created_at=at)
         )  # fmt: skip
         connection.execute(insert(ALIASES).values(task=task, alias="champion", model_id=f"{task}-m"))
         connection.execute(
@@ -93,8 +93,9 @@ def test_everything_of_a_task_goes_along_when_it_is_renamed(state: Engine, tmp_p
     follow_moves(state, ledger, tmp_path)
 
     assert tasks_in(state) == {"spam"}
-    assert edited.carried == {"datasets": 1, "models": 1, "evaluations": 1, "decisions": 1, "rules": 1, "corrections": 1,
-                              "aliases": 1, "keys": 1}  # fmt: skip
+    assert edited.carried == dict.fromkeys(
+        ("datasets", "models", "evaluations", "decisions", "rules", "corrections", "aliases", "keys"), 1
+    )
     assert set(load_tasks(state)) == {"spam"}
     assert ledger.tasks() == {"spam": 1}
     (key,) = list_keys(state)
@@ -193,9 +194,10 @@ def test_a_death_between_the_database_and_the_ledger_is_made_good(
     def die(*_: object) -> int:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(moves, "_rename", die)
-        follow_moves(state, ledger, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            follow_moves(state, ledger, tmp_path)
     assert ledger.tasks() == {"a": 1}
 
     assert follow_moves(state, ledger, tmp_path) == 1
