@@ -133,3 +133,18 @@ def test_json_in_another_tools_words_is_refused_with_what_is_known(terminal: Ter
     assert shown.code == 2
     assert "SpendLogs" in shown.err
     assert "'resourceSpans'" in shown.err
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_what_other_tools_logged_comes_back_whole_out_of_our_own_export(terminal: Terminal, form: str) -> None:
+    terminal.run("import", LOGS)
+    before = {call.id: call for call in _calls(terminal)}
+    terminal.run("ledger", "export", "--format", form, "--out", f"calls.{form}")
+    terminal.run("init", "inner")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(terminal.folder / "inner")
+        record = terminal.run("import", f"../calls.{form}", "--json").record
+    ledger = Ledger(terminal.folder / "inner" / ".freehold" / "events" / "calls")
+
+    assert (record["formats"], record["imported"], record["rejected"]) == ({"ledger": 1}, len(before), [])
+    assert {call.id: call for call in ledger.read()} == before

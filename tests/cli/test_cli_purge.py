@@ -300,3 +300,47 @@ def test_whenever_a_purge_dies_the_same_one_again_completes_it(
         if not mortal.is_dead:
             return
     pytest.fail("the purge never came to its end")
+
+
+def test_an_end_user_of_an_imported_log_is_found_and_what_humans_said_does_not_come_back_either(
+    terminal: Terminal,
+) -> None:
+    def row(number: int, user: str) -> dict[str, Any]:
+        asked = {"model": "gpt-4o", "user": user, "messages": [{"role": "user", "content": f"{_SECRET} {number}"}]}
+        answer = {"id": f"chatcmpl-{number}", "object": "chat.completion", "model": "gpt-4o", "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "done"}, "finish_reason": "stop"}]}  # fmt: skip
+        return {"input": asked, "output": answer, "tags": {}}
+
+    lines = [row(number, _ANN if number % 2 else "bob") for number in range(10)]
+    (terminal.folder / "openpipe.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    labels = [
+        {"id": f"x{n}", "task": "desk", "input": f"text {n} {_SECRET}", "output": f"private {n}"} for n in range(4)
+    ]
+    (terminal.folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labels))
+    assert _done(terminal.run("import", "openpipe.jsonl", "--task", "chat", "--json"))["imported"] == 10
+    subjects = {call.subject for call in Ledger(find_workspace(terminal.folder).calls).read("chat")}
+    hashes = subjects_of(find_workspace(terminal.folder))
+    assert subjects == {hashes.hashed(_ANN), hashes.hashed("bob")}
+    assert _done(terminal.run("purge", "--subject", _ANN, "--yes", "--json"))["counts"]["calls"] == 5
+    again = _done(terminal.run("import", "openpipe.jsonl", "--task", "chat", "--json"))
+    assert (again["imported"], again["duplicates"], again["purged"]) == (0, 5, 5)
+
+    assert terminal.run("import", "rows.jsonl").code == 0
+    _done(terminal.run("purge", "--task", "desk", "--yes", "--json"))
+    back = _done(terminal.run("import", "rows.jsonl", "--json"))
+    assert (back["imported"], back["purged"], back["human_words"]) == (0, 4, 0)
+    with open_session(terminal.folder).state.connect() as connection:
+        assert connection.execute(select(CORRECTIONS)).all() == []
+
+
+def test_buckets_of_a_usage_export_go_by_task_and_do_not_come_back(terminal: Terminal) -> None:
+    trace = "".join(f"client-{n % 2},{n * 300},{n + 1}\n" for n in range(6))
+    (terminal.folder / "windows.csv").write_text("client,t_s,requests\n" + trace)
+    imported = _done(terminal.run("import", "windows.csv", "--task", "bulk", "--start", "2026-11-01", "--json"))
+    assert imported["volumes"] == 6
+    assert _done(terminal.run("purge", "--subject", _ANN, "--yes", "--json"))["counts"]["volumes"] == 0
+    assert _done(terminal.run("purge", "--before", "2026-11-02", "--dry-run", "--json"))["counts"]["volumes"] == 6
+    assert _done(terminal.run("purge", "--before", "2026-11-02", "--yes", "--json"))["counts"]["volumes"] == 6
+    again = _done(terminal.run("import", "windows.csv", "--task", "bulk", "--start", "2026-11-01", "--json"))
+    assert again["imported"] == 0
+    assert _done(terminal.run("purge", "--all", "--dry-run", "--json"))["counts"]["volumes"] == 0

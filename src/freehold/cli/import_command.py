@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -203,17 +202,19 @@ def import_into(
         InputError: nothing can be used, or `kind` does not fit.
     """
     from freehold.cli.discovering import discover_tasks, learn_task, load_assigner, settle_names
-    from freehold.corrections.store import keep_words
+    from freehold.cli.purging import words_keeper
     from freehold.ledger.logs.engine import Stores, import_logs
     from freehold.ledger.logs.files import find_logs
     from freehold.ledger.volumes import VOLUMES, Volumes
+    from freehold.state.subject_key import subjects_of
 
     assigner = load_assigner(session)
     stores = Stores(
         ledger=session.ledger,
         volumes=Volumes(session.workspace.calls.parent / VOLUMES),
-        keep=partial(keep_words, session.state),
+        keep=words_keeper(session),
         assign=lambda logged: assigner.task_of(logged.call, logged.key),
+        seal=subjects_of(session.workspace).sealed,
     )
     rejects = session.workspace.data / REJECTS_FILE
     result = import_logs(find_logs(paths), stores, choices, progress=progress, rejects=rejects)

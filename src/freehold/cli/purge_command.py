@@ -108,6 +108,7 @@ def _request(
         "key": key,
         "subject": None if hashes is None else hashes.hashed(subject),
         "before": None if before is None else before.isoformat(),
+        "scope": "again" if again else "chosen" if any(conditions.values()) else "all",
     }
     return Request(
         selection=None if again else selection,

@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from freehold.core.progress import Silent
-from freehold.corrections.store import count_words, forget_words, spoken_of
+from freehold.corrections.store import count_words, forget_words, keep_words, spoken_of
 from freehold.datasets.purge import ids_in_datasets, purge_datasets, unpin_task
 from freehold.ledger.purge import Found, PurgedBefore, Selection, find, notes_of, purge, put_aside, segments_left
 from freehold.ledger.purged import Purged
+from freehold.ledger.volumes import VOLUMES, Volumes
 from freehold.state.database import forget_traces, record_action
 from freehold.state.schema import AUDIT_TRAIL, MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from freehold.cli.session import Session
     from freehold.core.call import Call
     from freehold.core.progress import Progress
     from freehold.datasets.purge import PurgedDatasets
+    from freehold.ledger.logs.engine import HumanWordKeeper
+    from freehold.ledger.logs.format import HumanWord
     from freehold.ledger.purged import Part
 
 REJECTS_FILE = "rejected.jsonl"
@@ -58,6 +61,7 @@ class Outcome:
     found: Found
     calls: int = 0
     bodies: int = 0
+    volumes: int = 0
     corrections: int = 0
     datasets: PurgedDatasets | None = None
     pinned_texts: int = 0
@@ -69,7 +73,8 @@ class Outcome:
     @property
     def is_empty(self) -> bool:
         """There was nothing to take."""
-        return not (self.found.calls or self.corrections or self.pinned_texts or (self.datasets and self.datasets.rows))
+        rows = self.datasets is not None and self.datasets.rows.total() > 0
+        return not (self.found.calls or self.volumes or self.corrections or self.pinned_texts or rows)
 
 
 def plan(session: Session, request: Request, *, progress: Progress) -> Outcome:
@@ -89,6 +94,7 @@ def plan(session: Session, request: Request, *, progress: Progress) -> Outcome:
         return (found.ids & set(ids)) | notes_of(ids, purged)
 
     outcome = Outcome(found, calls=sum(found.calls.values()), bodies=sum(found.with_bodies.values()))
+    outcome.volumes = _purge_volumes(session, request, dry_run=True)
     outcome.corrections = count_words(engine, among(watched), task=request.whole_task)
     outcome.datasets = purge_datasets(workspace.datasets, engine, among, _calls_of(session), dry_run=True)
     outcome.pinned_texts = outcome.datasets.sides
@@ -110,6 +116,8 @@ def carry_out(session: Session, request: Request, planned: Outcome, *, progress:
     for chosen, part in _choices(request, purged):
         rewritten = purge(workspace.calls, chosen, part=part, forgets_sums=request.forgets_sums, progress=progress)
         done.calls += rewritten.rows_removed if part == "row" else rewritten.rows_changed
+
+    done.volumes = _purge_volumes(session, request)
 
     def among(ids: Collection[str]) -> set[str]:
         return notes_of(ids, purged)
@@ -139,6 +147,7 @@ def counts_of(outcome: Outcome) -> dict[str, int]:
     return {
         "calls": outcome.calls,
         "bodies": outcome.bodies,
+        "volumes": outcome.volumes,
         "corrections": outcome.corrections,
         "dataset_rows": 0 if datasets is None else datasets.rows.total(),
         "dataset_mentions": 0 if datasets is None else datasets.listed,
@@ -166,6 +175,24 @@ def record_of(session: Session, request: Request, outcome: Outcome, *, dry_run: 
         "segments_left": {"files": segments, "bytes": size},
         "purged_in_all": Purged(session.workspace.calls).counts(),
     }
+
+
+def _purge_volumes(session: Session, request: Request, *, dry_run: bool = False) -> int:
+    """Calls that are known by their sums alone: of a task, a key or the time before a day, never of an end user."""
+    if request.part != "row" or request.selection is None or request.selection.subjects is not None:
+        return 0
+    return Volumes(session.workspace.events / VOLUMES).purge(request.selection, dry_run=dry_run)
+
+
+def words_keeper(session: Session) -> HumanWordKeeper:
+    """Keeps what humans said about calls, but for calls that were purged: their log brings those words along too."""
+    purged = Purged(session.workspace.calls)
+
+    def keep(words: Sequence[tuple[HumanWord, Call]]) -> Mapping[str, int]:
+        gone = notes_of([call.id for _, call in words], purged)
+        return keep_words(session.state, [pair for pair in words if pair[1].id not in gone])
+
+    return keep
 
 
 def was_purged(session: Session, condition: str, value: str) -> bool:

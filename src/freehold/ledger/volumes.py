@@ -12,9 +12,11 @@ from collections import defaultdict
 from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
@@ -22,11 +24,15 @@ from freehold.ledger.identifiers import call_ids
 from freehold.ledger.index import UNDATED
 from freehold.ledger.logs.format import Volume
 from freehold.ledger.publish import CHANGERS, locked
+from freehold.ledger.purged import Purged
 from freehold.ledger.store import Appended
+from freehold.ledger.stored import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from freehold.ledger.purge import Chosen
 
 VOLUMES = "volumes"
 """Name of their folder, beside that of the calls."""
@@ -75,15 +81,20 @@ class Volumes:
         with locked(self._folder, CHANGERS):
             self._settle()
             seen: dict[str, set[str]] = {}
+            kept_out = 0
             staged: list[tuple[str, str]] = []
             for batch in _batches(volumes):
                 total += len(batch)
                 by_day: dict[str, list[int]] = defaultdict(list)
                 rows = table_of(batch)
+                gone = self._purged(rows.column("id").to_pylist())
                 for place, (identifier, one) in enumerate(zip(rows.column("id").to_pylist(), batch, strict=True)):
                     day = UNDATED if one.started_at is None else one.started_at.date().isoformat()
                     known = seen.setdefault(day, set()) if day in seen else seen.setdefault(day, self._ids(day))
-                    if identifier not in known:
+                    if identifier in gone:
+                        kept_out += identifier not in known
+                        known.add(identifier)
+                    elif identifier not in known:
                         known.add(identifier)
                         by_day[day].append(place)
                 for day, places in by_day.items():
@@ -92,7 +103,36 @@ class Volumes:
                         staged.append((day, self._stage(rows.take(places))))
             if staged:
                 self._publish(staged)
-        return Appended(new=new, duplicates=total - new)
+        return Appended(new=new, duplicates=total - new - kept_out, purged=kept_out)
+
+    def purge(self, chosen: Chosen, *, dry_run: bool = False) -> int:
+        """Take rows out for good; gives how many. File by file: after a death, the same again does the rest."""
+        removed = 0
+        if not self._folder.is_dir():
+            return 0
+        with locked(self._folder, CHANGERS):
+            self._settle()
+            for path in sorted(self._folder.glob("day=*/*.parquet")):
+                with _opened(path) as file:
+                    rows = file.read().select(SCHEMA.names)
+                mask = chosen.mask(rows.append_column("subject", pa.nulls(len(rows), pa.string())))
+                gone = rows.filter(mask)
+                removed += len(gone)
+                if not len(gone) or dry_run:
+                    continue
+                Purged(self._folder).note(ids_of(gone), "row")
+                rest = rows.filter(pc.invert(mask))
+                if len(rest):
+                    (self._folder / "_staged" / self._stage(rest)).replace(path)
+                else:
+                    path.unlink()
+                _sync(path.parent)
+        return removed
+
+    def _purged(self, identifiers: list[str]) -> set[str]:
+        """Those that a purge has taken out."""
+        by_id = {UUID(one).bytes: one for one in identifiers}
+        return {by_id[one] for one in Purged(self._folder).among(by_id.keys())}
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """All rows, by day."""

@@ -14,6 +14,7 @@ _MOST_LINES = 20
 _KINDS = {
     "calls": "calls",
     "bodies": "of them with a request or an answer",
+    "volumes": "buckets of calls that are known by their sums",
     "corrections": "words of humans",
     "dataset_rows": "rows of datasets",
     "dataset_mentions": "mentions in lists of rows that datasets left out",

@@ -258,9 +258,7 @@ def _merge_definition(connection: Connection, source: str, into: str) -> None:
 
 def _merge_splits(connection: Connection, source: str, into: str) -> None:
     """A case that is held out in either task is held out."""
-    mine = dict(
-        connection.execute(select(SPLITS.c.fingerprint, SPLITS.c.split).where(SPLITS.c.task == into)).tuples().all()
-    )
+    mine = dict(connection.execute(select(SPLITS.c.fingerprint, SPLITS.c.split).where(SPLITS.c.task == into)).all())
     theirs = connection.execute(select(SPLITS.c.fingerprint, SPLITS.c.split).where(SPLITS.c.task == source)).all()
     for fingerprint, split in theirs:
         this_one = (SPLITS.c.task == source) & (SPLITS.c.fingerprint == fingerprint)

@@ -75,7 +75,7 @@ def _record(name: str, fact: TaskFacts | None, calls: int, owned: Mapping[str, M
 def _owned(engine: Engine) -> dict[str, dict[str, int]]:
     with engine.connect() as connection:
         return {
-            what: dict(connection.execute(select(column, func.count()).group_by(column)).tuples().all())
+            what: dict(connection.execute(select(column, func.count()).group_by(column)).all())
             for what, column in _OWNED.items()
         }
 

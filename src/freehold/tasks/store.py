@@ -49,7 +49,7 @@ def load_tasks(engine: Engine) -> dict[str, TaskFacts]:
     rules = select(TASK_RULES.c.task, func.count()).group_by(TASK_RULES.c.task)
     with engine.connect() as connection:
         rows = connection.execute(select(TASKS).order_by(TASKS.c.name)).mappings().all()
-        number: dict[str, int] = dict(connection.execute(rules).tuples().all())
+        number: dict[str, int] = dict(connection.execute(rules).all())
     return {row["name"]: _facts(row, number.get(row["name"], 0)) for row in rows}
 
 
@@ -105,7 +105,7 @@ def keep_rules(connection: Connection, rules: Iterable[LearnedRule]) -> int:
         connection.execute(delete(TASK_RULES).where(TASK_RULES.c.kind == "words"))
     known = set(connection.execute(select(TASK_RULES.c.id)).scalars())
     per_task: dict[str, int] = dict(
-        connection.execute(select(TASK_RULES.c.task, func.count()).group_by(TASK_RULES.c.task)).tuples().all()
+        connection.execute(select(TASK_RULES.c.task, func.count()).group_by(TASK_RULES.c.task)).all()
     )
     values: list[dict[str, Any]] = []  # Any: rows of the database
     for identifier, rule in sorted(given.items()):
@@ -124,7 +124,7 @@ def keep_rules(connection: Connection, rules: Iterable[LearnedRule]) -> int:
 def task_names(engine: Engine) -> dict[str, str]:
     """Name that calls may still come with -> name of the task today."""
     with engine.connect() as connection:
-        return dict(connection.execute(select(TASK_NAMES.c.old, TASK_NAMES.c.name)).tuples().all())
+        return dict(connection.execute(select(TASK_NAMES.c.old, TASK_NAMES.c.name)).all())
 
 
 def used_names(engine: Engine, calls: Collection[str]) -> set[str]:

@@ -10,15 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freehold.ledger.logs.format import BadRow, HumanWord, LoggedCall, Skipped, Unusable, Volume
+from freehold.ledger.logs.formats._usage import completed, usage_of
 from freehold.ledger.logs.formats.table import FORMATS, OF_OTHER_TOOLS
 from tests.ledger.logs.reading import FIXTURES, Desk, MemoryShelf, fixture_rows, known_as
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from freehold.ledger.logs.format import Format
+    from freehold.ledger.logs.format import Format, Item
 
 FILES = sorted(path for path in FIXTURES.rglob("*") if path.is_file())
+CALLS = [file for file in FILES if "scores" not in file.parts]
 EXPECTED = {
     "helicone/export.csv": "helicone",
     "helicone/export.json": "helicone",
@@ -160,7 +162,7 @@ def test_a_body_that_is_nested_too_deep_is_refused(format_: Format) -> None:
         _must_not_crash(format_, {**row, name: {"messages": deep, "choices": deep, "key": deep}})
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if "scores" not in file.parts], ids=_name)
+@pytest.mark.parametrize("file", CALLS, ids=_name)
 def test_no_call_of_a_fixture_has_cached_input_beyond_its_input_or_text_that_cannot_be_written(file: Path) -> None:
     for call in Desk().calls(fixture_rows(file), of=EXPECTED[_name(file)]):
         if call.input_tokens is not None:
@@ -168,3 +170,49 @@ def test_no_call_of_a_fixture_has_cached_input_beyond_its_input_or_text_that_can
         if call.output_tokens is not None:
             assert (call.reasoning_tokens or 0) <= call.output_tokens
         str(call).encode()
+
+
+@pytest.mark.parametrize("file", CALLS, ids=_name)
+def test_a_log_without_humans_answers_is_no_test_set(file: Path) -> None:
+    name = EXPECTED[_name(file)]
+    desk = Desk()
+    for row in fixture_rows(file):
+        if name in ("openai-fine-tuning", "openai-preferences"):
+            words = [item.human for item in desk.read([row], of=name, is_test=True) if isinstance(item, LoggedCall)]
+            assert all(word is not None and word.is_test for word in words)
+        elif any(isinstance(item, LoggedCall) for item in Desk().read([row], of=name)):
+            with pytest.raises(BadRow, match="no test set"):
+                raise_first(desk.read([row], of=name, is_test=True))
+
+
+def raise_first(items: list[Item]) -> None:
+    """A row that holds several calls says of each why it cannot be used."""
+    for item in items:
+        if isinstance(item, Unusable):
+            raise BadRow(item.reason)
+
+
+_COUNTS = st.one_of(st.none(), st.integers(0, 5_000))
+_USAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": _COUNTS,
+        "input_tokens": _COUNTS,
+        "completion_tokens": _COUNTS,
+        "output_tokens": _COUNTS,
+        "cache_read_input_tokens": _COUNTS,
+        "cache_creation_input_tokens": _COUNTS,
+        "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": _COUNTS}),
+    },
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(_USAGES, _USAGES, st.sampled_from([None, "message"]))
+def test_whatever_is_counted_cached_input_is_a_part_of_the_input(
+    one: dict[str, Any], other: dict[str, Any], kind: str | None
+) -> None:
+    first, second = usage_of({"usage": one, "type": kind}), usage_of({"usage": other})
+    for usage in (first, second, completed(first, second), completed(second, first)):
+        if usage.input_tokens is not None:
+            assert (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0) <= usage.input_tokens

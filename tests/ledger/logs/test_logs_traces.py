@@ -43,12 +43,12 @@ def _stores(folder: Path) -> Stores:
     return Stores(ledger=Ledger(folder / "calls"), volumes=volumes, keep=_none_kept, assign=assign)
 
 
-def _take(folder: Path, *paths: Path, form: Format | None = None, **options: Any) -> Imported:
+def take(folder: Path, *paths: Path, form: Format | None = None, **options: Any) -> Imported:
     found = find_logs(list(paths))
     return import_logs(found, _stores(folder), Choices(format=form, **options), progress=Silent(), today=TODAY)
 
 
-def _calls(folder: Path) -> list[Call]:
+def calls_in(folder: Path) -> list[Call]:
     return list(Ledger(folder / "calls").read())
 
 
@@ -60,11 +60,11 @@ def _lines(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_a_trace_without_dates_ends_today_and_the_same_one_again_adds_nothing(tmp_path: Path) -> None:
     rows = [{"t_s": 3600.5 * number, "input_tokens": 10, "output_tokens": number} for number in range(30)]
     path = _lines(tmp_path / "trace", rows)
-    result = _take(tmp_path, path, task="chat")
+    result = take(tmp_path, path, task="chat")
     assert (result.tally.imported, result.tally.tasks) == (30, {"chat": 30})
     (assumed,) = result.tally.assumptions
     assert "taken to be 2026-11-21 00:00 UTC" in assumed
-    calls = _calls(tmp_path)
+    calls = calls_in(tmp_path)
     start = datetime(2026, 11, 21, tzinfo=UTC)
     assert [call.started_at for call in calls] == [start + timedelta(seconds=3600.5 * number) for number in range(30)]
     assert (calls[3].input_tokens, calls[3].output_tokens, calls[3].cache_read_tokens) == (10, 3, None)
@@ -84,23 +84,23 @@ def test_a_trace_without_dates_ends_today_and_the_same_one_again_adds_nothing(tm
 
 def test_a_trace_that_has_grown_adds_what_is_new(tmp_path: Path) -> None:
     rows = [{"t_s": number, "input_tokens": 10, "output_tokens": number % 7} for number in range(3_000)]
-    assert _take(tmp_path, _lines(tmp_path / "a", rows[:2_000])).tally.imported == 2_000
-    assert _take(tmp_path, _lines(tmp_path / "a", rows)).tally.imported == 1_000
+    assert take(tmp_path, _lines(tmp_path / "a", rows[:2_000])).tally.imported == 2_000
+    assert take(tmp_path, _lines(tmp_path / "a", rows)).tally.imported == 1_000
 
 
 def test_two_traces_that_look_alike_are_two(tmp_path: Path) -> None:
     rows = [{"t_s": number, "input_tokens": 10, "output_tokens": 5} for number in range(50)]
     first = _lines(tmp_path / "a", rows)
     second = _lines(tmp_path / "b", [{**rows[0], "output_tokens": 6}, *rows[1:]])
-    assert _take(tmp_path, first, second).tally.imported == 100
+    assert take(tmp_path, first, second).tally.imported == 100
 
 
 def test_real_repeats_inside_a_file_stay(tmp_path: Path) -> None:
     row = {"timestamp": "2026-10-01T00:00:00Z", "input_tokens": 3, "output_tokens": 4}
     path = _lines(tmp_path / "a", [row] * 5 + [{**row, "output_tokens": 5}] + [row] * 2)
-    assert _take(tmp_path, path).tally.imported == 8
-    assert _take(tmp_path, path).tally.duplicates == 8
-    assert len(_calls(tmp_path)) == 8
+    assert take(tmp_path, path).tally.imported == 8
+    assert take(tmp_path, path).tally.duplicates == 8
+    assert len(calls_in(tmp_path)) == 8
 
 
 def test_the_columns_of_azure_are_known(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_the_columns_of_azure_are_known(tmp_path: Path) -> None:
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n"
         "2023-11-16 18:15:50.9951690,396,109\r\n"
     )
-    _take(tmp_path, path)
-    calls = _calls(tmp_path)
+    take(tmp_path, path)
+    calls = calls_in(tmp_path)
     assert [(call.started_at, call.input_tokens, call.output_tokens) for call in calls] == [
         (datetime(2023, 11, 16, 18, 15, 46, 680590, tzinfo=UTC), 374, 44),
         (datetime(2023, 11, 16, 18, 15, 50, 995169, tzinfo=UTC), 396, 109),
@@ -160,9 +160,9 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
     path = folder / "trace"
     path.write_text(_csv(rows) if is_table else "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    fast = _take(folder / "fast", path, form=TRACE, starts_at=start)
-    slow = _take(folder / "slow", path, form=ONE_BY_ONE, starts_at=start)
-    assert _calls(folder / "fast") == _calls(folder / "slow")
+    fast = take(folder / "fast", path, form=TRACE, starts_at=start)
+    slow = take(folder / "slow", path, form=ONE_BY_ONE, starts_at=start)
+    assert calls_in(folder / "fast") == calls_in(folder / "slow")
     assert fast.tally == slow.tally
     assert fast.rejected == slow.rejected
 
@@ -170,14 +170,14 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
 def test_windows_become_volumes_of_unknown_tokens(tmp_path: Path) -> None:
     rows = [{"client": client, "t_s": 600 * window, "requests": 7} for client in (1, "shop") for window in range(5)]
     path = _lines(tmp_path / "w", rows)
-    result = _take(tmp_path, path, starts_at=datetime(2026, 10, 1, tzinfo=UTC))
+    result = take(tmp_path, path, starts_at=datetime(2026, 10, 1, tzinfo=UTC))
     assert (result.tally.imported, result.tally.volumes) == (10, 10)
     assert result.tally.tasks == {"client-1": 5, "shop": 5}
     (batch,) = Volumes(tmp_path / "volumes").read()
     first = batch.to_pylist()[0]
     assert (first["window_s"], first["calls"], first["input_tokens"], first["key_id"]) == (600.0, 7, None, "1")
     assert first["started_at"] == datetime(2026, 10, 1, tzinfo=UTC)
-    again = _take(tmp_path, path, starts_at=datetime(2026, 10, 1, tzinfo=UTC))
+    again = take(tmp_path, path, starts_at=datetime(2026, 10, 1, tzinfo=UTC))
     assert (again.tally.imported, again.tally.duplicates) == (0, 10)
 
 
@@ -193,19 +193,19 @@ def test_lengths_of_clients_give_the_tokens_of_their_windows(tmp_path: Path) -> 
         ],
     )
     _lines(logs / "some_calls", [{"t_s": 1.5, "input_tokens": 1, "output_tokens": 1}])
-    result = _take(tmp_path, logs)
+    result = take(tmp_path, logs)
     rows = [row for batch in Volumes(tmp_path / "volumes").read() for row in batch.to_pylist()]
     assert {(row["task"], row["calls"], row["input_tokens"], row["output_tokens"]) for row in rows} == {
         ("client-1", 10, 202, 10),
         ("client-2", 10, None, None),
     }
-    assert _calls(tmp_path) == []
+    assert calls_in(tmp_path) == []
     assert any(reason.startswith("a trace beside volumes") for reason in result.tally.skipped)
 
 
 def test_all_tenants_of_a_real_trace_are_volumes(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "trace_servegen_msmall"
-    result = _take(tmp_path, folder)
+    result = take(tmp_path, folder)
     rows = [row for batch in Volumes(tmp_path / "volumes").read() for row in batch.to_pylist()]
     totals = {str(row["client"]): row for row in map(json.loads, (folder / "clients.jsonl").read_text().splitlines())}
     calls: dict[str, int] = dict.fromkeys(totals, 0)
@@ -219,9 +219,9 @@ def test_all_tenants_of_a_real_trace_are_volumes(tmp_path: Path, shared_data: Pa
 
 def test_a_real_trace_is_imported_call_by_call(tmp_path: Path, shared_data: Path) -> None:
     path = shared_data / "trace_azure2023" / "code.jsonl"
-    result = _take(tmp_path, path, task="code")
+    result = take(tmp_path, path, task="code")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    calls = _calls(tmp_path)
+    calls = calls_in(tmp_path)
     assert (result.tally.imported, len(calls)) == (len(rows), len(rows))
     for name in ("input_tokens", "output_tokens"):
         assert sum(getattr(call, name) for call in calls) == sum(row[name] for row in rows)
@@ -232,11 +232,11 @@ def test_a_dry_run_writes_nothing_and_counts_the_same(tmp_path: Path) -> None:
     windows = [{"client": 1, "t_s": 600 * number, "requests": 7} for number in range(5)]
     (tmp_path / "logs").mkdir()
     paths = [_lines(tmp_path / "logs" / "t", rows), _lines(tmp_path / "w", windows)]
-    dry = _take(tmp_path, *paths, is_dry=True)
+    dry = take(tmp_path, *paths, is_dry=True)
     assert not list(tmp_path.glob("**/*.parquet"))
     assert not (tmp_path / "trace_starts.json").exists()
-    assert dry.tally == _take(tmp_path, *paths).tally
-    assert _take(tmp_path, *paths, is_dry=True).tally.duplicates == 25
+    assert dry.tally == take(tmp_path, *paths).tally
+    assert take(tmp_path, *paths, is_dry=True).tally.duplicates == 25
 
 
 def test_every_format_has_a_name_of_its_own() -> None:

@@ -41,7 +41,7 @@ _FIRST_ROWS = 1_000
 class HumanWordKeeper(Protocol):
     """Keeps what humans said about calls; the room of corrections gives one."""
 
-    def __call__(self, words: Sequence[tuple[HumanWord, Call]]) -> Mapping[str, int]:
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]], /) -> Mapping[str, int]:
         """Keep each word with its call; return how many were new, by their kind."""
         ...
 
@@ -55,6 +55,8 @@ class Stores:
     keep: HumanWordKeeper
     assign: Callable[[LoggedCall], str]
     """Task of a call whose log does not name one."""
+    seal: Callable[[str], str] | None = None
+    """Makes the ledger's hash of an end user from the plain one that readers hand out; None: it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

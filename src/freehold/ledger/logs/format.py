@@ -167,6 +167,8 @@ class Columns:
     have_ids: bool
     """Whether these are the rows' own ids; otherwise rows of equal content are counted."""
     keys: list[TaskKey | None] | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that are no calls and not among these."""
     unused: frozenset[str] = frozenset()
 
 

@@ -86,7 +86,7 @@ class Taking:
         if columns is not None:
             self._flush()
             self._add_columns(columns)
-            yield len(columns.contents)
+            yield len(columns.contents) + sum(columns.skipped.values())
             return
         count = 0
         for row in piece.rows():
@@ -203,6 +203,7 @@ class Taking:
     def _add_columns(self, columns: Columns) -> None:
         rows = columns.rows
         self.tally.ignored_fields |= columns.unused
+        self.tally.skipped.update(columns.skipped)
         moments = pc.fill_null(rows.column("started_at").cast(pa.int64()), -1).to_numpy()
         numbers = self._numbers(columns.contents, [columns.have_ids] * len(rows))
         ids = call_ids(moments, [b"%s#%d" % pair for pair in zip(columns.contents, numbers, strict=True)])
@@ -234,7 +235,16 @@ class Taking:
         numbers = (self._occurrences.add(hashes_of(contents)) + 1).tolist()
         return [1 if has_id else number for number, has_id in zip(numbers, have_ids, strict=True)]
 
+    def _sealed(self, rows: pa.Table) -> pa.Table:
+        """End users as the ledger keeps them; an export of a ledger has them so already."""
+        subjects = rows.column("subject")
+        if self.stores.seal is None or self.format.name == "ledger" or subjects.null_count == len(rows):
+            return rows
+        known = {one: None if one is None else self.stores.seal(one) for one in subjects.unique().to_pylist()}
+        return _with(rows, subject=pa.array([known[one] for one in subjects.to_pylist()], pa.string()))
+
     def _count(self, rows: pa.Table) -> None:
+        rows = self._sealed(rows)
         purged = self._bulk.purged
         new = self._bulk.add(rows)
         purged = self._bulk.purged - purged

@@ -11,7 +11,8 @@ from freehold.ledger.logs.format import BadRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Moments outside of these years are mistakes."""
 MOST = 2**53
 """No count and no duration is larger: from here on numbers are not told apart any more."""
 
@@ -74,6 +75,6 @@ def moment_of(values: Mapping[str, Any], field: str) -> datetime | None:  # Any:
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if not _EARLIEST <= moment < _LATEST:
+    if not EARLIEST <= moment < LATEST:
         raise BadRow(f"{field!r} lies outside the years 2000 to 2099")
     return moment

@@ -10,6 +10,7 @@ from freehold.core.call import Call
 from freehold.ledger.answer_facts import AnswerFacts, facts_of
 from freehold.ledger.logs.format import LoggedCall, TaskKey
 from freehold.ledger.logs.formats._bodies import Kept, endpoint_of, with_facts, without_vectors
+from freehold.ledger.logs.formats._fields import inner, word
 from freehold.ledger.logs.formats._keys import first_key, of_request
 from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, completed, usage_of
 
@@ -64,6 +65,8 @@ def logged_call(
         told["status"] = 200
     served = told.pop("model_served", None) or said.model_served
     asked_for = told.pop("model_requested", None) or _text(asked, "model")
+    if told.get("subject") is None:
+        told["subject"] = subject_of(_user_of(asked or {}))
     call = Call(
         **{
             "id": "",
@@ -94,6 +97,11 @@ def logged_call(
 def subject_of(user: str | None) -> str | None:
     """An end user as the ledger keeps them: hashed, the same as the gateway does."""
     return None if user is None else hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _user_of(request: Mapping[str, Any]) -> str | None:  # Any: JSON
+    """The end user whom a request names: to OpenAI's APIs, or to Anthropic's."""
+    return word(request, "user", "safety_identifier") or word(inner(request, "metadata"), "user_id")
 
 
 def error_name(message: str | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from freehold.ledger.logs.format import BadRow
+from freehold.ledger.logs.format import BadRow, LoggedCall
 from freehold.ledger.logs.formats._fields import present
 
 if TYPE_CHECKING:
@@ -31,13 +31,28 @@ class EachRow:
         """
         del line
         try:
-            return list(self.take(present(values), self.context))
+            items = list(self.take(present(values), self.context))
         except RecursionError as error:
             raise BadRow("a body is nested too deep") from error
+        check_split(items, self.context)
+        return items
 
     def finish(self) -> Iterable[Item]:
         """Nothing waits in memory."""
         return ()
+
+
+def check_split(items: Iterable[Item], context: Context) -> None:
+    """Whether a row may be a held-out case, if it is to be one.
+
+    Raises:
+        BadRow: it holds no human's answer.
+    """
+    if context.is_test and any(isinstance(item, LoggedCall) and item.human is None for item in items):
+        raise BadRow(
+            "this log holds no human's answers, so it is no test set: import it without --split test, and then the "
+            "answers as corrections"
+        )
 
 
 def each_row(take: Take) -> Callable[[Context], RowReader]:

@@ -25,6 +25,7 @@ from freehold.ledger.logs.formats._fields import (
     text,
     word,
 )
+from freehold.ledger.logs.formats.litellm_columns import SpendLogColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +156,7 @@ FORMATS = (
         name="litellm-spend-logs",
         recognises=_is_spend_log,
         reader=each_row(read_spend_log),
+        columns=lambda context: SpendLogColumns(context, read_spend_log),
         says="LiteLLM's SpendLogs have 'request_id', 'call_type' and 'startTime' with 'spend'",
     ),
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.core.identity import content_hash
 from freehold.ledger.logs.format import BadRow, Format, Skipped
 from freehold.ledger.logs.formats._bodies import Kept, answer_of, plain, request_of
-from freehold.ledger.logs.formats._calls import logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._calls import logged_call, status_of
 from freehold.ledger.logs.formats._each_row import each_row
 from freehold.ledger.logs.formats._fields import Values, inner, mapping_of, moment, text, word
 
@@ -80,7 +80,6 @@ def read_output(row: Row, context: Context) -> Iterator[Item]:
         error_type=word(failure, "code", "type"),
         is_failed=bool(failure),
         request_id=name,
-        subject=subject_of(word(request.body or {}, "user", "safety_identifier")),
         service_tier=TIER,
         stream=False,
     )

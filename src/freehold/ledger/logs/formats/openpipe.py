@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from freehold.ledger.logs.format import BadRow, Format
 from freehold.ledger.logs.formats._bodies import answer_of, request_of
-from freehold.ledger.logs.formats._calls import error_name, logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._calls import error_name, logged_call, status_of
 from freehold.ledger.logs.formats._each_row import each_row
 from freehold.ledger.logs.formats._fields import Values, flag, inner, mapping_of, moment, number, text, word
 from freehold.ledger.logs.formats._keys import first_key, of_metadata, of_prompt
@@ -42,7 +42,6 @@ def read_log(row: Row, context: Context) -> Iterator[Item]:
         duration_ms=number(row, "durationMs", "duration_ms"),
         stream=flag(asked, "stream"),
         request_id=text(row, "id"),
-        subject=subject_of(word(asked, "user")),
     )
 
 

@@ -13,6 +13,7 @@ from freehold.core.chat import Usage
 from freehold.ledger.logs.format import BadRow, Format, Skipped, TaskKey, Unusable
 from freehold.ledger.logs.formats import _span_messages
 from freehold.ledger.logs.formats._calls import error_name, logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._each_row import check_split
 from freehold.ledger.logs.formats._fields import (
     Values,
     count,
@@ -62,7 +63,7 @@ class SpanReader:
 
     def __init__(self, context: Context) -> None:
         """Take the shelf, on which lies what other spans have told of."""
-        self._shelf = context.shelf
+        self._context = context
 
     def read(self, values: dict[str, Any], line: int) -> Iterable[Item]:
         """The calls of one row: of a span, or of all spans in an envelope, each of which stands for itself."""
@@ -84,9 +85,11 @@ class SpanReader:
 
     def _calls(self, values: Values) -> list[Item]:
         try:
-            return list(self._read_span(span_of(values)))
+            items = list(self._read_span(span_of(values)))
         except RecursionError as error:
             raise BadRow("a span is nested too deep") from error
+        check_split(items, self._context)
+        return items
 
     def _read_span(self, span: Span) -> Iterator[Item]:
         operation = _operation(span.attributes)
@@ -103,9 +106,9 @@ class SpanReader:
         if answer is None:
             return False
         key = f"{span.trace_id}:{answer}"
-        first = self._shelf.look(_SEEN, key)
+        first = self._context.shelf.look(_SEEN, key)
         if first is None:
-            self._shelf.put(_SEEN, key, span.span_id.encode())
+            self._context.shelf.put(_SEEN, key, span.span_id.encode())
         return first is not None and first != span.span_id.encode()
 
 
