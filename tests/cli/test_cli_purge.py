@@ -264,6 +264,13 @@ def test_a_damaged_list_of_purged_calls_is_told_and_nothing_is_taken_in(terminal
     assert len(list(Ledger(calls).read())) == 75
 
 
+def test_a_damaged_dataset_is_named_before_anything_is_purged(terminal: Terminal, filled: list[Call]) -> None:
+    (manifest,) = find_workspace(terminal.folder).datasets.glob("*/manifest.json")
+    manifest.write_text("{", encoding="utf-8")
+    assert "manifest.json: the dataset's file is damaged" in terminal.run("purge", "--all", "--yes").error
+    assert len(list(Ledger(find_workspace(terminal.folder).calls).read())) == 90
+
+
 def test_whenever_a_purge_dies_the_same_one_again_completes_it(
     terminal: Terminal, filled: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:

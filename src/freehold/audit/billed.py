@@ -18,7 +18,7 @@ from freehold.ledger.publish import reading
 from freehold.ledger.rollup import EDGES, least_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from freehold.economics.prices import Price
     from freehold.economics.rates import Rates
 
+_DAY_S = 86_400
 _OWN = "('own', 'canary')"
 _FIELDS = (
     "provider", "served", "asked", "tier", "bucket", "hour", "is_error", "is_retry", "is_counted", "calls",
@@ -111,6 +112,29 @@ def cells_of(calls: Path, retired: pa.Table, *, first: date, last: date, edges: 
             for row in connection.execute(query, [f"{first} 00:00:00+00", f"{until} 00:00:00+00"]).fetchall():
                 found.append(_cell(dict(zip(_FIELDS, row, strict=True))))
     return found
+
+
+def volume_cells(batches: Iterable[pa.RecordBatch], *, first: date, last: date) -> list[Cell]:
+    """Buckets of calls that are known by their sums alone, from `ledger.volumes`; undated ones are left out."""
+    return [
+        Cell(
+            day=row["started_at"].date(),
+            hour=row["started_at"].hour if (row["window_s"] or _DAY_S) < _DAY_S else None,
+            provider=row["provider"] or "",
+            model=row["model"] or "",
+            asked=row["model"] or "",
+            tier=row["service_tier"] or "",
+            bucket=0,
+            is_error=False,
+            is_retry=False,
+            is_counted=row["input_tokens"] is not None and row["output_tokens"] is not None,
+            calls=row["calls"] or 0,
+            usage=_usage({name: row[name] or 0 for name in _FIELDS[-4:]}),
+        )
+        for batch in batches
+        for row in batch.to_pylist()
+        if row["started_at"] is not None and first <= row["started_at"].date() <= last
+    ]
 
 
 def price_of_cell(cell: Cell, pricing: Pricing) -> Price | None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from freehold.audit.billed import cells_of, price_of_cell
+from freehold.audit.billed import cells_of, price_of_cell, volume_cells
 from freehold.audit.invoice import joined, read_invoice
 from freehold.audit.reconciliation import reconcile
 from freehold.audit.spending import Pricing
@@ -16,6 +16,7 @@ from freehold.cli.price_files import own_prices
 from freehold.core.errors import InputError
 from freehold.ledger.index import Index
 from freehold.ledger.rollup import EDGES, retired_sums
+from freehold.ledger.volumes import VOLUMES, Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +53,14 @@ def reconcile_files(session: Session, files: Sequence[Path], *, exchange: Sequen
         index.close()
     day = timedelta(days=1)
     first, last = min(line.day for line in invoice.lines) - day, max(line.day for line in invoice.lines) + day
+    volumes = volume_cells(Volumes(session.workspace.events / VOLUMES).read(), first=first, last=last)
     cells = cells_of(calls, retired, first=first, last=last)
     for cell in cells:
         price_of_cell(cell, pricing)
     further = pricing.edges() - set(EDGES)
     if further:  # a user's own rate changes at a length that nobody foresaw
         cells = cells_of(calls, retired, first=first, last=last, edges=sorted({*EDGES, *further}))
-    return reconcile(cells, invoice, pricing)
+    return reconcile([*cells, *volumes], invoice, pricing)
 
 
 def _rate(text: str) -> tuple[str, Decimal]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from freehold.core.chat import Message
+from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
 from freehold.datasets.hygiene import SPLITS
 from freehold.datasets.rows import fingerprint_of, fingerprint_of_call
@@ -59,7 +60,7 @@ def ids_in_datasets(folder: Path) -> set[str]:
     """Ids of all calls that some dataset version names."""
     found: set[str] = set()
     for path in folder.glob(f"*/{MANIFEST}") if folder.is_dir() else ():
-        found |= json.loads(path.read_bytes()).get("source_rows", {}).keys()
+        found |= _manifest(path).get("source_rows", {}).keys()
         found |= {line["id"] for name in FILES for line in _lines(path.with_name(name))}
     return found
 
@@ -97,7 +98,7 @@ def _purge_one(
     *,
     dry_run: bool,
 ) -> None:
-    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = _manifest(folder / MANIFEST)
     lines = {name: _lines(folder / name) for name in manifest["files"]}
     ids = {line["id"] for of_file in lines.values() for line in of_file} | manifest.get("source_rows", {}).keys()
     gone = among(ids)
@@ -178,8 +179,34 @@ def _unpin(engine: Engine, task: str, fingerprints: set[str]) -> int:
     return len(there)
 
 
+def _manifest(path: Path) -> dict[str, Any]:
+    """What a version says of itself; one that cannot be read stops a purge before it begins."""
+    try:
+        manifest = json.loads(path.read_bytes())
+        if isinstance(manifest["source_rows"], dict) and isinstance(manifest["rows"], dict):
+            return dict(manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(_damaged(path)) from error
+    raise InputError(_damaged(path))
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        if all(isinstance(line["id"], str) for line in found):
+            return found
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(_damaged(path)) from error
+    raise InputError(_damaged(path))
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"{path}: the dataset's file is damaged, so nobody can tell whose rows it holds. Remove its folder if it is "
+        "not needed any more, then purge again."
+    )
 
 
 def _text(lines: list[dict[str, Any]]) -> bytes:
