@@ -153,7 +153,7 @@ def _files(paths: Sequence[Path]) -> list[LogFile]:
         elif path.suffix in _TABLES and path.is_file():
             found.append(LogFile(path))
         else:
-            found += find_logs([path]).logs
+            found += [log for log in find_logs([path]).logs if isinstance(log, LogFile)]
     return found
 
 

@@ -99,7 +99,7 @@ def _purge_one(
     dry_run: bool,
 ) -> None:
     manifest = _manifest(folder / MANIFEST)
-    lines = {name: _lines(folder / name) for name in manifest["files"]}
+    lines = {name: _lines(folder / name) for name in FILES if name in manifest["files"]}
     ids = {line["id"] for of_file in lines.values() for line in of_file} | manifest.get("source_rows", {}).keys()
     gone = among(ids)
     if not gone:
@@ -183,7 +183,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     """What a version says of itself; one that cannot be read stops a purge before it begins."""
     try:
         manifest = json.loads(path.read_bytes())
-        if isinstance(manifest["source_rows"], dict) and isinstance(manifest["rows"], dict):
+        if isinstance(manifest["files"], dict) and isinstance(manifest["rows"], dict):
             return dict(manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(_damaged(path)) from error
