@@ -319,6 +319,13 @@ def test_a_dataset_is_built_from_a_file_alone_and_exported_to_be_one(terminal: T
         assert set(again["classes"]["train"]) == {"late", "wrong"}
 
 
+def test_the_command_offers_every_format_that_can_be_written() -> None:
+    from freehold.cli.dataset_command import FORMATS as OFFERED
+    from freehold.datasets.export import FORMATS
+
+    assert OFFERED == FORMATS
+
+
 def test_options_about_files_want_a_file(terminal: Terminal) -> None:
     assert terminal.run("dataset", "build", "mail", "--by-model").code == 2
     assert terminal.run("dataset", "build", "mail", "--columns", "one").code == 2

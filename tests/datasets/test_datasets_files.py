@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,10 +108,19 @@ def test_building_again_repairs_a_damaged_dataset_and_clears_a_killed_one(desk: 
     dataset = desk.build()
     before = (dataset.folder / "train.jsonl").read_bytes()
     (dataset.folder / "train.jsonl").write_bytes(b"half")
-    part = desk.folder / f".{dataset.id}.part"
-    part.mkdir()
-    (part / "train.jsonl").write_bytes(b"half")
+    living = desk.folder / f".triage-{os.getpid()}-0a0b0c0d.part"
+    of_another_task = desk.folder / ".triage-more-1-0a0b0c0d.part"
+    for part in (
+        desk.folder / f".{dataset.id}.part",
+        desk.folder / ".triage-999999999-0a0b0c0d.part",
+        living,
+        of_another_task,
+    ):
+        part.mkdir()
+        (part / "train.jsonl").write_bytes(b"half")
     assert desk.build() == dataset
+    for part in (living, of_another_task):
+        shutil.rmtree(part)
     assert (dataset.folder / "train.jsonl").read_bytes() == before
     assert [path.name for path in desk.folder.iterdir()] == [dataset.id]
 

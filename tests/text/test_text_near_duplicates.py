@@ -85,3 +85,32 @@ def test_a_group_is_named_after_its_first_text_and_equal_texts_share_it(texts: l
         for other in range(len(texts))
         if texts[one] == texts[other]
     )
+
+
+def test_groups_are_those_of_a_slow_search_of_all_pairs() -> None:
+    chooser = random.Random(7)
+    words = ["".join(chooser.choices("abcdefghiklmnoprstu", k=6)) for _ in range(300)]
+    texts: list[str] = []
+    for _ in range(120):
+        said = chooser.choices(words, k=chooser.randint(5, 14))
+        texts.append(" ".join(said))
+        for _ in range(chooser.randint(0, 3)):
+            said[chooser.randrange(len(said))] = chooser.choice([*words, "12", "13"])
+            texts.append(" ".join(said))
+    chooser.shuffle(texts)
+    root = list(range(len(texts)))
+    for one in range(len(texts)):
+        for other in range(one):
+            if _is_near(texts[one], texts[other]):
+                low, high = sorted((root[one], root[other]))
+                root = [low if each == high else each for each in root]
+
+    found = group_near_duplicates(texts)
+    assert found == root
+    assert 60 < len(set(found)) < len(texts) - 60
+
+
+def _is_near(one: str, other: str) -> bool:
+    numbers = [sorted(word for word in text.split() if word.isdigit()) for text in (one, other)]
+    grams = [{f" {text} "[place : place + 4] for place in range(len(text) - 1)} for text in (one, other)]
+    return numbers[0] == numbers[1] and len(grams[0] & grams[1]) / len(grams[0] | grams[1]) >= 0.7

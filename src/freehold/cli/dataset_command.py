@@ -224,7 +224,10 @@ def export(name: str, file: Path, split: Split, form: Format, unmask: bool, as_j
     }
     text = f"{rows} rows of {dataset.id} ({record['split']}) in {file}"
     if restore is not None:
-        text += f"\nPersonal data put back in {restore.restored} rows; {restore.missing} have no call in the ledger."
+        text += (
+            f"\nPersonal data put back in {restore.restored} rows; {restore.missing} stay masked: they have no call in "
+            "the ledger."
+        )
     step = f"ls -R {quote(str(file))}" if form == "hf" else f"head -1 {quote(str(file))}"
     show(record, text, as_json=as_json, next_step=step)
 

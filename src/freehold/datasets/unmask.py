@@ -6,6 +6,7 @@ ledger again and masking it anew. So it can be reversed for as long as the call 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from freehold.datasets.rows import HumanWord
 
 _BATCH_ROWS = 2_000
+_TOKEN = re.compile(r"\[[A-Z]{1,16}_\d{1,9}\]")
 
 
 class Calls(Protocol):
@@ -58,10 +60,11 @@ class Unmasking:
             there = self.calls([example.id for example in batch])
             for example in batch:
                 call = there.get(example.id)
-                yield self._masked(example) if call is None else self._restored(example, call)
+                yield self._left(example) if call is None else self._restored(example, call)
 
-    def _masked(self, example: Example) -> Example:
-        self.missing += 1
+    def _left(self, example: Example) -> Example:
+        texts = (example.target, *(turn.content for turn in example.messages[1:]))
+        self.missing += any(_TOKEN.search(text) for text in texts)
         return example
 
     def _restored(self, example: Example, call: Call) -> Example:

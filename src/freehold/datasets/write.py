@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import ExitStack
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, update
@@ -44,9 +46,8 @@ def write_dataset(build: Build, folder: Path, progress: Progress) -> tuple[Datas
     Raises:
         OSError: it cannot be written; nothing of it is left then.
     """
-    for left in folder.glob(f".{build.task.name}-*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    part = folder / f".{build.task.name}-{os.getpid()}.part"
+    _clear(folder, build.task.name)
+    part = folder / f".{build.task.name}-{os.getpid()}-{token_hex(4)}.part"
     try:
         part.mkdir()
         manifest = manifest_of(build, _write_files(build, part, progress))
@@ -67,6 +68,24 @@ def write_dataset(build: Build, folder: Path, progress: Progress) -> tuple[Datas
         sha256=manifest["sha256"],
     )
     return dataset, manifest
+
+
+def _clear(folder: Path, task: str) -> None:
+    """Take away what killed builds of a task left, and nothing that a living one is writing."""
+    for left in folder.iterdir():
+        found = re.fullmatch(rf"\.{re.escape(task)}-(?:[0-9a-f]{{12}}|(\d+)-[0-9a-f]{{8}})\.part", left.name)
+        if found is not None and not (found[1] and _is_alive(int(found[1]))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _write_files(build: Build, folder: Path, progress: Progress) -> dict[str, str]:
