@@ -5,7 +5,8 @@
 Prints one JSON object. The rows are made here, seeded: support requests of 60 to 600 characters over 40 labels, one in
 twenty a copy, one in ten a reworded copy, one in ten with personal data, half a percent labelled wrong. They go into a
 real ledger and a real state database first, which is not counted; the build itself runs in a process of its own, whose
-peak of memory is told, and that of the largest of the processes that it starts.
+peak of memory is told, and that of the largest of the processes that it starts (of which Linux counts in what the
+starting process held at that moment: an upper bound).
 """
 
 from __future__ import annotations
