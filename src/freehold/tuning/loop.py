@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from freehold.core.errors import InputError
 from freehold.tuning.checkpoint import Record, load_checkpoint, save_checkpoint
+from freehold.tuning.metrics import MetricsLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,7 @@ def fit(
     steps_per_epoch = math.ceil(len(train_rows) / training.batch_size)
     steps = steps_per_epoch * training.epochs
     clock = _Clock(record, started)
+    metrics = MetricsLog(run_folder, steps=steps, done=record.steps, seconds=record.seconds)
 
     def checkpoint() -> None:
         clock.stop()
@@ -115,9 +117,13 @@ def fit(
                 record.steps += 1
                 record.tokens += tokens
                 record.losses.append(loss.item())
-                progress.update(1, f"loss {loss.item():.3f}")
+                note = metrics.step(record.steps, loss=loss.item(), learning_rate=rate, rows=len(batch), tokens=tokens)
+                progress.update(1, note)
                 if record.steps % steps_per_epoch == 0:
-                    _finish_epoch(record, best, weights, _mean_loss(decoder, states, validation_rows, first_layer))
+                    measured = _mean_loss(decoder, states, validation_rows, first_layer)
+                    _finish_epoch(record, best, weights, measured)
+                    if measured is not None:
+                        metrics.validation(record.steps, epoch=epoch + 1, loss=measured)
                 if record.steps % training.checkpoint_steps == 0 and record.steps < steps:
                     checkpoint()
                 at_step_end()
