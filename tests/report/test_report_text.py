@@ -27,7 +27,7 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("breakeven", text.breakeven_text),
     ("breakeven-all", partial(text.breakeven_text, everything=True)),
     ("dataset", text.dataset_text),
-    ("tune", text.tune_text),
+    ("tune", tuning_text.tune_text),
     ("evaluation", text.evaluation_text),
     ("decision", text.decision_text),
     ("models", registry_text.models_text),

@@ -176,6 +176,7 @@ def finetuning(
     trainer: Trainer = "typical",
     recompute: bool = True,
     precision: TrainingPrecision = "bf16",
+    share: bool | None = None,
     pace: Pace = PACE,
 ) -> Finetuning:
     """Time and memory of one run.
@@ -192,6 +193,7 @@ def finetuning(
         trainer: the kind of library: plain eager code, fused or compiled code, or between them.
         recompute: whether activations are computed again in the backward pass, as is usual, and not kept.
         precision: of the matrix products; weights that learn are kept in 16 and 32 bits anyway.
+        share: whether each device holds a part of every weight; None: where all learn, or a copy each is too much.
         pace: fitted constants.
 
     Raises:
@@ -212,7 +214,8 @@ def finetuning(
     batch = MicroBatch(tokens=tokens, rank=rank, recompute=recompute, logit_bytes=software.logit_bytes)
     room = USABLE_MEMORY * hardware.memory_gb
     # weights that learn are shared wherever there is somebody to share with, others where a copy each is too much
-    shards = gpus if method == "full" or memory_gb(model, method, batch, shards=1) > room else 1
+    needed = method == "full" or memory_gb(model, method, batch, shards=1) > room
+    shards = gpus if (needed if share is None else share) else 1
     memory = memory_gb(model, method, batch, shards=shards)
     seconds = _computing_s(
         model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=software,

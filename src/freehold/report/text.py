@@ -42,7 +42,7 @@ from freehold.report.ledger_tables import (
     recognised_table,
     unpriced_sentence,
 )
-from freehold.report.numbers import NOT_MEASURED, count, duration, plain_number, share
+from freehold.report.numbers import NOT_MEASURED, count, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
@@ -164,18 +164,6 @@ def dataset_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(row_table(record)),
         plain_table(provenance_table(record)),
         "\n".join(sentence(f"{name}: {value}") for name, value in dataset_facts(record)),
-        bullets("Warnings", record.get("warnings") or ()),
-    )
-
-
-def tune_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """One tuning run."""
-    return joined(
-        sentence(f"Model {record.get('model')}"),
-        f"Examples    {count(record.get('examples')):>12}\n"
-        f"Time        {duration(record.get('seconds')):>12}\n"
-        f"CPU time    {duration(record.get('cpu_seconds')):>12}\n"
-        f"Final loss  {plain_number(record.get('final_loss')):>12}",
         bullets("Warnings", record.get("warnings") or ()),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.identity import content_hash
+from freehold.economics.montecarlo import number
 from freehold.tuning._files import write_whole
 from freehold.tuning.plan import Pace
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freehold.core.progress import Progress
-    from freehold.tuning.plan import Rows
+    from freehold.tuning.plan import Plan, Rows
     from freehold.tuning.recipe import Recipe
 
 PACES, FORECAST = "paces.jsonl", "forecast.json"
@@ -145,43 +146,44 @@ class Stopwatch:
 
 
 class FirstSteps:
-    """Foresees a run from its own first steps, once, and keeps what was foreseen in the run's folder."""
+    """Foresees a run from its own first steps, once."""
 
-    def __init__(self, folder: Path, recipe: Recipe, rows: Rows) -> None:
-        self._folder, self._recipe, self._rows = folder, recipe, rows
+    def __init__(self, recipe: Recipe, rows: Rows, *, foresee: Callable[[Pace], None]) -> None:
+        self._recipe, self._rows, self._foresee = recipe, rows, foresee
 
     def __call__(self, watch: Stopwatch) -> None:
-        """After a step: when there are enough, say what the rest will take."""
-        step, done = watch.step_s(), len(watch.steps) - 1
-        if step is None or done != min(FIRST_STEPS, watch.total or 0) or watch.behind:
+        """After a step: when there are enough, say what the whole run will take."""
+        step, done, total = watch.step_s(), len(watch.steps) - 1, watch.total or 0
+        if step is None or done != min(FIRST_STEPS, total) or watch.behind:
             return
-        validation = self._rows.validation * FORWARD_SHARE * step / self._recipe.training.batch_size
-        seconds = (
-            watch.steps[0] - watch.began
-            + step * ((watch.total or done) - 1) + (watch.steps[1] - watch.steps[0])
-            + validation * self._recipe.training.epochs
-        )  # fmt: skip
-        samples = self._rows.train * self._recipe.training.epochs
-        pace = Pace(
-            samples_per_s=samples / seconds,
-            tokens_per_s=samples * self._rows.tokens / seconds,
-            seconds=seconds,
-            log_sd=FIRST_STEPS_LOG_SD,
-            source=f"the first {done} steps of this run",
+        training = self._recipe.training
+        first = watch.steps[1] - watch.steps[0]
+        validation = self._rows.validation * FORWARD_SHARE * step / training.batch_size
+        seconds = watch.steps[0] - watch.began + first + (total - 1) * step + validation * training.epochs
+        samples = self._rows.train * training.epochs
+        self._foresee(
+            Pace(
+                samples_per_s=samples / seconds,
+                tokens_per_s=samples * self._rows.tokens / seconds,
+                seconds=seconds,
+                log_sd=FIRST_STEPS_LOG_SD,
+                source=f"the first {done} steps of this run",
+            )
         )
-        write_forecast(self._folder, as_forecast(pace))
 
 
-def as_forecast(pace: Pace, *, memory_gib: float | None = None, usd: float | None = None) -> dict[str, Any]:
+def as_forecast(plan: Plan) -> dict[str, Any]:  # Any: JSON
     """What is foreseen, as `forecast` in `tune --json`."""
+    record = plan.as_record()
     return {
-        "seconds": pace.seconds,
-        "hours": pace.seconds / 3600.0,
-        "samples_per_s": pace.samples_per_s,
-        "memory_gib": memory_gib,
-        "usd": usd,
-        "log_sd": pace.log_sd,
-        "source": pace.source,
+        "seconds": number(plan.pace.seconds),
+        "hours": record["hours"],
+        "samples_per_s": record["samples_per_s"],
+        "memory_gib": record["memory_gib"]["total"],
+        "usd": record["usd"],
+        "interval": record["interval"],
+        "log_sd": record["log_sd"],
+        "source": record["hours_source"],
     }
 
 

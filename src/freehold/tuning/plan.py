@@ -293,6 +293,7 @@ def gpu_pace(recipe: Recipe, model: ModelFacts, machine: Machine, rows: Rows) ->
         micro_batch=micro * sequences,
         rank=recipe.lora.rank,
         recompute=training.gradient_checkpointing,
+        share=devices.parallel == "fsdp",
     )
     seconds = run.hours * 3600.0 * sequences
     if recipe.method == "dpo":

@@ -1,4 +1,4 @@
-"""What a plan is made from: the base's shape, the device, and the rows as tokens."""
+"""What a plan is made from beside the rows: the base's shape, and the device with its price."""
 
 from __future__ import annotations
 
@@ -17,22 +17,14 @@ from freehold.economics.facts import hardware, known_hardware, model_facts
 from freehold.economics.rentals import rental
 from freehold.economics.tuning_memory import USABLE_MEMORY
 from freehold.tuning.forecast import machine_name
-from freehold.tuning.plan import Machine, Rows
+from freehold.tuning.plan import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import date
 
-    from freehold.core.dataset import Example
     from freehold.economics.decoder import ModelFacts
     from freehold.economics.scenario import Rental
     from freehold.tuning.recipe import Recipe
-
-CHARACTERS_PER_TOKEN = 4.0
-"""Where the base's own tokenizer is not at hand: usual for English; the plan says that it was used."""
-
-TEMPLATE_TOKENS = 8
-"""Of the chat template, per message."""
 
 PROCESSOR_SHARE = 0.95
 """Of the memory that is free now, what a run may take."""
@@ -109,42 +101,6 @@ def other_gpus(than: Machine, as_of: date | None = None) -> list[Machine]:
     names = [name for name in known_hardware() if not name.startswith(OTHER_VENDORS)]
     found = [gpu(name, as_of) for name in names if hardware(name).kind == "gpu"]
     return [each for each in found if each.room_bytes > than.room_bytes and each.rental is not None]
-
-
-def rows_of_tokens(
-    lengths: Sequence[int], answers: Sequence[int], *, validation: int, max_tokens: int, source: str, estimate: bool
-) -> Rows:
-    """Rows in numbers, those with more tokens than the recipe allows left out.
-
-    Raises:
-        InputError: nothing is left.
-    """
-    kept = [(length, answer) for length, answer in zip(lengths, answers, strict=True) if length <= max_tokens]
-    if not kept:
-        longest = max(lengths, default=0)
-        raise InputError(
-            f"None of {len(lengths)} rows has {max_tokens} tokens or fewer (the longest has {longest}). "
-            f"Raise training.max_tokens to {longest}."
-            if lengths
-            else "There are no rows to train on. Build a dataset first: freehold dataset build TASK"
-        )
-    return Rows(
-        train=len(kept),
-        validation=validation,
-        tokens=sum(length for length, _ in kept) / len(kept),
-        longest=max(length for length, _ in kept),
-        answer_tokens=sum(answer for _, answer in kept) / len(kept),
-        left_out=len(lengths) - len(kept),
-        source=source,
-        is_estimate=estimate,
-    )
-
-
-def estimated_tokens(example: Example) -> tuple[int, int]:
-    """Tokens of a row and of its answer, from their characters."""
-    answer = round(len(example.target) / CHARACTERS_PER_TOKEN) + 1
-    prompt = sum(round(len(each.content) / CHARACTERS_PER_TOKEN) + TEMPLATE_TOKENS for each in example.messages)
-    return prompt + answer, answer
 
 
 def free_memory_bytes() -> float:
