@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from freehold.economics.claims.words import amount_words
-from freehold.report import ledger_text, registry_text, text
+from freehold.report import ledger_text, registry_text, text, tuning_text
 from freehold.report._plain import sentence
 from freehold.report.cost_findings import change_sentences
 from freehold.report.numbers import rate_usd
