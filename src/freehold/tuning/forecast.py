@@ -23,7 +23,7 @@ from freehold.tuning.plan import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from freehold.core.progress import Progress
+    from freehold.core.progress import Progress, Unit
     from freehold.tuning.plan import Plan, Rows
     from freehold.tuning.recipe import Recipe
 
@@ -112,7 +112,7 @@ class Stopwatch:
         self.total: int | None = None
         """Steps of the whole run."""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """Begin a piece of work."""
         self._open.append(what)
         now = self._clock()
@@ -120,7 +120,7 @@ class Stopwatch:
         if what == TUNING:
             self.steps, self.total, self.behind = [now], total, 0
             self._processor = [self._processor_clock()]
-        self._watched.start(what, total)
+        self._watched.start(what, total, unit=unit)
 
     def update(self, done: int, note: str = "") -> None:
         """`done` further units are finished."""
