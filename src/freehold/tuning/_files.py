@@ -53,6 +53,12 @@ def whole_file(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         raise
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside the file and rename: a reader sees the old bytes or the new ones."""
+    with whole_file(path) as draft:
+        draft.write_bytes(content)
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill that becomes `folder` when the block ends well, and vanishes when it does not."""

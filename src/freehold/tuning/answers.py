@@ -51,7 +51,7 @@ class AnswerLosses(nn.Module):
         self._decoder = decoder
 
     def forward(self, batch: Batch, *, distributions: bool = False) -> Tensor:
-        """-log p of each answer token, float32, [answers]; or log p of all tokens in its place, [answers, vocabulary]."""
+        """-log p of each answer token, float32, [answers]; or log p of every token, [answers, vocabulary]."""
         decoder, states = self._decoder, batch.inputs
         if not states.is_floating_point():
             states = decoder.embed(states)
@@ -90,7 +90,7 @@ class _InPieces(torch.autograd.Function):
         targets: Tensor,
         chunk: int,
     ) -> Tensor:
-        pieces = zip(states.split(chunk), targets.split(chunk), strict=True)
+        pieces = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
         losses = [_losses(piece, weight, bias, wanted) for piece, wanted in pieces]
         ctx.save_for_backward(states, weight, bias, targets)
         ctx.chunk = chunk
@@ -104,18 +104,18 @@ class _InPieces(torch.autograd.Function):
             None if tensor is None else tensor.detach().requires_grad_(needed)
             for tensor, needed in zip((states, weight, bias), wanted, strict=True)
         ]
-        to_states = torch.zeros_like(states) if wanted[0] else None
-        sums = [torch.zeros_like(tensor) if needed else None for tensor, needed in zip(leaves, wanted, strict=True)]
+        sums = [
+            None if tensor is None or not needed else torch.zeros_like(tensor)
+            for tensor, needed in zip(leaves, wanted, strict=True)
+        ]
         for begin in range(0, len(states), ctx.chunk):
             span = slice(begin, begin + ctx.chunk)
             piece = states[span].detach().requires_grad_(wanted[0])
             with torch.enable_grad():
-                losses = _losses(piece, leaves[1], leaves[2], targets[span])
+                losses = _losses(piece, cast("Tensor", leaves[1]), leaves[2], targets[span])
             inputs = [tensor for tensor, needed in zip((piece, *leaves[1:]), wanted, strict=True) if needed]
             found = iter(torch.autograd.grad(losses, inputs, gradient[span]))
-            if to_states is not None:
-                to_states[span] = next(found)
-            for total in sums[1:]:
+            for place, total in enumerate(sums):
                 if total is not None:
-                    total += next(found)
-        return to_states, sums[1], sums[2], None, None
+                    (total[span] if place == 0 else total).add_(next(found))
+        return sums[0], sums[1], sums[2], None, None

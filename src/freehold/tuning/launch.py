@@ -17,7 +17,6 @@ from freehold.tuning.job import FILE, Job, job_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import IO
 
     from freehold.core.progress import Progress
@@ -77,9 +76,7 @@ def launch(job: Job, progress: Progress) -> None:
         )
 
 
-def _listen(
-    stdout: IO[str], log: IO[str], progress: Progress, interruption: Interruption
-) -> dict[str, Any] | None:
+def _listen(stdout: IO[str], log: IO[str], progress: Progress, interruption: Interruption) -> dict[str, Any] | None:
     """Pass on what the leading process reports; return the first fault that one of them told."""
     fault, leader, passed_on = None, None, False
     for event in _events(stdout, log):

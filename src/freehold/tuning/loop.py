@@ -6,7 +6,7 @@ import math
 import random
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -95,7 +95,7 @@ def learning_rate(step: int, *, steps: int, training: Training) -> float:
             return training.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-def fit(
+def fit(  # noqa: PLR0915 -- the one training loop reads from top to bottom
     *,
     module: nn.Module,
     weights: Weights,
@@ -156,7 +156,7 @@ def fit(
                 waited = training.checkpoint_minutes and time.monotonic() - saved >= 60 * training.checkpoint_minutes
                 step = _backward(module, objective, cases, recipe, place, stops=interruption.came, is_due=bool(waited))
                 norm = _norm(torch.nn.utils.clip_grad_norm_(weights.values(), training.clip_norm))
-                _check(step.loss, norm, guessing, state, epoch + 1, training)
+                _check(step.loss, norm, guessing=guessing, state=state, epoch=epoch + 1, training=training)
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.step()
                 optimizer.zero_grad()
@@ -197,10 +197,10 @@ def fit(
 def _optimizer(weights: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
     if training.optimizer == "adamw":
         return torch.optim.AdamW(weights, weight_decay=training.weight_decay, fused=True)
-    from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415 -- loaded for moments in 8 bits alone
+    import bitsandbytes.optim  # noqa: PLC0415 -- loaded for moments in 8 bits alone
 
-    made: torch.optim.Optimizer = AdamW8bit(weights, weight_decay=training.weight_decay)
-    return made
+    eight_bits = cast("Any", bitsandbytes.optim).AdamW8bit  # Any: it is not typed
+    return cast("torch.optim.Optimizer", eight_bits(weights, weight_decay=training.weight_decay))
 
 
 def _backward(
@@ -225,7 +225,7 @@ def _backward(
                 outcome = objective.outcome(module, some)
             share = outcome.weight / whole if counts else 0.0
             scale = share * place.world  # devices take the mean of their gradients
-            (outcome.loss if scale == 1 else outcome.loss * scale).backward()
+            torch.autograd.backward(outcome.loss if scale == 1 else outcome.loss * scale)
         if counts:
             loss += outcome.loss.item() * share
             tokens += outcome.tokens
@@ -238,22 +238,22 @@ def _backward(
     return _Step(sums[0], int(sums[1]), means, stops=sums[2] > 0, is_due=sums[3] > 0)
 
 
-def _check(loss: float, norm: float, guessing: float, state: State, epoch: int, training: Training) -> None:
+def _check(loss: float, norm: float, *, guessing: float, state: State, epoch: int, training: Training) -> None:
     """Stop where going on can only make it worse; the weights have not been touched by this step."""
     record = state.record
     recent = [*record.losses[-CALM_STEPS + 1 :], loss]
-    limit = RUNAWAY * max(guessing, record.losses[0] if record.losses else 0.0)
+    first, mean = (record.losses or recent)[0], sum(recent) / len(recent)
     if not math.isfinite(loss):
         what = f"The loss is {loss}"
     elif not math.isfinite(norm):
         what = f"The loss is {loss:.4g} and the length of its gradient {norm}"
-    elif len(recent) == CALM_STEPS and sum(recent) / CALM_STEPS > limit:
-        what = f"The mean loss of the last {CALM_STEPS} steps is {sum(recent) / CALM_STEPS:.4g}; it began at {record.losses[0]:.4g}"
+    elif len(recent) == CALM_STEPS and mean > RUNAWAY * max(guessing, first):
+        what = f"The mean loss of the last {CALM_STEPS} steps, which began with {first:.4g}, is {mean:.4g}"
     else:
         return
     raise Diverged(
-        f"{what} at step {record.steps + 1} (epoch {epoch}): training has diverged. Lower training.learning_rate (it is "
-        f"{training.learning_rate}) and run again.",
+        f"{what} at step {record.steps + 1} (epoch {epoch}): training has diverged. Lower training.learning_rate "
+        f"(it is {training.learning_rate}) and run again.",
         state.best,
         record,
     )

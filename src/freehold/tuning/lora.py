@@ -96,9 +96,9 @@ def start_from(decoder: Decoder, folder: Path, recipe: Lora) -> None:
         name: tensor.shape for name, tensor in found.items()
     }:
         raise InputError(
-            f"dpo.start: the adapter that shall learn on has rank {config.get('r')}, alpha {config.get('lora_alpha')} and "
-            f"{len(found)} matrices; the recipe wants rank {recipe.rank}, alpha {recipe.alpha} and {len(weights)}. Write "
-            "the lora section of its own recipe.yaml into this recipe."
+            f"dpo.start: the adapter that shall learn on has rank {config.get('r')}, alpha {config.get('lora_alpha')} "
+            f"and {len(found)} matrices; the recipe wants rank {recipe.rank}, alpha {recipe.alpha} and {len(weights)}. "
+            "Write the lora section of its own recipe.yaml into this recipe."
         )
     with torch.no_grad():
         for name, weight in weights.items():
@@ -131,7 +131,7 @@ def _opened(weight: Tensor, key: Any) -> Tensor:  # Any: bitsandbytes' state of 
         return weight
     from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415 -- loaded for 4 bits alone
 
-    return cast("Tensor", dequantize_4bit(weight, key))
+    return dequantize_4bit(weight, key)
 
 
 class _AdaptedLinear(torch.autograd.Function):

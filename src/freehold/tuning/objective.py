@@ -179,7 +179,7 @@ class Preferences:
         return preference_losses(gains, chosen, lengths, self._preference), gains, batch.tokens
 
     def _sampled(self, module: nn.Module) -> Tensor:
-        """log p of every token at the sample's better answers, [tokens, vocabulary]."""
+        """Log p of every token at the sample's better answers, [tokens, vocabulary]."""
         found = [module(self._source.batch([2 * case]), distributions=True) for case in self._sample]
         return torch.cat(found).float().cpu()
 

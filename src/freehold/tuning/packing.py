@@ -57,8 +57,9 @@ def pack(prefix: int, lengths: Sequence[int], *, device: torch.device | None = N
     columns = prefix + step.expand(rows, width).reshape(-1)[cells]
     positions = torch.cat([torch.arange(prefix), columns])[None]
     if device is not None and device.type != "cpu":
-        there = (tensor.to(device, non_blocking=True) for tensor in (cells, positions, torch.empty(0), columns))
-        return Packing(prefix, rows, width, *there, kernel="fused")
+        no_mask = torch.empty(0, device=device)
+        cells, positions, columns = (tensor.to(device, non_blocking=True) for tensor in (cells, positions, columns))
+        return Packing(prefix, rows, width, cells, positions, no_mask, columns, kernel="fused")
     mask = torch.cat([torch.zeros(width, prefix), _causal(width)], dim=1)[None, None]
     # A padded cell looks like any other: its keys stand to the right of all real tokens of its row.
     return Packing(prefix, rows, width, cells, positions, mask, columns)
@@ -132,7 +133,7 @@ def packed_attention(
     return torch.cat(parts)[None], None
 
 
-def _causally(
+def _causally(  # noqa: PLR0917 -- as attention is written everywhere
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -103,14 +103,16 @@ def device_type(devices: Devices) -> str:
         kind = "cuda" if there["cuda"] else "mps" if there["mps"] and devices.count == 1 else "cpu"
     if not there[kind]:
         found = ", ".join(name for name in there if there[name])
-        raise InputError(f"devices.type is {kind!r}; this machine has {found}. Set devices.type={found.split(', ')[-1]}.")
+        raise InputError(
+            f"devices.type is {kind!r}; this machine has {found}. Set devices.type={found.split(', ')[-1]}."
+        )
     if kind == "mps" and devices.count > 1:
         raise InputError(f"devices.count is {devices.count}; mps is one device. Set devices.count=1.")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", devices.count))
     if kind == "cuda" and here > torch.cuda.device_count():
         raise InputError(
-            f"devices.count is {devices.count}; this machine has {torch.cuda.device_count()} GPUs. Set devices.count to "
-            "that, or start one process per GPU on several machines with torchrun."
+            f"devices.count is {devices.count}; this machine has {torch.cuda.device_count()} GPUs. Set devices.count "
+            "to that, or start one process per GPU on several machines with torchrun."
         )
     return kind
 

@@ -51,7 +51,7 @@ class Margins:
 
 
 def answer_sums(losses: Tensor, owners: Tensor, rows: int, *, normalised: bool) -> Tensor:
-    """log p of each row's answer, [rows], or its mean per token, from -log p of each token."""
+    """Log p of each row's answer, [rows], or its mean per token, from -log p of each token."""
     sums = losses.new_zeros(rows).index_add(0, owners, -losses)
     if normalised:
         sums = sums / torch.bincount(owners, minlength=rows).clamp(min=1)
@@ -85,9 +85,7 @@ def length_correlation(margins: Sequence[float], differences: Sequence[float]) -
     return found if math.isfinite(found) else None
 
 
-def length_warnings(
-    lengths: Sequence[tuple[int, int]], correlation: float | None, preference: Preference
-) -> list[str]:
+def length_warnings(lengths: Sequence[tuple[int, int]], correlation: float | None, preference: Preference) -> list[str]:
     """What to say when length may be learned instead of the corrections.
 
     Args:

@@ -49,5 +49,11 @@ class TokenRows:
             if not self._packed:
                 tokens.extend([row.answer[-1]] * (width - length))
         packing = pack(self.prefix, lengths if self._packed else [width] * len(rows), device=self._device)
-        line, *rest = (torch.tensor(values, device=self._device) for values in (tokens, places, targets, owners))
-        return Batch(line[None], packing, *rest, first_layer=self._first_layer)
+        return Batch(
+            inputs=torch.tensor(tokens, device=self._device)[None],
+            packing=packing,
+            places=torch.tensor(places, device=self._device),
+            targets=torch.tensor(targets, device=self._device),
+            owners=torch.tensor(owners, device=self._device),
+            first_layer=self._first_layer,
+        )

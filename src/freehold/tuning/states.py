@@ -60,8 +60,14 @@ class LowerStates:
             places.extend(range(end - len(answer), end))
             targets.extend(answer)
             owners.extend([owner] * len(answer))
-        rest = (torch.tensor(values) for values in (places, targets, owners))
-        return Batch(torch.cat(parts)[None], packing, *rest, first_layer=self._first_layer)
+        return Batch(
+            inputs=torch.cat(parts)[None],
+            packing=packing,
+            places=torch.tensor(places),
+            targets=torch.tensor(targets),
+            owners=torch.tensor(owners),
+            first_layer=self._first_layer,
+        )
 
     def _fill(self, decoder: Decoder, layers: int, progress: Progress) -> None:
         """Compute and store, in batches of about equal length."""

@@ -79,7 +79,9 @@ class _Learner:
     def filler(self, kept: Mapping[str, Tensor], base: BaseModel) -> Filler:
         """Writes what was learned."""
         weights = {name: whole(tensor) for name, tensor in kept.items()}
-        return model_filler(weights, self.decoder, base) if self.config is None else adapter_filler(weights, self.config)
+        return (
+            model_filler(weights, self.decoder, base) if self.config is None else adapter_filler(weights, self.config)
+        )
 
 
 def train(
@@ -118,7 +120,7 @@ def train(
     if recipe.method == "dpo":
         learned, held = _check_pairs(task, learned), pairs(held)
     recipe = resolve(recipe)
-    fingerprint = _fingerprint(task, learned, held, recipe, base, start)
+    fingerprint = _fingerprint(task, learned, held, recipe, base, start=start)
     folder = run_folder / "adapter"
     finished = read_adapter(folder, fingerprint)
     if finished is not None:
@@ -154,7 +156,7 @@ def train(
     ):
         started = time.perf_counter(), time.process_time()
         learner = _learner(recipe, base, place, material, start)
-        objective = _objective(learner, material, recipe, place, run_folder, progress)
+        objective = _objective(learner, material, recipe, place=place, run_folder=run_folder, progress=progress)
         try:
             record, kept = fit(
                 module=learner.module,
@@ -174,7 +176,7 @@ def train(
         except Diverged as error:
             if not error.best:
                 raise
-            record, kept, place_to_write, diverged = error.record, error.best, run_folder / LAST_GOOD, error
+            record, kept, place_to_write, diverged = error.record, dict(error.best), run_folder / LAST_GOOD, error
         if isinstance(objective, Preferences) and record.preference:
             record.notes += objective.warnings(record.preference[-1]["length_correlation"], material.train)
         fill = learner.filler(kept, base)
@@ -205,8 +207,8 @@ def resolve(recipe: Recipe) -> Recipe:
     kind = device_type(recipe.devices)
     precision = recipe.precision
     if precision == "auto":
-        fast = {"cpu": has_fast_bfloat16, "cuda": torch.cuda.is_bf16_supported, "mps": lambda: False}
-        precision = "bfloat16" if fast[kind]() else "float32"
+        is_fast = has_fast_bfloat16() if kind == "cpu" else kind == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bfloat16" if is_fast else "float32"
     threads = recipe.threads or max(1, torch.get_num_threads() // (recipe.devices.count if kind == "cpu" else 1))
     devices = recipe.devices.model_copy(update={"type": kind})
     return recipe.model_copy(update={"precision": precision, "threads": threads, "devices": devices})
@@ -255,8 +257,8 @@ def _material(tokens: Tokens, train: Sequence[Example], validation: Sequence[Exa
     mute = sum(len(row.answer) < 2 for case in fitting[0] for row in case)
     if mute:
         raise InputError(
-            f"{mute} training answers become no token but the end of the turn, so there is nothing in them to learn: the "
-            "base's tokenizer drops what they consist of. Correct or exclude them."
+            f"{mute} training answers become no token but the end of the turn, so there is nothing in them to learn: "
+            "the base's tokenizer drops what they consist of. Correct or exclude them."
         )
     count = len(fitting[0])
     rows = [row for part in fitting for case in part for row in case]
@@ -312,7 +314,7 @@ def _check_fit(decoder: Decoder, recipe: Recipe, base: BaseModel, material: _Mat
 
 
 def _objective(
-    learner: _Learner, material: _Material, recipe: Recipe, place: Place, run_folder: Path, progress: Progress
+    learner: _Learner, material: _Material, recipe: Recipe, *, place: Place, run_folder: Path, progress: Progress
 ) -> Objective:
     """What the cases cost, with whatever can be computed once."""
     decoder, first = learner.decoder, learner.first_layer
@@ -320,9 +322,7 @@ def _objective(
     if place.device.type == "cpu" and place.world == 1 and learner.config is not None and recipe.training.packing:
         source = LowerStates(decoder, material.rows, layers=first, folder=run_folder, progress=progress)
     else:
-        source = TokenRows(
-            material.rows, first_layer=first, device=place.device, packed=recipe.training.packing
-        )
+        source = TokenRows(material.rows, first_layer=first, device=place.device, packed=recipe.training.packing)
     if recipe.method != "dpo":
         return Answers(source, material.rows)
     objective = Preferences(source, material.rows, recipe.dpo)
@@ -359,6 +359,7 @@ def _fingerprint(
     validation_rows: Sequence[Example],
     recipe: Recipe,
     base: BaseModel,
+    *,
     start: Path | None,
 ) -> str:
     """What decides the result: two runs with one fingerprint end with the same weights on one machine."""
