@@ -95,11 +95,11 @@ def model_filler(weights: Mapping[str, Tensor], decoder: Decoder, base: BaseMode
         for file in sorted(base.folder.iterdir()):
             if file.name.startswith(TOKENIZER):
                 shutil.copyfile(file, folder / file.name)
-        found = hashlib.sha256()
+        hashes = []
         for file in sorted(folder.glob("*.safetensors")):
             with file.open("rb") as stream:
-                found.update(hashlib.file_digest(stream, "sha256").digest())
-        return found.hexdigest()
+                hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     return fill
 

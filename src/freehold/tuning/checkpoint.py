@@ -76,7 +76,7 @@ def save_checkpoint(folder: Path, fingerprint: str, state: State, place: Place, 
     tensors["random"] = torch.get_rng_state()
     if place.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(place.device)
-    flat = {name: _part(tensor).contiguous().cpu() for name, tensor in tensors.items()}
+    flat = _apart({name: _part(tensor).contiguous().cpu() for name, tensor in tensors.items()})
     header = {"fingerprint": fingerprint, "record": json.dumps(asdict(state.record)), "digest": _digest(flat)}
     path = folder / _name(FILE, place, sharded=sharded)
     with whole_file(path, keep=folder / _name(PREVIOUS, place, sharded=sharded)) as draft:
@@ -161,6 +161,16 @@ def _part(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor."""
     held = cast("Any", tensor).to_local() if hasattr(tensor, "to_local") else tensor  # Any: sharded tensors alone
     return cast("Tensor", held).detach()
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each with contents of its own: an optimizer may keep one table for all weights."""
+    seen = set[int]()
+    found = {}
+    for name, tensor in tensors.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def _name(kind: str, place: Place, *, sharded: bool) -> str:
