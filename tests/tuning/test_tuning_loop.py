@@ -165,8 +165,10 @@ def test_without_validation_rows_the_last_weights_are_kept(fit: FitOnce, run_fol
 
 
 def test_a_loss_that_is_no_number_is_told(fit: FitOnce, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freehold.tuning.loop.functional.cross_entropy", lambda logits, _: logits.sum() * math.nan)
-    with pytest.raises(InputError, match=r"The loss is nan at step 1: training has diverged\. Lower training\.learn"):
+    monkeypatch.setattr("freehold.tuning.answers._losses", lambda states, *_: states.sum(-1) * math.nan)
+    with pytest.raises(
+        InputError, match=r"The loss is nan at step 1 \(epoch 1\): training has diverged\. Lower training\."
+    ):
         fit(run_folder)
     assert not (run_folder / "adapter").exists()
 
