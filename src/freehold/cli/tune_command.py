@@ -12,12 +12,14 @@ from freehold.cli.show import json_option, quiet_option, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
+    from pathlib import Path
 
     from freehold.cli.session import Session
     from freehold.core.dataset import Dataset
     from freehold.core.progress import Progress
     from freehold.registry.store import ModelVersion
     from freehold.tuning.adapter import TrainedAdapter
+    from freehold.tuning.recipe import Recipe
 
 _FIRST = "It is the champion of its task because there is no other: nothing has been evaluated or decided yet."
 
@@ -142,7 +144,7 @@ def tune_task(
     resolved: dict[str, Any] = plan.model_dump(mode="json")
     run_folder = session.workspace.runs / f"{dataset.id}-{content_hash(resolved)[:12]}"
     train_rows, validation_rows = read_examples(dataset, "train"), read_examples(dataset, "validation")
-    foresight = Foresight(session, task, plan, base=base_model, train=train_rows, validation=len(validation_rows))
+    foresight = Foresight(session, task, plan, base=base_model, train=train_rows, validation=validation_rows)
     foresight.before(run_folder, anyway=anyway)
     watch = foresight.watch(run_folder, progress)
     trained = train(
@@ -153,6 +155,7 @@ def tune_task(
         base=base_model,
         run_folder=run_folder,
         progress=watch,
+        start=_start(session, plan),
     )
     model = add_model(
         session.state,
@@ -169,6 +172,15 @@ def tune_task(
     return model
 
 
+def _start(session: Session, recipe: Recipe) -> Path | None:
+    """Folder of the own model that preferences are learned on; None: the base itself."""
+    from freehold.registry.store import get_model, verify_model
+
+    if recipe.method != "dpo" or recipe.dpo.start is None:
+        return None
+    return verify_model(get_model(session.state, recipe.dpo.start), session.workspace.models)
+
+
 def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
     """What the registry keeps of a run."""
     return {
@@ -181,6 +193,9 @@ def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
         "best_epoch": trained.best_epoch,
         "validation_losses": list(trained.validation_losses),
         "losses": list(trained.losses),
+        "method": trained.method,
+        "preference": list(trained.preference),
+        "notes": list(trained.notes),
     }
 
 
@@ -210,6 +225,6 @@ def as_record(model: ModelVersion) -> dict[str, Any]:
         "sha256": model.sha256,
         "forecast": None,
         "actual": None,
-        **{key: value for key, value in model.run.items() if key != "losses"},
-        "warnings": [_FIRST] if "champion" in model.aliases else [],
+        **{key: value for key, value in model.run.items() if key not in {"losses", "notes"}},
+        "warnings": [*model.run.get("notes", ()), *([_FIRST] if "champion" in model.aliases else [])],
     }
