@@ -87,7 +87,8 @@ class Provider(asyncio.Protocol):
                 return  # the client has left
             self._transport.write(_EVENTS[number % WORDS])
             await asyncio.sleep(0)  # each event in a packet of its own, as tokens come
-        self._transport.write(_LAST)
+        if not self._transport.is_closing():
+            self._transport.write(_LAST)
 
 
 class Client(asyncio.Protocol):

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.audit.audit import audit, is_labelled_row
 from freehold.core.call import Call
 from freehold.core.identity import canonical_json
+from tests.audit.loose_calls import audit_of_calls as audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from freehold.audit.tally import TaskAudit
+    from freehold.audit.task_audit import TaskAudit
 
 MONDAY = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 
@@ -77,7 +77,6 @@ def test_a_call_is_priced_as_of_its_own_day_in_utc() -> None:
 
 def test_labelled_rows_are_no_calls() -> None:
     row = call(1, status=None, response=None, output_tokens=None, input_tokens=None, model_served=None)
-    assert is_labelled_row(row)
     found = only([call(0), row])
     assert (found.calls, found.labelled_rows) == (1, 1)
     bare = only([row])
@@ -88,8 +87,8 @@ def test_labelled_rows_are_no_calls() -> None:
 
 @pytest.mark.parametrize("fields", [{"status": 200}, {"error_type": "timeout"}, {"output_tokens": 3}])
 def test_a_call_without_a_stored_body_is_still_a_call(fields: dict[str, Any]) -> None:
-    bodiless = call(**{"response": None, "status": None, "output_tokens": None, **fields})
-    assert not is_labelled_row(bodiless)
+    bodiless = only([call(**{"response": None, "status": None, "output_tokens": None, **fields})])
+    assert (bodiless.calls, bodiless.labelled_rows) == (1, 0)
 
 
 def test_an_unknown_model_is_unpriced_and_never_free() -> None:

@@ -171,8 +171,8 @@ def test_a_task_name_that_cannot_name_a_file_is_refused_at_the_door(
 
 
 def test_audit_tells_volume_tokens_cost_and_latency_of_each_task(imported: Terminal) -> None:
-    imported.golden("audit", "audit")
-    record = imported.json("audit", "audit")
+    imported.golden("audit", "audit", "--as-of", "2026-11-01")
+    record = imported.json("audit", "audit", "--as-of", "2026-11-01")
 
     (task,) = record["tasks"]
     # 150 logged calls, each with 4 output tokens; the 60 of the test set are no traffic.

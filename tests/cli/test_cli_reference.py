@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from freehold.ledger.log_rows import CallReader, read_correction, recognise, unknown_fields
+from freehold.ledger.logs.format import Context, LoggedCall
+from freehold.ledger.logs.formats.rows import CallReader, read_correction, unknown_fields
+from freehold.ledger.logs.formats.table import format_of
+from freehold.ledger.logs.shelf import DiskShelf
 from freehold.state.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,7 +32,7 @@ SECTION_OF = {
     "models-promote": "model", "models-show": "model",
     "prices-check": "pricecheck", "prices-gpus": "rentals", "prices-list": "prices", "prices-override": "override",
     "prices-price": "bodies", "prices-show": "price", "prices-show-dated": "price",
-    "simulate": "simulate", "tune": "tune", "verify": "verify",
+    "simulate": "simulate", "tune": "tune", "tune-plan": "tuneplan", "verify": "verify",
 }  # fmt: skip
 
 
@@ -107,10 +110,11 @@ def test_the_documented_fields_of_rows_are_those_that_are_read() -> None:
     assert all(f"`{name}`" in corrections for name in ("call_id", "output", "reviewer", "reviewed_at"))
 
 
-def test_the_example_rows_can_be_read() -> None:
+def test_the_example_rows_can_be_read(tmp_path: Path) -> None:
     call, correction = (json.loads(line) for line in re.findall(r"^\{.+\}$", _page("rows"), re.MULTILINE))
 
-    assert (recognise(call), recognise(correction)) == ("calls", "corrections")
-    logged = CallReader(task="desk", is_test=False).read(call)
+    assert [found and found.name for found in map(format_of, (call, correction))] == ["rows", "corrections"]
+    (logged,) = CallReader(Context(shelf=DiskShelf(tmp_path), task="desk")).read(call, 1)
+    assert isinstance(logged, LoggedCall)
     assert (logged.call.input_tokens, logged.human is not None) == (412, True)
     assert read_correction(correction, is_test=False).reviewer == "ada"

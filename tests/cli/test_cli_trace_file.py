@@ -151,10 +151,9 @@ def test_an_empty_file_holds_no_calls(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.csv", "a.json"):
         with pytest.raises(InputError, match="holds no calls"):
             read_trace(write(tmp_path, [], name))
-    with pytest.raises(InputError, match="faulty rows"):
+    with pytest.raises(InputError, match="1 faulty row"):
         read_trace(write(tmp_path, ["{", "}"]))
-    with pytest.raises(InputError, match="unknown file type"):
-        read_trace(write(tmp_path, GOOD, "trace.txt"))
+    assert len(read_trace(write(tmp_path, GOOD, "trace.txt")).t_s) == len(GOOD)
 
 
 def test_calls_out_of_order_are_refused_unless_sorting_was_asked_for(tmp_path: Path) -> None:

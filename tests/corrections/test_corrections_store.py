@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 
 from freehold.core.call import Call
 from freehold.corrections.store import corrected_calls, held_out_calls, human_outputs, keep_words, kind_of
-from freehold.ledger.log_rows import HumanWord
+from freehold.ledger.logs.format import HumanWord
 from freehold.state.schema import CORRECTIONS
 
 if TYPE_CHECKING:

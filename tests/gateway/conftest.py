@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from freehold.cli.gateway_worker import setup_of
+from freehold.core.subject import Subjects
 from freehold.gateway.app import Gateway, Setup
 from freehold.gateway.http.outbox import Outbox
 from freehold.gateway.http.pool import Pool
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from freehold.gateway.limits.admission import Admission
     from freehold.ledger.records import CloseRecord, OpenRecord
+
+SUBJECTS = Subjects(b"a secret of tests")
 
 
 @dataclass(slots=True)
@@ -177,7 +180,7 @@ def setup_from(
 ) -> Setup:
     """What the settings say, as a worker uses it."""
     read = Settings.model_validate(settings)
-    return setup_of(read, routes_of(read, folder, environment or {}), admission or OpenDoor())
+    return setup_of(read, routes_of(read, folder, environment or {}), admission or OpenDoor(), SUBJECTS)
 
 
 @pytest.fixture

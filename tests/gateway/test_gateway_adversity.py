@@ -38,7 +38,7 @@ FIELDS = [
     "parent_id", "request_id", "completion_id", "conversation_id", "subject", "site_id", "service_tier",
     "model_version", "confidence", "status", "error_type", "stream", "input_tokens", "cache_read_tokens",
     "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_ms", "duration_ms", "finish_reason",
-    "client_closed", "request", "response",
+    "client_closed", "truncated", "request", "response",
 ]  # fmt: skip
 """Of a row, as the contract names them."""
 

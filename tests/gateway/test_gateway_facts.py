@@ -15,7 +15,7 @@ from freehold.state.database import open_state
 from freehold.state.keys import create_key
 from freehold.state.limits import parse_limit
 from freehold.state.schema import SPENDING
-from tests.gateway.conftest import running_gateway
+from tests.gateway.conftest import SUBJECTS, running_gateway
 from tests.gateway.test_gateway_command import CHAT, ask, process, send, settings_of
 from tests.gateway.upstream import DONE, ScriptedUpstream, answer, chat_events, event, stream
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from freehold.ledger.records import CloseRecord
+    from tests.gateway.conftest import Running
 
 COMPLETION = {
     "id": "chatcmpl-7", "object": "chat.completion", "model": "m-2026", "service_tier": "flex",
@@ -192,3 +193,24 @@ def headers_of(port: int, body: bytes, headers: dict[str, str]) -> tuple[int, di
     response.read()
     connection.close()
     return response.status, {name.lower(): value for name, value in response.getheaders()}
+
+
+@pytest.mark.parametrize(
+    ("body", "user"),
+    [
+        ({"user": "ann"}, "ann"),
+        ({"safety_identifier": "ann"}, "ann"),
+        ({"metadata": {"user_id": "ann"}}, "ann"),
+        ({"user": "ann", "safety_identifier": "bob", "metadata": {"user_id": "eve"}}, "ann"),
+        ({"user": "", "safety_identifier": 7, "metadata": ["user_id"]}, None),
+        ({}, None),
+    ],
+)
+def test_an_end_user_is_on_record_as_a_keyed_hash_whatever_the_client_calls_them(
+    gateway: Running, upstream: ScriptedUpstream, body: dict[str, Any], user: str | None
+) -> None:
+    upstream.scripts = [answer(COMPLETION)]
+    gateway.post(CHAT, {"model": "m", "messages": [], **body})
+    (row,) = gateway.closed_rows(1)
+    assert row.open is not None
+    assert row.open.subject == (None if user is None else SUBJECTS.hashed(user))

@@ -17,16 +17,19 @@ from freehold.core.identity import call_id
 from freehold.core.progress import Silent
 from freehold.ledger.columns import COLUMNS
 from freehold.ledger.export import ExportFormat, export
-from freehold.ledger.importing import Imported, import_logs
 from freehold.ledger.ingest import CALLS
-from freehold.ledger.log_files import find_logs
+from freehold.ledger.logs.engine import Choices, Stores, import_logs
+from freehold.ledger.logs.files import find_logs
+from freehold.ledger.logs.tasks import assign
 from freehold.ledger.store import Ledger
+from freehold.ledger.volumes import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
+    from freehold.ledger.logs.imported import Imported
 
 NOON = datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 ASKED = {"messages": [{"role": "user", "content": 'Straße \u2028 "7"'}], "temperature": 0.1, "seed": 2**60}
@@ -61,6 +64,7 @@ FULL = Call(
     duration_ms=20.25,
     finish_reason="stop",
     client_closed=False,
+    truncated=False,
     request=ASKED,
     response={"choices": [{"message": {"role": "assistant", "content": "a\nb"}}]},
 )
@@ -75,8 +79,12 @@ def _none_kept(words: Sequence[tuple[HumanWord, Call]]) -> dict[str, int]:
 
 
 def _take(ledger: Ledger, *paths: Path, is_test: bool = False) -> Imported:
-    found = find_logs(list(paths))
-    return import_logs(found, ledger=ledger, keep=_none_kept, task=None, is_test=is_test, progress=Silent())
+    volumes = Volumes(ledger.folder.parent / "volumes")
+    stores = Stores(ledger=ledger, volumes=volumes, keep=_none_kept, assign=assign)
+    result = import_logs(find_logs(list(paths)), stores, Choices(is_test=is_test), progress=Silent())
+    if result.refused:
+        raise InputError(result.refused[0].reason)
+    return result
 
 
 def _exported(folder: Path, form: ExportFormat) -> Path:
@@ -98,8 +106,8 @@ def test_another_ledger_gets_the_calls_with_every_field(tmp_path: Path, form: Ex
     result = _take(other, file)
 
     assert {call.id: call for call in other.read()} == {call.id: call for call in CALLS_OF_ALL_KINDS}
-    assert (result.formats, result.imported, result.rejected) == ({"ledger": 1}, 3, [])
-    assert (result.tasks, result.ignored_fields) == ({"desk": 2, "other": 1}, set())
+    assert (result.formats, result.tally.imported, result.rejected) == ({"ledger": 1}, 3, [])
+    assert (result.tally.tasks, result.tally.ignored_fields) == ({"desk": 2, "other": 1}, set())
     again = tmp_path / f"again.{form}"
     export(tmp_path / "other", again, form=form, progress=Silent())
     if form == "parquet":
@@ -114,14 +122,14 @@ def test_calls_that_are_there_already_add_nothing(tmp_path: Path, form: ExportFo
 
     result = _take(ledger, file)
 
-    assert (result.imported, result.duplicates) == (0, 3)
+    assert (result.tally.imported, result.tally.duplicates) == (0, 3)
     assert len(list(ledger.read())) == 3
 
 
 def test_the_folder_of_a_ledger_is_such_a_file_too(tmp_path: Path) -> None:
     _exported(tmp_path, "jsonl")
     other = Ledger(tmp_path / "other")
-    assert _take(other, tmp_path / CALLS).imported == 3
+    assert _take(other, tmp_path / CALLS).tally.imported == 3
 
 
 def test_an_export_without_bodies_keeps_the_facts(tmp_path: Path) -> None:
@@ -162,14 +170,14 @@ def test_a_row_that_was_spoilt_is_rejected_and_the_others_are_kept(
 
     result = _take(Ledger(tmp_path / "other"), file)
 
-    assert (result.imported, [row.line for row in result.rejected]) == (2, [2, 4])
+    assert (result.tally.imported, [row.line for row in result.rejected]) == (2, [2, 4])
     assert reason in result.rejected[0].reason
     assert "not all of the fields" in result.rejected[1].reason
 
 
 def test_an_export_is_no_test_set(tmp_path: Path) -> None:
     result = _take(Ledger(tmp_path / "other"), _exported(tmp_path, "jsonl"), is_test=True)
-    assert (result.imported, len(result.rejected)) == (0, 3)
+    assert (result.tally.imported, len(result.rejected)) == (0, 3)
     assert "holds no human's answers" in result.rejected[0].reason
 
 
@@ -177,7 +185,7 @@ def test_fields_of_a_later_version_are_named(tmp_path: Path) -> None:
     file = _exported(tmp_path, "parquet")
     table = pq.read_table(file)
     pq.write_table(table.append_column("mood", pa.array(["good"] * 3)), file)
-    assert _take(Ledger(tmp_path / "other"), file).ignored_fields == {"mood"}
+    assert _take(Ledger(tmp_path / "other"), file).tally.ignored_fields == {"mood"}
 
 
 def test_rows_of_calls_may_come_as_parquet(tmp_path: Path) -> None:

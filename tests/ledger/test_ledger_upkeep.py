@@ -19,6 +19,7 @@ from freehold.ledger.index import Index
 from freehold.ledger.ingest import ingest
 from freehold.ledger.policy import KEEP_ALL, Policy, TaskPolicy
 from freehold.ledger.publish import reading
+from freehold.ledger.purged import Purged
 from freehold.ledger.records import id_text
 from freehold.ledger.repair import repair
 from freehold.ledger.rollup import stored_sums
@@ -107,6 +108,16 @@ def test_bodies_and_rows_go_when_their_time_is_over_and_the_sums_stay(tmp_path: 
     assert verify(tmp_path).damaged == []
     again = keep_up(tmp_path, policy=Policy(tasks=rules), today=_TODAY)
     assert (again.bodies_removed, again.rows_removed) == (0, 0)
+
+
+def test_rows_whose_time_is_over_do_not_come_back_with_their_log_to_be_counted_twice(tmp_path: Path) -> None:
+    _many_small_files(tmp_path)
+    before, sums = _calls(tmp_path), _usage(tmp_path)
+    keep_up(tmp_path, policy=Policy(tasks={"b": TaskPolicy(rows_days=2)}), today=_TODAY)
+    back = Ledger(tmp_path / "calls").append(before)
+    assert (back.new, back.duplicates, back.purged) == (0, 5, 5)
+    assert _usage(tmp_path) == sums
+    assert Purged(tmp_path / "calls").counts() == {"aged": 5, "row": 0, "bodies": 0}
 
 
 def test_old_bodies_are_looked_for_once_a_day_and_not_every_ten_minutes(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert
 
-from freehold.audit.audit import audit
 from freehold.core.call import Call
 from freehold.core.chat import Answer, Message, Usage
 from freehold.core.dataset import Dataset, Example
@@ -32,6 +31,7 @@ from freehold.evaluation.policy import Policy as DecisionPolicy
 from freehold.evaluation.record import build_record
 from freehold.state.database import open_state
 from freehold.state.schema import CORRECTIONS
+from tests.audit.loose_calls import audit_of_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +200,7 @@ def audit_record() -> dict[str, Any]:
         for task in ("support_intent", "dispute_fields")
         for index in range(100)
     ]
-    return audit(calls, aliases=ALIASES, corrected_calls={"support_intent-3"}).as_record()
+    return audit_of_calls(calls, aliases=ALIASES, corrected_calls={"support_intent-3"}).as_record()
 
 
 def said(call: Call, output: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from freehold.economics.claims.words import amount_words
-from freehold.report import ledger_text, registry_text, text
+from freehold.report import ledger_text, registry_text, text, tuning_text
 from freehold.report._plain import sentence
+from freehold.report.audit_text import audit_text
 from freehold.report.cost_findings import change_sentences
 from freehold.report.numbers import rate_usd
 from freehold.report.visible import columns
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 
 CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("import", text.import_text),
-    ("audit", text.audit_text),
+    ("audit", audit_text),
     ("breakeven", text.breakeven_text),
     ("breakeven-all", partial(text.breakeven_text, everything=True)),
     ("dataset", text.dataset_text),
@@ -167,4 +168,4 @@ def test_real_records_are_shown(decision: dict[str, Any], cost: dict[str, Any], 
     assert "tf-idf + logistic regression" in text.evaluation_text(decision["inputs"]["evaluation"])
     assert "Stay renting: at 1,010 queries a month renting costs" in text.breakeven_text(cost)
     assert "Owning costs less from about" in text.breakeven_text({**cost, "verdict": None})
-    assert "billed like gpt-4o" in text.audit_text(audit_record)
+    assert "billed like gpt-4o" in audit_text(audit_record)

@@ -9,6 +9,7 @@ from freehold.core.errors import InputError
 from freehold.gateway.limits.admission import OpenDoor
 from freehold.gateway.providers.routes import routes_of
 from freehold.state.settings import Settings, load_settings
+from freehold.state.subject_key import subjects_of
 from freehold.state.workspace import create_workspace, find_workspace
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def test_the_examples_in_the_first_settings_are_settings_of_every_section(tmp_pa
     assert [provider.route for provider in settings.providers.values()] == ["rent", "rent", "own"]
     assert [rule.task for rule in settings.tasks.rules] == ["triage", "search"]
     assert settings.ledger.tasks["triage"].sample == 0.2
-    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
-    setup_of(settings, routes_of(settings, workspace.root, keys), OpenDoor())  # a gateway would start with them
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}  # a gateway would start with them:
+    setup_of(
+        settings, routes_of(settings, workspace.root, keys), OpenDoor(), subjects_of(workspace)
+    )  # a gateway would start so
 
 
 def test_what_customers_wrote_is_for_the_owner_of_the_workspace_alone(tmp_path: Path) -> None:

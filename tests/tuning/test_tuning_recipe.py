@@ -51,7 +51,7 @@ def test_all_faults_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_told_with_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match=r"'nope' is neither a readable file nor a shipped recipe; shipped: smollm2-"):
+    with pytest.raises(InputError, match=r"'nope' is neither a readable file nor a shipped recipe; shipped: gemma-3"):
         load_recipe("nope")
 
 
@@ -131,7 +131,7 @@ def test_contradictions_are_told_beside_fields_that_are_wrong_by_themselves() ->
     assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
         "Option 'rank'",
         "option 'lora.rank=0'",
-        "smollm2-135m-cpu.yaml, line 14",
+        "smollm2-135m-cpu.yaml, line 15",
     ]
 
 

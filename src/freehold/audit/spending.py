@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from freehold.audit.audit import tariff_of
+from freehold.audit.pricing import tariff_of
 from freehold.economics.catalogue import catalogue_version
 from freehold.economics.prices import price_of
 from freehold.ledger.rollup import EDGES, least_input

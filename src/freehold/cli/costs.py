@@ -12,6 +12,7 @@ import click
 
 from freehold.audit.audit import audit
 from freehold.audit.estimate import CHARACTERS_PER_TOKEN, estimated_workload
+from freehold.audit.rows import Slice, Source
 from freehold.cli.capacity_files import model_named
 from freehold.cli.price_files import read_overrides
 from freehold.core.errors import InputError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from freehold.audit.audit import Audit
-    from freehold.audit.tally import TaskAudit
+    from freehold.audit.task_audit import TaskAudit
     from freehold.cli.scenario_file import Given
     from freehold.cli.session import Session
     from freehold.cli.traced_calls import TraceReading
@@ -90,15 +91,17 @@ class Prices:
 def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
     """The audit of everything in a session's ledger; held-out cases are traffic only if that is wanted."""
     return audit(
-        session.ledger.read(),
+        Source(calls=session.ledger.folder),
+        wanted=Slice(
+            corrected_calls=corrected_calls(session.state),
+            held_out_calls=() if with_held_out else held_out_calls(session.state),
+        ),
         aliases=session.settings.prices.alias,
-        corrected_calls=corrected_calls(session.state),
-        held_out_calls=() if with_held_out else held_out_calls(session.state),
-        overrides=_own_prices(session),
+        overrides=own_prices_of(session),
     )
 
 
-def _own_prices(session: Session) -> Sequence[Override]:
+def own_prices_of(session: Session) -> Sequence[Override]:
     """The dated rows that the workspace names in its settings."""
     name = session.settings.prices.overrides
     return () if name is None else read_overrides(session.workspace.root / Path(name).expanduser())
@@ -176,7 +179,7 @@ def task_costs(
     Raises:
         InputError: the traffic is unknown and no volume was given.
     """
-    question = replace(question, overrides=question.overrides or _own_prices(session))
+    question = replace(question, overrides=question.overrides or own_prices_of(session))
     found, is_of_tests = _traffic_of(session, task)
     workload, was_estimated = found.workload(), False
     if workload is None:

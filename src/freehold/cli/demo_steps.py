@@ -21,6 +21,7 @@ from freehold.cli.tune_command import tune_task
 from freehold.core.errors import InputError, UpstreamError
 from freehold.datasets.policy import Policy
 from freehold.datasets.read import read_dataset, read_examples
+from freehold.ledger.logs.engine import Choices
 from freehold.report.findings import verdict_sentence
 from freehold.state.workspace import DATA_FOLDER, SETTINGS_FILE, create_workspace
 from freehold.tuning.bases import fetch_base
@@ -179,7 +180,7 @@ class Demo:
         fetch_base(self.base or load_recipe(self.recipe, []).base, progress=self.progress)
 
     def _import(self, session: Session, sample: Path) -> None:
-        import_into(session, [sample / "log.jsonl", sample / "corrections.jsonl"], progress=self.progress)
+        import_into(session, [sample / "log.jsonl", sample / "corrections.jsonl"], Choices(), progress=self.progress)
 
     def _question(self) -> CostQuestion:
         return CostQuestion(own=DEFAULT_PLAN, seed=self.seed)

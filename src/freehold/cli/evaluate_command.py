@@ -153,7 +153,8 @@ def _recorded(session: Session, option: str, examples: Sequence[Example]) -> Con
     from freehold.core.chat import Answer
     from freehold.core.errors import InputError
     from freehold.evaluation.contender import Contender
-    from freehold.ledger.log_files import Blank, RawRow, read_log
+    from freehold.ledger.logs.files import read_log
+    from freehold.ledger.logs.raw_rows import Blank, RawRow
 
     kind, colon, path = option.partition(":")
     kinds: dict[str, ContenderKind] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from freehold.cli.gateway_limits import LateLimits, price_finder
 from freehold.cli.gateway_settings import Reading, bring_state_up, packed, unpacked
 from freehold.cli.gateway_spans import check_spans
+from freehold.cli.gateway_tasks import TasksOfWorker
 from freehold.cli.recording import check_writable, keep_house, open_writer, policy_of
 from freehold.core.errors import InputError
 from freehold.gateway.admin.token import admin_token_of
@@ -34,12 +36,14 @@ from freehold.gateway.watch.spans import SpanFeed, channel
 from freehold.gateway.watch.watched import WatchedWriter
 from freehold.gateway.workers import Companion, Workers
 from freehold.state.database import open_state
+from freehold.state.subject_key import subjects_of
 from freehold.tasks.rules import TaskRules
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.admin.token import AdminToken
     from freehold.gateway.limits.admission import Admission
     from freehold.gateway.providers.routes import Routes
@@ -65,6 +69,7 @@ class Blueprint:
     port: int
     workers: int
     token: AdminToken | None
+    subjects: Subjects
     _listener: socket.socket = field(init=False)
     _admin_listener: socket.socket | None = field(init=False, default=None)
     _spans: tuple[socket.socket, socket.socket] | None = field(init=False, default=None)
@@ -99,6 +104,7 @@ class Blueprint:
             port=gateway.port if port is None else port,
             workers=workers or gateway.workers,
             token=admin_token_of(gateway.admin, file.parent),
+            subjects=subjects_of(workspace),
         )
 
     def listen(self) -> tuple[str, str | None]:
@@ -232,18 +238,20 @@ class Blueprint:
         feed = None if self._spans is None else SpanFeed(self._spans[1], counters, sample=gateway.spans.sample)
         writer = WatchedWriter(recorded, board, log_calls=gateway.log_calls, listener=feed)
         stack = AsyncExitStack()
-        guard = self._guard(stack)
+        guard, tasks = self._guard(stack)
 
         @asynccontextmanager
         async def lifetime() -> AsyncIterator[None]:
             stack.callback(guard.keys.close)
+            watching = asyncio.create_task(tasks.watch())
+            stack.callback(watching.cancel)
             async with stack:
                 yield
             recorded.seal()
 
         outbox = Outbox(recorded)
         app = Gateway(
-            setup_of(self.settings, self.routes, guard),
+            setup_of(self.settings, self.routes, guard, self.subjects),
             writer=writer,
             counters=counters,
             open_upstream=lambda provider: Pool(provider, outbox),
@@ -254,7 +262,7 @@ class Blueprint:
         )
 
         def load() -> Setup:
-            setup = self._load(guard)
+            setup = self._load(guard, tasks)
             writer.log_calls = setup.log_calls
             return setup
 
@@ -272,24 +280,28 @@ class Blueprint:
     def _new_settings(self) -> Path:
         return self._folder / "settings"
 
-    def _guard(self, stack: AsyncExitStack) -> Guard:
+    def _guard(self, stack: AsyncExitStack) -> tuple[Guard, TasksOfWorker]:
         """Keys, rules and limits. The database is opened by each worker: connections do not outlive a fork."""
         engine = open_state(_state_url(self.workspace, self.settings))
         limits = LateLimits(engine, stack, lambda: price_finder(self.settings, self.file.parent))
-        return Guard(KeyRing(engine, is_open_without_keys=True), TaskRules(self.settings.tasks), limits)
+        tasks = TasksOfWorker(engine)
+        rules = tasks.rules_of(self.settings.tasks)
+        return Guard(KeyRing(engine, is_open_without_keys=True), rules, limits), tasks
 
-    def _load(self, guard: Guard) -> Setup:
+    def _load(self, guard: Guard, tasks: TasksOfWorker) -> Setup:
         settings = unpacked(self._new_settings.read_bytes())
-        return setup_of(settings, routes_of(settings, self.file.parent), guard.with_rules(TaskRules(settings.tasks)))
+        rules = guard.with_rules(tasks.rules_of(settings.tasks))
+        return setup_of(settings, routes_of(settings, self.file.parent), rules, self.subjects)
 
 
-def setup_of(settings: Settings, routes: Routes, admission: Admission) -> Setup:
+def setup_of(settings: Settings, routes: Routes, admission: Admission, subjects: Subjects) -> Setup:
     """What a worker does, as the settings have it."""
     gateway = settings.gateway
     return Setup(
         routes=routes,
         admission=admission,
         policy=policy_of(settings),
+        subjects=subjects,
         max_body_bytes=int(gateway.max_body_mb * _MIB),
         client_timeout_s=gateway.client_timeout_s,
         max_calls=gateway.max_connections,

@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "Say what this machine has and lacks.",
     "demo": "Walk the whole loop on the shipped sample: no key, no GPU, no network but for packages.",
     "import": "Bring existing logs and corrections into the ledger.",
+    "tasks": "What the calls are for: found, named, put together, parted.",
     "audit": "What is spent, on which task.",
     "prices": "What models and machines cost to rent, on which day, and who says so.",
     "simulate": "Real arrivals on own replicas: how many are needed, and how long callers wait.",
@@ -34,6 +35,7 @@ COMMANDS = {
     "models": "Base models, own models, and which one is champion.",
     "gateway": "Stand in front of all models: pass every call on, and record it.",
     "ledger": "Every call that was recorded: counted, checked, exported, kept small.",
+    "purge": "Take calls out of the workspace for good: by task, key, end user or day.",
     "keys": "Who may call through the gateway, for what, and how much.",
     "serve": "Serve own models behind an OpenAI-compatible endpoint.",
 }

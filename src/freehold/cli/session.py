@@ -10,6 +10,7 @@ from freehold.ledger.store import Ledger
 from freehold.state.database import open_state
 from freehold.state.settings import Settings, load_settings
 from freehold.state.workspace import Workspace, find_workspace
+from freehold.tasks.moves import MOVES, follow_moves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,4 +38,6 @@ def open_session(folder: Path | None = None) -> Session:
     settings = load_settings(workspace)
     state = open_state(settings.state.url or workspace.default_state_url)
     take_in_recorded(workspace, settings)
-    return Session(workspace, settings, state, Ledger(workspace.calls))
+    ledger = Ledger(workspace.calls)
+    follow_moves(state, ledger, workspace.data / MOVES)  # of a change of tasks that was interrupted
+    return Session(workspace, settings, state, ledger)

@@ -29,7 +29,7 @@ from freehold.cli.trace_rows import (
 from freehold.cli.trace_table import table_at_once
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS, Lengths, Trace
-from freehold.ledger.log_files import RawRow, Rejected
+from freehold.ledger.logs.raw_rows import RawRow, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from freehold.audit.audit import OWN_ROUTES
+from freehold.audit.rows import OWN_ROUTES
 from freehold.cli.row_faults import counted, lines_named
 from freehold.core.errors import InputError
 from freehold.economics.trace import MOST_TOKENS
-from freehold.ledger.log_files import RawRow, find_logs, read_log
+from freehold.ledger.logs.files import read_log
+from freehold.ledger.logs.raw_rows import RawRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from freehold.ledger.log_files import Blank, Rejected
+    from freehold.ledger.logs.raw_rows import Blank, Rejected
 
 Counting = Literal["replayed", "rented"]
 """Which calls of a ledger count: all that clients made, or those that a rented model answered."""
@@ -102,7 +103,6 @@ def raw_rows(path: Path) -> Iterator[RawRow | Rejected | Blank]:
     """
     if path.suffix.lower() == ".parquet":
         return _parquet_rows(path)
-    find_logs([path])
     return read_log(path)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from freehold.core.dataset import Dataset
     from freehold.core.progress import Progress
     from freehold.registry.store import ModelVersion
+    from freehold.tuning.adapter import TrainedAdapter
 
 _FIRST = "It is the champion of its task because there is no other: nothing has been evaluated or decided yet."
 
@@ -161,22 +162,26 @@ def tune_task(
         folder=trained.folder,
         models_folder=session.workspace.models,
         recipe=resolved,
-        run={
-            "examples": trained.examples,
-            "seconds": trained.seconds,
-            "cpu_seconds": trained.cpu_seconds,
-            "final_loss": trained.final_loss,
-            "left_out": trained.left_out,
-            "tokens": trained.tokens,
-            "best_epoch": trained.best_epoch,
-            "validation_losses": list(trained.validation_losses),
-            "losses": list(trained.losses),
-            **foresight.after(run_folder, trained, watch),
-        },
+        run={**_numbers(trained), **foresight.after(run_folder, trained, watch)},
     )
     if not any("champion" in one.aliases for one in list_models(session.state, task=task)):
         model = set_alias(session.state, task=task, alias="champion", model_id=model.id, reason="first of its task")
     return model
+
+
+def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
+    """What the registry keeps of a run."""
+    return {
+        "examples": trained.examples,
+        "seconds": trained.seconds,
+        "cpu_seconds": trained.cpu_seconds,
+        "final_loss": trained.final_loss,
+        "left_out": trained.left_out,
+        "tokens": trained.tokens,
+        "best_epoch": trained.best_epoch,
+        "validation_losses": list(trained.validation_losses),
+        "losses": list(trained.losses),
+    }
 
 
 def _dataset(session: Session, task: str, name: str | None) -> Dataset:

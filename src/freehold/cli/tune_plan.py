@@ -11,7 +11,6 @@ from freehold.tuning.bases import cached_bases, known_bases
 from freehold.tuning.forecast import (
     RUN_LOG_SD,
     FirstSteps,
-    Measured,
     Stopwatch,
     as_actual,
     as_forecast,
@@ -168,11 +167,8 @@ class Foresight:
         forecast = read_forecast(folder)
         memory = max((line.get("memory_bytes") or 0 for line in read_metrics(folder)), default=0) or None
         epochs = len(trained.validation_losses) or self.recipe.training.epochs
-        rental = self._machine.rental if self._machine else None
-        usd = None
-        if rental is not None and self._machine is not None:
-            share = self._machine.price_share * self.recipe.devices.count
-            usd = trained.seconds / 3600.0 * rental.usd_per_hour[1] * share
+        hourly = self._machine.usd_per_hour if self._machine else None
+        usd = None if hourly is None else trained.seconds / 3600.0 * hourly * self.recipe.devices.count
         actual = as_actual(
             seconds=trained.seconds,
             samples=trained.examples * epochs,
@@ -187,8 +183,10 @@ class Foresight:
         if read_forecast(folder) is not None:
             return
         write_forecast(folder, as_forecast(plan))
+        from freehold.report.numbers import usd
+
         low, high = plan.interval_hours()
-        cost = "" if plan.usd is None else f", ${plan.usd:,.2f} rented"
+        cost = "" if plan.usd is None else f", {usd(plan.usd)} rented"
         click.echo(
             f"Foreseen: {_time(plan.hours)} ({_time(low)} to {_time(high)}), {_gib(plan.memory.total)}{cost}; "
             f"by {plan.pace.source}.",
@@ -202,12 +200,13 @@ class Foresight:
         measured = watch.measured(
             rows=trained.examples,
             batch_size=self.recipe.training.batch_size,
+            threads=self.recipe.threads or 1,
             memory_bytes=memory,
             source="an earlier run on this machine",
+            log_sd=RUN_LOG_SD,
         )
         if measured is not None:
-            fields = {name: getattr(measured, name) for name in Measured.__dataclass_fields__}
-            keep_pace(self._runs, self._shape, Measured(**{**fields, "log_sd": RUN_LOG_SD}))
+            keep_pace(self._runs, self._shape, measured)
 
 
 def _tokens_of(base: BaseModel) -> Callable[[Example], tuple[int, int]]:

@@ -12,7 +12,7 @@ from freehold.cli.trace_rows import moment_s, raw_rows
 from freehold.core.errors import InputError
 from freehold.economics.resembling import resembling
 from freehold.economics.trace import Volumes
-from freehold.ledger.log_files import RawRow, Rejected
+from freehold.ledger.logs.raw_rows import RawRow, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

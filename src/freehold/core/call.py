@@ -51,6 +51,8 @@ class Call:
     duration_ms: float | None = None
     finish_reason: str | None = None
     client_closed: bool | None = None
+    truncated: bool | None = None
+    """A body is not whole: the log that it comes from had cut it. Such a call is counted and never trained on."""
     request: Mapping[str, Any] | None = None  # Any: the body as the client sent it
     response: Mapping[str, Any] | None = None  # Any: the body as the provider sent it
 

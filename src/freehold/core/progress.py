@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
+
+Unit = Literal["pieces", "bytes"]
 
 
 class Progress(Protocol):
     """Receives the count of finished units; decides itself how to show it."""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """Begin a piece of work of `total` units (None: unknown)."""
         ...
 
@@ -24,7 +26,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches."""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """Ignore the beginning."""
 
     def update(self, done: int, note: str = "") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from freehold.core.chat import Constraint
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TaskKind = Literal["classification", "extraction", "text"]
+"""What an answer is held to: a closed set of labels, a JSON object of a schema, or any text."""
+WorkKind = Literal["classification", "screening", "extraction", "ner", "summarisation", "chat", "code", "other"]
+"""What kind of work a task is. What its answers are held to follows from it and from the answers: see `TaskKind`."""
+WORK_KINDS: tuple[WorkKind, ...] = get_args(WorkKind)
 Split = Literal["train", "validation", "test"]
 Provenance = Literal["human-corrected", "human-labelled", "human-accepted", "rented-output", "own-output"]
 
@@ -40,8 +44,15 @@ class Task:
     """The closed set of answers of a classification, sorted."""
     json_schema: Mapping[str, Any] | None = None  # Any: JSON Schema is open by nature
     """Fields of an extraction."""
+    work: WorkKind | None = None
+    """What kind of work it is; None: what `kind` says of it."""
     own_prompt: str
     """Short system message of the own model. It lists no labels: tuning has taught them."""
+
+    @property
+    def work_kind(self) -> WorkKind:
+        """What kind of work it is, for people."""
+        return self.work or work_of(self.kind)
 
     @property
     def constraint(self) -> Constraint:
@@ -53,3 +64,8 @@ class Task:
                 return Constraint(json_schema=self.json_schema)
             case "text":
                 return Constraint()
+
+
+def work_of(kind: TaskKind) -> WorkKind:
+    """The kind of work of a task of which only its answers' form is known."""
+    return "other" if kind == "text" else kind

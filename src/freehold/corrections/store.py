@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from freehold.core.identity import canonical_json, content_hash
@@ -14,10 +14,12 @@ from freehold.core.spoken import answered
 from freehold.state.schema import CORRECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    from sqlalchemy import Connection
 
     from freehold.core.call import Call
-    from freehold.ledger.log_rows import HumanWord
+    from freehold.ledger.logs.format import HumanWord
 
 Kind = Literal["corrected", "accepted", "labelled"]
 _INSERT_ROWS = 500
@@ -85,6 +87,30 @@ def held_out_calls(engine: Engine) -> set[str]:
     query = select(CORRECTIONS.c.call_id).where(CORRECTIONS.c.split == "test")
     with engine.connect() as connection:
         return set(connection.execute(query).scalars())
+
+
+def spoken_of(engine: Engine) -> set[str]:
+    """Ids of the calls that a human said something about."""
+    with engine.connect() as connection:
+        return set(connection.execute(select(CORRECTIONS.c.call_id).distinct()).scalars())
+
+
+def forget_words(connection: Connection, calls: Collection[str], *, task: str | None = None) -> int:
+    """Remove what humans said about these calls, and all that was said about a task; gives how many words."""
+    removed, wanted = 0, sorted(calls)
+    for start in range(0, len(wanted), _INSERT_ROWS):
+        among = CORRECTIONS.c.call_id.in_(wanted[start : start + _INSERT_ROWS])
+        removed += connection.execute(delete(CORRECTIONS).where(among)).rowcount
+    if task is not None:
+        removed += connection.execute(delete(CORRECTIONS).where(CORRECTIONS.c.task == task)).rowcount
+    return removed
+
+
+def count_words(engine: Engine, calls: Collection[str], *, task: str | None = None) -> int:
+    """How many words `forget_words` would remove."""
+    query = select(CORRECTIONS.c.call_id, CORRECTIONS.c.task)
+    with engine.connect() as connection:
+        return sum(row.call_id in calls or row.task == task for row in connection.execute(query))
 
 
 def human_outputs(engine: Engine, task: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from freehold.datasets.write import MANIFEST
 from freehold.state.schema import DATASETS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -37,7 +38,7 @@ def dataset_versions(engine: Engine) -> list[dict[str, Any]]:  # Any: JSON
     query = select(DATASETS).order_by(DATASETS.c.created_at.desc(), DATASETS.c.id)
     with engine.connect() as connection:
         return [
-            {"dataset": row.id, "task": row.task, "rows": row.manifest["rows"], "created_at": row.created_at}
+            {"dataset": row.id, "task": row.task, "rows": rows_left(row.manifest), "created_at": row.created_at}
             for row in connection.execute(query)
         ]
 
@@ -73,7 +74,7 @@ def read_dataset(folder: Path, name: str, *, engine: Engine) -> Dataset:
             own_prompt=definition["own_prompt"],
         ),
         folder=found,
-        rows=manifest["rows"],
+        rows=rows_left(manifest),
         excluded=manifest["excluded"],
         sha256=manifest["sha256"],
     )
@@ -100,7 +101,8 @@ def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
         "dataset": dataset.id,
         "task": dataset.task.name,
         "sha256": dataset.sha256,
-        "rows": manifest["rows"],
+        "rows": rows_left(manifest),
+        "purged": dict(manifest["purged"]["rows"]) if "purged" in manifest else None,
         "excluded": [{"reason": reason, "rows": rows} for reason, rows in manifest["excluded"].items()],
         "split_by": manifest["split_by"],
         "test_from": manifest["test_from"],
@@ -109,7 +111,7 @@ def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
         "pii": manifest["pii"],
         "near_duplicates": manifest["near_duplicates"],
         "contradictions": manifest["contradictions"],
-        "warnings": manifest["warnings"],
+        "warnings": [*manifest["warnings"], *_purged_warning(manifest)],
         "policy": manifest["policy"],
         "folder": str(dataset.folder),
     }
@@ -119,13 +121,37 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(_read(path))
-        content = {key: value for key, value in manifest.items() if key not in ("id", "sha256")}
-        is_whole = manifest["sha256"] == content_hash(content) and manifest["id"] == folder.name
+        is_whole = _is_whole(manifest) and manifest["id"] == folder.name
     except (ValueError, KeyError, AttributeError):
         is_whole = False
     if not is_whole:
         raise InputError(_changed(path, "TASK"))
     return manifest  # type: ignore[no-any-return]  # a mapping: its hash is right
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Nobody changed it; a purge has left a hash of its own, as the first one names the version for ever."""
+    if "purged" not in manifest:
+        content = {key: value for key, value in manifest.items() if key not in ("id", "sha256")}
+        return bool(manifest["sha256"] == content_hash(content))
+    purged = {key: value for key, value in manifest["purged"].items() if key != "sha256"}
+    return bool(manifest["purged"]["sha256"] == content_hash({**manifest, "purged": purged}))
+
+
+def rows_left(manifest: Mapping[str, Any]) -> dict[Split, int]:
+    """Rows by split that a version still has."""
+    gone = manifest.get("purged", {}).get("rows", {})
+    return {split: rows - gone.get(split, 0) for split, rows in manifest["rows"].items()}
+
+
+def _purged_warning(manifest: Mapping[str, Any]) -> list[str]:
+    gone = sum(manifest.get("purged", {}).get("rows", {}).values())
+    if not gone:
+        return []
+    return [
+        f"{gone} of {sum(manifest['rows'].values())} rows of this version were purged: what was measured with them "
+        "cannot be measured again. Build a new version."
+    ]
 
 
 def _read(path: Path) -> bytes:

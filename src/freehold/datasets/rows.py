@@ -156,8 +156,20 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
         rented_output=rented,
         rented_model=None if rented is None else call.model_served or call.model_requested,
         pii=Counter(kind_of(placeholder) for placeholder in known),
-        reason=reason or target.reason,
+        reason="truncated" if call.truncated else reason or target.reason,
     )
+
+
+def fingerprint_of(turns: Iterable[Message]) -> str:
+    """By which a text is known from one dataset to the next: of its masked turns, the system's left out."""
+    return fingerprint(_joined([turn for turn in turns if turn.role in ("user", "assistant")]))
+
+
+def fingerprint_of_call(call: Call) -> str:
+    """The same of a call in the ledger: it is masked first, as it would be for a dataset."""
+    turns = _turns(call)
+    masked, _ = mask_texts([clean(turn.content) for turn in turns])
+    return fingerprint_of(Message(turn.role, text) for turn, text in zip(turns, masked, strict=True))
 
 
 def _is_own(call: Call) -> bool:

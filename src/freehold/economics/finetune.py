@@ -202,20 +202,18 @@ def finetuning(
     _check_words(hardware, method, trainer, precision)
     _check_numbers(
         {
-            "trained tokens": (trained_tokens, MOST_TOKENS),
-            "gpus": (gpus, MOST_GPUS),
-            "sequence tokens": (sequence_tokens, 1e8),
-            "micro-batch": (micro_batch, 1e6),
-            "rank": (rank, 1e5),
+            "trained tokens": (trained_tokens, MOST_TOKENS), "gpus": (gpus, MOST_GPUS), "rank": (rank, 1e5),
+            "sequence tokens": (sequence_tokens, 1e8), "micro-batch": (micro_batch, 1e6),
         }
-    )
+    )  # fmt: skip
     tokens = sequence_tokens * micro_batch
     software = SOFTWARE[trainer]
     batch = MicroBatch(tokens=tokens, rank=rank, recompute=recompute, logit_bytes=software.logit_bytes)
     room = USABLE_MEMORY * hardware.memory_gb
     # weights that learn are shared wherever there is somebody to share with, others where a copy each is too much
-    needed = method == "full" or memory_gb(model, method, batch, shards=1) > room
-    shards = gpus if (needed if share is None else share) else 1
+    if share is None:
+        share = method == "full" or memory_gb(model, method, batch, shards=1) > room
+    shards = gpus if share else 1
     memory = memory_gb(model, method, batch, shards=shards)
     seconds = _computing_s(
         model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=software,

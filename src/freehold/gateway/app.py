@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.attempt import Writer
     from freehold.gateway.http.headers import Header
     from freehold.gateway.http.request import ClientRequest
@@ -53,6 +54,7 @@ class Setup:
     routes: Routes
     admission: Admission
     policy: Policy
+    subjects: Subjects
     max_body_bytes: int
     client_timeout_s: float
     max_calls: int
@@ -237,9 +239,11 @@ class Gateway:
     async def _answer(self, call: ClientCall) -> None:
         running = self._running
         running.calls += 1
-        routes = running.setup.routes
+        setup, routes = running.setup, running.setup.routes
         writer = self._writer if call.surface.asks_model(call.method) else self._aside
-        exchange = Exchange(call, running.places, writer=writer, counters=self._counters, policy=running.setup.policy)
+        exchange = Exchange(
+            call, running.places, writer=writer, counters=self._counters, policy=setup.policy, subjects=setup.subjects
+        )
         try:
             if call.surface.tail == "/models" and call.method == "GET" and routes.sole is None:
                 _answer(call.client, 200, _list_of(filter(call.admitted.sees_model, routes.names)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import zlib
-from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.chat import Usage
@@ -14,6 +13,7 @@ from freehold.ledger.records import CloseRecord, OpenRecord, id_text, new_call_i
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.call import ClientCall
     from freehold.gateway.providers.routes import Target
     from freehold.gateway.watch.metrics import Counters, Series
@@ -87,7 +87,7 @@ class Attempt:
 
     def __init__(
         self, call: ClientCall, target: Target, *, writer: Writer, counters: Counters, policy: Policy,
-        parent: Attempt | None,
+        subjects: Subjects, parent: Attempt | None,
     ) -> None:  # fmt: skip
         """Write the first record, with the request as far as it is in memory.
 
@@ -114,7 +114,7 @@ class Attempt:
         self._series: Series = counters.series(task, provider.route, self.model or "", provider.name)
         rules = policy.of(task)
         self._records_bodies = rules.keeps_bodies(self.id)
-        named = call.client.named
+        named, user = call.client.named, call.body.head.user
         writer.opened(
             self.id,
             OpenRecord(
@@ -128,7 +128,7 @@ class Attempt:
                 parent_id=None if parent is None else id_text(parent.id),
                 request_id=call.request_id,
                 conversation_id=call.body.head.conversation,
-                subject=_hashed(call.body.head.user),
+                subject=None if user is None else subjects.hashed(user),
                 stream=call.body.head.is_stream,
                 dialect=call.surface.dialect,
                 request_content_type=_text(named.get(b"content-type")),
@@ -280,7 +280,3 @@ def is_packed(encoding: bytes | None) -> bool:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value[:200].decode("latin-1")
-
-
-def _hashed(user: str | None) -> str | None:
-    return None if user is None else sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:32]

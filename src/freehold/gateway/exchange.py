@@ -22,6 +22,7 @@ from freehold.gateway.relay import Kept, is_stream, keep, pass_events, pass_on, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from freehold.core.subject import Subjects
     from freehold.gateway.attempt import Writer
     from freehold.gateway.body.scanner import Span
     from freehold.gateway.call import ClientCall
@@ -74,7 +75,14 @@ class Exchange:
     """Makes the attempts of one call."""
 
     def __init__(
-        self, call: ClientCall, places: Mapping[str, Place], *, writer: Writer, counters: Counters, policy: Policy
+        self,
+        call: ClientCall,
+        places: Mapping[str, Place],
+        *,
+        writer: Writer,
+        counters: Counters,
+        policy: Policy,
+        subjects: Subjects,
     ) -> None:
         """Take what attempts need."""
         self._call = call
@@ -82,6 +90,7 @@ class Exchange:
         self._writer = writer
         self._counters = counters
         self._policy = policy
+        self._subjects = subjects
         self._began = asyncio.get_running_loop().time()
         self.last: Attempt | None = None
         """The attempt that counts: the last one."""
@@ -156,7 +165,13 @@ class Exchange:
         if time_left <= 0:
             raise Refused(504, "The time that was given for this call is over.", code="deadline")
         attempt = self.last = Attempt(
-            call, target, writer=self._writer, counters=self._counters, policy=self._policy, parent=self.last
+            call,
+            target,
+            writer=self._writer,
+            counters=self._counters,
+            policy=self._policy,
+            subjects=self._subjects,
+            parent=self.last,
         )
         call.client.is_recorded = True
         answer: Answer | None = None

@@ -19,6 +19,7 @@ _TYPES: dict[str, pa.DataType] = {
     "status": pa.int32(),
     "stream": pa.bool_(),
     "client_closed": pa.bool_(),
+    "truncated": pa.bool_(),
     "input_tokens": pa.int64(),
     "cache_read_tokens": pa.int64(),
     "cache_write_tokens": pa.int64(),
@@ -31,6 +32,27 @@ BODIES = ("request", "response")
 """JSON objects as text."""
 COLUMNS = tuple(field.name for field in fields(Call))
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
+
+
+LATER = ("truncated",)
+"""Columns that files of older versions do not have."""
+
+
+def rows_of_files(pattern: str) -> str:
+    """SQL for the rows of Parquet files of any version: what an older one does not know is NULL.
+
+    Args:
+        pattern: Of their paths; quotation marks are taken care of.
+    """
+    files = pattern.replace("'", "''")
+    later = ", ".join(f"null::{_SQL_TYPES[SCHEMA.field(name).type]} as {name}" for name in LATER)
+    return (
+        f"(select * from read_parquet('{files}', union_by_name = true, hive_partitioning = false) "  # noqa: S608 (ours)
+        f"union all by name select {later} where false)"
+    )
+
+
+_SQL_TYPES = {pa.bool_(): "boolean", pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double"}
 
 
 def table_of(calls: Sequence[Call]) -> pa.Table:

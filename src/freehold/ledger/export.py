@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
-from freehold.ledger.columns import BODIES, COLUMNS, SCHEMA
+from freehold.ledger.columns import BODIES, COLUMNS, SCHEMA, rows_of_files
 from freehold.ledger.ingest import CALLS
 from freehold.ledger.publish import reading
 from freehold.ledger.stored import parquet_files
@@ -80,13 +80,14 @@ def _batches(
             until is not None and (day > until or not day[0].isdigit())
         ):
             continue
-        pattern = str(calls / f"day={day}" / "*.parquet").replace("'", "''")
+        source = rows_of_files(str(calls / f"day={day}" / "*.parquet"))
         names = [name if with_bodies or name not in BODIES else f"null::varchar as {name}" for name in COLUMNS]
         query = f"""
-            select {", ".join(names)} from read_parquet('{pattern}', union_by_name = true, hive_partitioning = false)
+            select {", ".join(names)} from {source}
             where ? is null or task = ? order by started_at nulls last, id
         """  # noqa: S608 (a path and names of our own)
         with duckdb.connect(config={"threads": 2}) as connection:
+            connection.execute("set enable_progress_bar = false")  # it prints into the result
             connection.execute("set timezone = 'UTC'")
             try:
                 found = connection.sql(query, params=[task, task])

@@ -19,6 +19,7 @@ from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import IS_FIRST, UNDATED
 from freehold.ledger.policy import KEEP_ALL
 from freehold.ledger.publish import changing, publish
+from freehold.ledger.purged import Purged
 from freehold.ledger.rows import NEVER_CLOSED, row_of
 from freehold.ledger.scan import Place, Position, Scan
 from freehold.ledger.segment_files import writer_folders
@@ -48,6 +49,8 @@ class Ingested:
     """New rows."""
     duplicates: int = 0
     """Calls whose rows were there already."""
+    purged: int = 0
+    """Calls that were purged, and were not taken in again."""
     never_closed: int = 0
     """New rows of calls whose worker died."""
     open_calls: int = 0
@@ -139,9 +142,10 @@ def _resume(scan: Scan, index: Index) -> Scan:
 def _commit(calls: Path, index: Index, batch: _Batch, result: Ingested) -> None:
     """Make a batch true: its rows, and how far its workers' segments have been read."""
     known = ids_already_stored(calls, index, [(row_id, row["started_at"]) for row_id, row in batch.rows.items()])
+    gone = Purged(calls).among(batch.rows.keys() - known)
     by_day: dict[str, list[Row]] = defaultdict(list)
     for call_id, row in batch.rows.items():
-        if call_id not in known:
+        if call_id not in known and call_id not in gone:
             day = UNDATED if row["started_at"] is None else row["started_at"].date().isoformat()
             by_day[day].append(row)
     new = [row for rows in by_day.values() for row in rows]
@@ -155,6 +159,7 @@ def _commit(calls: Path, index: Index, batch: _Batch, result: Ingested) -> None:
     publish(calls, index, {day: table_of_rows(rows) for day, rows in by_day.items()}, also=note)
     result.calls += len(new)
     result.duplicates += len(known)
+    result.purged += len(gone)
     result.never_closed += sum(row["error_type"] == NEVER_CLOSED for row in new)
     for scan in batch.scans.values():
         result.lost_records += sum(damage.lost for damage in scan.damages)

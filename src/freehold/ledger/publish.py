@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-_STAGED = "_staged"
+STAGED = "_staged"
 CHANGERS, READERS = "_lock", "_readers"
 """Names of the locks."""
 _ROW_GROUP = 20_000
@@ -52,8 +52,9 @@ class StagedFile:
     """Bytes."""
     checksum: int
     """CRC-32 of the file: pages have checks of their own, the rest of a Parquet file has none."""
+    rows: int
     ids: list[bytes] = field(repr=False)
-    """Of its rows, in order."""
+    """Of its rows, in order; empty if the index is not to hold them."""
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def changing(folder: Path) -> Iterator[Index]:
         index = Index(folder)
         try:
             settle(folder, index)
-            for litter in (folder / _STAGED).glob("*"):
+            for litter in (folder / STAGED).glob("*"):
                 litter.unlink()
             yield index
         finally:
@@ -98,10 +99,18 @@ def reading(folder: Path) -> Iterator[None]:
         yield
 
 
-def stage(folder: Path, day: str, rows: pa.Table) -> StagedFile:
-    """Write a file of one day's rows, by time, where nobody sees it yet."""
+def stage(folder: Path, day: str, rows: pa.Table, *, place: Path | None = None, is_indexed: bool = True) -> StagedFile:
+    """Write a file of one day's rows, by time, where nobody sees it yet.
+
+    Args:
+        folder: Of the ledger.
+        day: Of the rows.
+        rows: With the ledger's columns.
+        place: Another folder than the one that is cleared after a death.
+        is_indexed: Whether the index may hold the rows.
+    """
     rows = rows.sort_by([("started_at", "ascending"), ("id", "ascending")])
-    staged = folder / _STAGED
+    staged = place or folder / STAGED
     staged.mkdir(parents=True, exist_ok=True)
     name = f"{secrets.token_hex(8)}.parquet"
     path = staged / name
@@ -111,8 +120,8 @@ def stage(folder: Path, day: str, rows: pa.Table) -> StagedFile:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    ids = [bytes.fromhex(text.replace("-", "")) for text in rows.column("id").to_pylist()]
-    return StagedFile(name, day, name, path.stat().st_size, checksum_of(path), ids)
+    ids = [bytes.fromhex(text.replace("-", "")) for text in rows.column("id").to_pylist()] if is_indexed else []
+    return StagedFile(name, day, name, path.stat().st_size, checksum_of(path), len(rows), ids)
 
 
 def checksum_of(path: Path) -> int:
@@ -163,7 +172,7 @@ def swap(
     with index.transaction() as connection:
         connection.execute("insert into changes values (?, ?)", (change, json.dumps(plan)))
         for one in staged:
-            remember_file(connection, one, is_indexed=index.is_hot(one.day))
+            remember_file(connection, one, is_indexed=len(one.ids) == one.rows and index.is_hot(one.day))
         forget_files(connection, removed)
         also(connection)
     settle(folder, index)
@@ -173,7 +182,7 @@ def remember_file(connection: sqlite3.Connection, file: StagedFile, *, is_indexe
     """Note a file and, unless it is of a day that has cooled down, where its rows are."""
     number = connection.execute(
         "insert into files (day, name, rows, bytes, checksum, is_indexed) values (?, ?, ?, ?, ?, ?)",
-        (file.day, file.name, len(file.ids), file.size, file.checksum, is_indexed),
+        (file.day, file.name, file.rows, file.size, file.checksum, is_indexed),
     ).lastrowid
     if is_indexed:
         connection.executemany(
@@ -221,7 +230,7 @@ def settle(folder: Path, index: Index) -> None:
         for staged, day, name in plan["moved"]:
             place = folder / f"day={day}"
             place.mkdir(exist_ok=True)
-            source = folder / _STAGED / staged
+            source = folder / STAGED / staged
             if source.exists():
                 source.replace(place / name)
                 _sync(place)

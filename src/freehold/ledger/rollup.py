@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 DIMENSIONS = (
@@ -99,9 +99,30 @@ def add_sums(connection: sqlite3.Connection, sums: pa.Table, *, sign: int = 1, i
             connection.execute("delete from rollup where day = ? and is_retired = ?", (day, is_retired))
 
 
+def replace_retired_sums(
+    connection: sqlite3.Connection, change: Callable[[pa.Table], pa.Table], days: Collection[str] | None = None
+) -> None:
+    """Change the sums of removed rows, day by day; a change may leave lines out."""
+    for day, packed in connection.execute("select day, sums from rollup where is_retired = 1").fetchall():
+        if days is not None and day not in days:
+            continue
+        sums = _unpacked(packed)
+        changed = _together([change(sums).select(SUMS.names).cast(SUMS)])
+        if not len(changed):
+            connection.execute("delete from rollup where is_retired = 1 and day = ?", (day,))
+        elif not changed.equals(sums):
+            connection.execute("update rollup set sums = ? where is_retired = 1 and day = ?", (_packed(changed), day))
+
+
 def stored_sums(connection: sqlite3.Connection, *, removed: bool = True) -> pa.Table:
     """The rollup; with or without the sums of rows that retention has removed."""
     found = connection.execute("select sums from rollup where is_retired <= ? order by day", (removed,))
+    return pa.concat_tables([SUMS.empty_table(), *(_unpacked(sums) for (sums,) in found)])
+
+
+def retired_sums(connection: sqlite3.Connection) -> pa.Table:
+    """The sums of rows that are no longer there."""
+    found = connection.execute("select sums from rollup where is_retired = 1 order by day")
     return pa.concat_tables([SUMS.empty_table(), *(_unpacked(sums) for (sums,) in found)])
 
 
@@ -155,6 +176,7 @@ def sums_of_files(calls: Path, edges: Sequence[int] = EDGES) -> pa.Table:
     """
     pattern = str(calls / "day=*" / "*.parquet").replace("'", "''")
     with duckdb.connect(config={"threads": min(4, os.cpu_count() or 1)}) as connection:
+        connection.execute("set enable_progress_bar = false")  # it prints into the result
         options = "union_by_name = true, hive_partitioning = true, hive_types_autocast = false"
         source = f"read_parquet('{pattern}', {options})"
         found: pa.Table = connection.sql(sums_query(source, edges)).to_arrow_table()

@@ -16,16 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
-from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, table_of
+from freehold.ledger.columns import COLUMNS, SCHEMA, calls_of, rows_of_files, table_of
 from freehold.ledger.index import INDEX_FILE, UNDATED, Index
 from freehold.ledger.publish import changing, publish, reading
+from freehold.ledger.purged import Purged
+from freehold.ledger.rewrite import rewrite
 from freehold.ledger.stored import adopt_unknown_files, ids_already_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from freehold.core.call import Call
+    from freehold.core.progress import Progress
+    from freehold.ledger.rewrite import Change, Concerns, Rewritten
 
 _BATCH_ROWS = 20_000
 
@@ -36,6 +40,8 @@ class Appended:
 
     new: int
     duplicates: int
+    purged: int = 0
+    """Were purged from the ledger, and were not taken in again."""
 
 
 class Ledger:
@@ -55,7 +61,8 @@ class Ledger:
 
         Killed midway, whole batches of 20,000 calls are kept; the same calls again complete the rest.
         """
-        new = total = 0
+        new = total = kept_out = 0
+        purged = Purged(self._folder)
         waiting = iter(calls)
         while batch := list(islice(waiting, _BATCH_ROWS)):
             total += len(batch)
@@ -64,25 +71,50 @@ class Ledger:
                 adopt_unknown_files(self._folder, index)
                 moments = [(call_id, call.started_at) for call_id, call in by_id.items()]
                 known = ids_already_stored(self._folder, index, moments)
+                gone = purged.among(by_id.keys() - known)
                 by_day: dict[str, list[Call]] = defaultdict(list)
                 for call_id, call in by_id.items():
-                    if call_id not in known:
+                    if call_id not in known and call_id not in gone:
                         day = UNDATED if call.started_at is None else call.started_at.date().isoformat()
                         by_day[day].append(call)
                 if by_day:
                     publish(self._folder, index, {day: table_of(rows) for day, rows in by_day.items()})
-            new += len(by_id) - len(known)
-        return Appended(new=new, duplicates=total - new)
+            new += len(by_id) - len(known) - len(gone)
+            kept_out += len(gone)
+        return Appended(new=new, duplicates=total - new - kept_out, purged=kept_out)
 
-    def read(self, task: str | None = None) -> Iterator[Call]:
-        """Calls by time, undated ones last; of one task, or all."""
+    def rewrite(
+        self,
+        change: Change,
+        *,
+        days: Collection[str] | None = None,
+        concerns: Concerns | None = None,
+        columns: Collection[str] = ("id", "task"),
+        keeps_sums: bool = True,
+        change_retired: Change | None = None,
+        progress: Progress | None = None,
+    ) -> Rewritten:
+        """Change rows that are there: see `rewrite.rewrite`, which tells what each option is for."""
+        return rewrite(
+            self._folder,
+            change,
+            days=days,
+            concerns=concerns,
+            columns=columns,
+            keeps_sums=keeps_sums,
+            change_retired=change_retired,
+            progress=progress,
+        )
+
+    def read(self, task: str | None = None, *, is_answered: bool = False) -> Iterator[Call]:
+        """Calls by time, undated ones last; of one task, or all; of those with a kept answer, or all."""
         with reading(self._folder):
             if not self._has_files():
                 return
             query = f"select {', '.join(COLUMNS)} from {self._source()}"  # noqa: S608 (columns are ours)
             parameters = []
             if task is not None:
-                query += " where task = ?"
+                query += " where task = ?" + (" and response is not null" if is_answered else "")
                 parameters.append(task)
             found = self._execute(query + " order by started_at nulls last, id", parameters)
             for batch in found.to_arrow_reader(2_000):
@@ -143,24 +175,32 @@ class Ledger:
         return any(self._folder.glob("day=*/*.parquet"))
 
     def _source(self) -> str:
-        pattern = str(self._folder / "day=*" / "*.parquet").replace("'", "''")
-        return f"read_parquet('{pattern}', union_by_name = true, hive_partitioning = false)"
+        return rows_of_files(str(self._folder / "day=*" / "*.parquet"))
 
     def _execute(self, query: str, parameters: Sequence[str], **tables: pa.Table) -> duckdb.DuckDBPyRelation:
         connection = duckdb.connect(config={"threads": 2})
-        connection.execute("set timezone = 'UTC'")
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
         for name, table in tables.items():
             connection.register(name, table)
         try:
             return connection.sql(query, params=parameters)
         except duckdb.Error as error:
-            broken = [path for path in sorted(self._folder.glob("day=*/*.parquet")) if not _is_readable(path)]
-            if not broken:
-                raise
-            raise InputError(
-                f"{broken[0]} is damaged ({len(broken)} of the ledger's files are). "
-                "Move it away and import its log again: rows that are there already are not doubled."
-            ) from error
+            refuse_damaged(self._folder, error)
+            raise
+
+
+def refuse_damaged(folder: Path, error: duckdb.Error) -> None:
+    """Tell which file made a query fail; do nothing if all of them can be read.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    broken = [path for path in sorted(folder.glob("day=*/*.parquet")) if not _is_readable(path)]
+    if broken:
+        raise InputError(
+            f"{broken[0]} is damaged ({len(broken)} of the ledger's files are). "
+            "Move it away and import its log again: rows that are there already are not doubled."
+        ) from error
 
 
 def _row_of_file(path: Path, row: int) -> Call | None:
@@ -168,8 +208,9 @@ def _row_of_file(path: Path, row: int) -> Call | None:
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             if row < count:
-                rows = file.read_row_group(group).slice(row, 1).select(SCHEMA.names).cast(SCHEMA)
-                return next(calls_of(rows.combine_chunks().to_batches()[0]))
+                found = file.read_row_group(group).slice(row, 1)
+                rows = pa.concat_tables([SCHEMA.empty_table(), found], promote_options="default").select(SCHEMA.names)
+                return next(calls_of(rows.cast(SCHEMA).combine_chunks().to_batches()[0]))
             row -= count
     return None
 

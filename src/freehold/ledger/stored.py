@@ -64,6 +64,8 @@ def ids_already_stored(calls: Path, index: Index, wanted: Iterable[tuple[bytes, 
         else:
             old_days.setdefault(moment.date(), set()).add(call_id)
     found = index.known(hot)
+    if len(found) < len(hot):
+        found |= set(hot) & _ids_not_indexed(calls, index)
     for day, ids in old_days.items():
         found |= ids & _ids_of_day(calls, day.isoformat())
     return found
@@ -88,7 +90,7 @@ def adopt_unknown_files(calls: Path, index: Index) -> None:
             add_sums(connection, sums_of(summing, rows, day))
             if (day, name) not in known:
                 path = calls / f"day={day}" / name
-                file = StagedFile(name, day, name, path.stat().st_size, checksum_of(path), ids_of(rows))
+                file = StagedFile(name, day, name, path.stat().st_size, checksum_of(path), len(rows), ids_of(rows))
                 remember_file(connection, file, is_indexed=index.is_hot(day))
 
 
@@ -106,6 +108,13 @@ def cool_down(index: Index, *, hot_days: int, today: date | None = None) -> int:
             parameters,
         )
         return connection.execute(f"update files set is_indexed = 0 where {cold}", parameters).rowcount  # noqa: S608
+
+
+def _ids_not_indexed(calls: Path, index: Index) -> set[bytes]:
+    """Ids of hot days that only the files know, as they came in a large import."""
+    files = index.connection.execute("select day, name from files where not is_indexed").fetchall()
+    hot = [(day, name) for day, name in files if index.is_hot(day)]
+    return {call_id for day, name in hot for call_id in ids_of(read_rows(calls, day, name, ["id"]))}
 
 
 def _ids_of_day(calls: Path, day: str) -> set[bytes]:

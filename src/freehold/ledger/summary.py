@@ -96,6 +96,7 @@ def _count(calls: Path) -> tuple[int, dict[str, int], dict[str, int]]:
     by_task: dict[str, int] = {}
     never_closed = 0
     with duckdb.connect(config={"threads": 2}) as connection:
+        connection.execute("set enable_progress_bar = false")  # it prints into the result
         for route, task, count, open_ones in connection.execute(query).fetchall():
             by_route[route] = by_route.get(route, 0) + count
             by_task[task] = by_task.get(task, 0) + count

@@ -16,8 +16,9 @@ from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import UNDATED, set_fact
 from freehold.ledger.ingest import CALLS, Ingested, ingest
 from freehold.ledger.publish import READERS, changing, locked, stage, swap
+from freehold.ledger.purged import Purged
 from freehold.ledger.rollup import add_sums, sums_of
-from freehold.ledger.stored import adopt_unknown_files, cool_down, parquet_files, read_rows
+from freehold.ledger.stored import adopt_unknown_files, cool_down, ids_of, parquet_files, read_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -137,6 +138,8 @@ def _rewrite(
     for body in _BODIES:
         column = pc.if_else(loses_body, pa.scalar(None, pa.string()), rest.column(body))
         rest = rest.set_column(rest.schema.get_field_index(body), SCHEMA.field(body), column)
+    if len(gone):  # or their log would bring them back, to be counted twice
+        Purged(calls).note(ids_of(gone), "aged")
     staged = [stage(calls, file[0], rest)] if len(rest) else []
     with duckdb.connect(config={"threads": 1}) as summing:
         sums = sums_of(summing, gone, file[0]) if len(gone) else None

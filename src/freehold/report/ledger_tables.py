@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FORMATS = {
-    "calls": "calls, with answers of people or models",
+    "rows": "calls, with answers of people or models",
     "corrections": "corrections of calls",
     "ledger": "export of a Freehold ledger",
+    "trace": "trace: times and tokens of calls",
+    "windows": "volumes: calls by client and window",
+    "window-clients": "lengths of the calls of clients",
 }
 
 
@@ -29,10 +32,10 @@ def import_sentence(record: Mapping[str, Any]) -> str:  # Any: JSON
     words = record.get("corrections") or {}
     said = [f"{exact(words[kind])} {kind}" for kind in ("corrected", "accepted", "labelled") if words.get(kind)]
     people = f"; new answers of people: {', '.join(said)}" if said else "; no new answer of a person"
+    verb = "Would import" if record.get("dry_run") else "Imported"
     return (
-        f"Imported {counted(record.get('imported'), 'row')}, {exact(record.get('duplicates'))} there already, "
-        f"{counted(record.get('skipped'), 'blank line')} skipped, {exact(len(record.get('rejected') or ()))} rejected"
-        f"{people}."
+        f"{verb} {counted(record.get('imported'), 'row')}, {exact(record.get('duplicates'))} there already, "
+        f"{exact(record.get('skipped'))} skipped, {exact(record.get('rejected_rows'))} rejected{people}."
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from freehold.core.progress import Unit
+
 NOTE_WIDTH = 60
 
 
@@ -23,6 +25,7 @@ NOTE_WIDTH = 60
 class _Piece:
     what: str
     total: int | None
+    unit: Unit
     started_s: float
     shown_s: float
     done: int = 0
@@ -47,16 +50,16 @@ class TerminalProgress:
     _pieces: list[_Piece] = field(default_factory=list, init=False)
     _bar: Bar | None = field(default=None, init=False)
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """Begin a piece of work of `total` units (None: unknown)."""
         now = self.clock()
-        piece = _Piece(visible(what, 60), total, now, now)
+        piece = _Piece(visible(what, 60), total, unit, now, now)
         self._pieces.append(piece)
         if not self.quiet and self._is_terminal():
             if self._bar is None:
                 self._bar = _new_bar(self._out(), self.clock)
                 self._bar.start()
-            piece.row = self._bar.add_task(piece.what, total=total, rate="", note="")
+            piece.row = self._bar.add_task(piece.what, total=total, amount=_amount(piece), rate="", note="")
 
     def update(self, done: int, note: str = "") -> None:
         """`done` further units are finished; `note` is a short live remark such as a loss."""
@@ -66,7 +69,7 @@ class TerminalProgress:
         piece.done += done
         if self._bar is not None and piece.row is not None:
             rate = _rate(piece, self.clock())
-            self._bar.update(piece.row, advance=done, rate=rate, note=visible(note, NOTE_WIDTH))
+            self._bar.update(piece.row, advance=done, amount=_amount(piece), rate=rate, note=visible(note, NOTE_WIDTH))
         elif not self.quiet and self.clock() - piece.shown_s >= self.interval_s:
             piece.shown_s = self.clock()
             self._line(_so_far(piece, piece.shown_s, note))
@@ -113,7 +116,14 @@ class TerminalProgress:
 
 
 def _amount(piece: _Piece) -> str:
+    if piece.unit == "bytes":
+        return " of ".join(_bytes(count) for count in (piece.done, piece.total) if count is not None)
     return f"{piece.done:,} done" if piece.total is None else f"{piece.done:,}/{piece.total:,}"
+
+
+def _bytes(count: int) -> str:
+    power = min(3, max(0, (len(str(count)) - 1) // 3))
+    return f"{count / 1_000**power:,.3g} {('B', 'KB', 'MB', 'GB')[power]}"
 
 
 def _so_far(piece: _Piece, now_s: float, note: str) -> str:
@@ -128,17 +138,19 @@ def _so_far(piece: _Piece, now_s: float, note: str) -> str:
 
 def _rate(piece: _Piece, now_s: float) -> str:
     elapsed_s = now_s - piece.started_s
+    if piece.unit == "bytes":
+        return f"{_bytes(round(piece.done / elapsed_s))}/s" if piece.done and elapsed_s > 0 else ""
     return f"{piece.done / elapsed_s:.3g}/s" if piece.done and elapsed_s > 0 else ""
 
 
 def _new_bar(stream: TextIO, clock: Callable[[], float]) -> Bar:
     from rich.console import Console  # noqa: PLC0415  # 100 ms that only a terminal pays
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[amount]}", markup=False),
         TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}", markup=False, style="dim"),

@@ -38,11 +38,9 @@ from freehold.report.ledger_tables import (
     held_out_sentence,
     import_sentence,
     imported_task_table,
-    left_out_sentence,
     recognised_table,
-    unpriced_sentence,
 )
-from freehold.report.numbers import NOT_MEASURED, count, share
+from freehold.report.numbers import NOT_MEASURED, count, exact, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
@@ -50,9 +48,7 @@ from freehold.report.tables import (
     contender_table,
     provenance_table,
     row_table,
-    spending_table,
     step_table,
-    traffic_table,
 )
 from freehold.report.visible import visible
 
@@ -69,32 +65,38 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """What of a log was taken in, what was there already, and why the rest was not."""
     rejected: Sequence[Mapping[str, Any]] = record.get("rejected") or ()  # Any: JSON
     reasons = [f"{each.get('file')}, line {each.get('line')}: {each.get('reason')}" for each in rejected]
-    more = len(reasons) - _FIRST_REJECTED
+    more = (record.get("rejected_rows") or len(reasons)) - _FIRST_REJECTED
     shown = reasons[:_FIRST_REJECTED] + ([f"and {count(more)} more"] if more > 0 else [])
     return joined(
         sentence(import_sentence(record)),
         plain_table(recognised_table(record)),
         plain_table(imported_task_table(record)),
         sentence(held_out_sentence(record)),
+        bullets("Skipped", _skipped(record)),
         bullets("Rejected", shown),
         f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
+        bullets("Refused, nothing of them was imported", _refused(record)),
+        sentence(_truncated(record)),
+        bullets("Assumed", record.get("assumptions") or ()),
+        bullets("Not logs, passed over", record.get("not_logs") or ()),
         bullets("Fields that were ignored", record.get("ignored_fields") or ()),
         bullets("Warnings", record.get("warnings") or ()),
     )
 
 
-def audit_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Traffic and cost by task, and what the prices rest on."""
-    return joined(
-        plain_table(traffic_table(record)) or "No call of any task is in the ledger.",
-        plain_table(spending_table(record)),
-        sentence(left_out_sentence(record)),
-        sentence(unpriced_sentence(record)),
-        bullets("Assumed", record.get("assumptions") or ()),
-        sentence(
-            f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the price of its day and of its tier"
-        ),
-    )
+def _skipped(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    return [
+        f"{exact(rows)}: {visible(reason, 200)}" for reason, rows in (record.get("skipped_by_reason") or {}).items()
+    ]
+
+
+def _refused(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    return [visible(each.get("reason"), 500) for each in record.get("refused") or ()]
+
+
+def _truncated(record: Mapping[str, Any]) -> str:  # Any: JSON
+    rows = record.get("truncated")
+    return f"Cut off by the log they come from: {exact(rows)}. They count, and never train." if rows else ""
 
 
 def breakeven_text(record: Mapping[str, Any], *, everything: bool = False) -> str:  # Any: JSON

@@ -115,28 +115,22 @@ def _alternatives(record: Mapping[str, Any]) -> Table:  # Any: JSON
 
 
 def _beside(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Forecast and actual in one table; empty where nothing was measured."""
+    """Forecast and actual, one line each; empty where nothing was measured."""
     forecast, actual = record.get("forecast"), record.get("actual")
     if not actual:
         return ""
-    foreseen = forecast or {}
     ratio = actual.get("ratio") or {}
-    rows = (
-        ("time", duration(foreseen.get("seconds")), duration(actual.get("seconds")), ratio.get("seconds")),
-        ("memory", _gib(foreseen.get("memory_gib")), _gib(actual.get("memory_gib")), ratio.get("memory_gib")),
-        ("dollars", usd(foreseen.get("usd")), usd(actual.get("usd")), ratio.get("usd")),
+    told = f"{_taken(forecast, {})}; by {visible(forecast.get('source'), 80)}" if forecast else NOT_MEASURED
+    return f"Foreseen    {told}\nActual      {_taken(actual, ratio)}"
+
+
+def _taken(record: Mapping[str, Any], ratio: Mapping[str, Any]) -> str:  # Any: JSON
+    """Time, memory and dollars, each with how many times the forecast it was."""
+    shown = (("seconds", duration), ("memory_gib", _gib), ("usd", usd))
+    return ", ".join(
+        f"{form(record.get(name))}{f' ({plain_number(ratio[name], 3)} times)' if ratio.get(name) else ''}"
+        for name, form in shown
     )
-    by = f" by {visible(foreseen.get('source'), 80)}" if forecast else ": nothing was"
-    return plain_table(
-        Table(
-            f"Foreseen{by}",
-            (
-                Column("what"), Column("foreseen", is_number=True), Column("actual", is_number=True),
-                Column("ratio", is_number=True),
-            ),
-            tuple((name, was, came, plain_number(times, 3)) for name, was, came, times in rows),
-        )
-    )  # fmt: skip
 
 
 def _hours(value: Any) -> str:  # Any: a field of a JSON record

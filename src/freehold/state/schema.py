@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: a database that is there needs none."""
 METADATA = MetaData(
     naming_convention={
@@ -26,6 +26,35 @@ TASKS = Table(
     Column("labels", JSON, nullable=False),
     Column("json_schema", JSON),
     Column("own_prompt", Text, nullable=False),
+    Column("work", String(32), doc="What kind of work it is; NULL: as `kind` has it."),
+    Column("work_confidence", Float, doc="Of the guess, 0 to 1; NULL: it was set, or nothing speaks for it."),
+    Column("work_source", String(16), doc="guessed or set; NULL: nobody has looked."),
+)
+
+TASK_RULES = Table(
+    "task_rules",
+    METADATA,
+    Column("id", String(64), primary_key=True, doc="SHA-256 of kind and body."),
+    Column("task", String(200), nullable=False, index=True),
+    Column("kind", String(16), nullable=False, doc="system, asked or words"),
+    Column("body", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+TASK_NAMES = Table(
+    "task_names",
+    METADATA,
+    Column("old", String(200), primary_key=True, doc="A name that calls may still come with."),
+    Column("name", String(200), nullable=False, index=True, doc="The task that is meant."),
+    Column("since", String(40), nullable=False),
+)
+
+TASK_MOVES = Table(
+    "task_moves",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("body", JSON, nullable=False, doc="What the ledger has yet to follow: names, or a file of calls."),
+    Column("created_at", String(40), nullable=False),
 )
 
 CORRECTIONS = Table(

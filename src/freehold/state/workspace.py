@@ -81,6 +81,11 @@ class Workspace:
         return self.data / "workspace.key"
 
     @property
+    def subject_key(self) -> Path:
+        """Secret with which end users are hashed, readable by its owner alone."""
+        return self.data / "subject.key"
+
+    @property
     def default_state_url(self) -> str:
         """SQLite beside the data."""
         return f"sqlite:///{self.data / 'state.db'}"

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, insert, select, update
 
 from freehold.core.errors import InputError
-from freehold.core.task import Task, TaskKind
+from freehold.core.task import Task, TaskKind, WorkKind
+from freehold.state.database import record_action
 from freehold.state.schema import DATASETS, TASKS
+from freehold.tasks.kinds import Guess
 from freehold.text.pii import mask_pii
 
 if TYPE_CHECKING:
@@ -194,6 +196,63 @@ def define_task(engine: Engine, task: Task) -> Task:
     return load_task(engine, task.name)
 
 
+_HELD_TO: Mapping[WorkKind, tuple[TaskKind, ...]] = {
+    "classification": ("classification", "extraction"), "screening": ("classification", "extraction"),
+    "extraction": ("extraction",), "ner": ("extraction", "text"), "summarisation": ("text",), "chat": ("text",),
+    "code": ("text",), "other": ("text",),
+}  # fmt: skip
+"""What answers of a kind of work may be held to: the first one that they fit."""
+
+
+def form_of(kind: WorkKind | TaskKind, outputs: Sequence[str]) -> TaskKind:
+    """What the answers of a kind of work are held to, by what they look like."""
+    if kind == "text":
+        return "text"
+    forms = _HELD_TO[kind]
+    if len(forms) == 1:
+        return forms[0]
+    answers = Counter(output.strip() for output in outputs)
+    objects = sum(_json_object(text) is not None for text in answers)
+    return (
+        "extraction"
+        if answers and 2 * objects >= len(answers)
+        else next(each for each in forms if each != "extraction")
+    )
+
+
+def in_accord(guess: Guess | None, task: Task, confidence: float | None) -> Guess | None:
+    """A guess that does not contradict what the task's answers are held to; None: nothing speaks for any.
+
+    Humans' answers define the task, models' answers the guess: where they differ, humans are right.
+    """
+    if guess is not None and task.kind in _HELD_TO[guess.kind]:
+        if guess.kind == "classification" and task.kind == "classification" and len(task.labels) == 2:
+            return Guess("screening", guess.confidence)
+        return guess
+    if confidence is None and guess is None:
+        return None
+    kinds: dict[TaskKind, WorkKind] = {
+        "classification": "screening" if len(task.labels) == 2 else "classification", "extraction": "extraction",
+        "text": "other",
+    }  # fmt: skip
+    return Guess(kinds[task.kind], 0.5 if confidence is None else round(confidence, 4))
+
+
+def set_kind(engine: Engine, name: str, kind: WorkKind | TaskKind, outputs: Sequence[str]) -> Task:
+    """Let a person say what kind of work a task is; it stays that until somebody says otherwise.
+
+    Raises:
+        InputError: the answers do not fit the kind, or a dataset has settled another one.
+    """
+    task = define_task(engine, guess_task(name, outputs, kind=form_of(kind, outputs)))
+    work: WorkKind = "other" if kind == "text" else kind
+    values = {"work": work, "work_confidence": None, "work_source": "set"}
+    with engine.begin() as connection:
+        connection.execute(update(TASKS).where(TASKS.c.name == name).values(values))
+        record_action(connection, "task.set", name, {"kind": work, "held_to": task.kind})
+    return load_task(engine, name)
+
+
 def is_in_use(engine: Engine, name: str) -> bool:
     """A dataset of this task was built: its kind is settled."""
     with engine.connect() as connection:
@@ -218,6 +277,7 @@ def load_task(engine: Engine, name: str) -> Task:
         kind=row["kind"],
         labels=tuple(row["labels"]),
         json_schema=row["json_schema"],
+        work=row["work"],
         own_prompt=row["own_prompt"],
     )
 

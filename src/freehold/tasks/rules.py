@@ -1,4 +1,4 @@
-"""Which task a call belongs to: told by the client, by its key, or found by rules of `freehold.toml`."""
+"""Which task a call belongs to: told by the client or by its key, or found by rules, set or learned."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from freehold.core.errors import InputError
 from freehold.core.task import fault_of_name
 from freehold.tasks.bounded_regex import LONGEST_TEXT, compile_bounded
-from freehold.tasks.system_prompt import system_prompt_of
+from freehold.tasks.learned import Learned
+from freehold.tasks.system_prompt import prompt_of
 from freehold.text.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from freehold.state.settings import TaskRule, TasksSection
 
@@ -32,6 +33,10 @@ class HasTask(Protocol):
     @property
     def task(self) -> str | None:
         """Of calls that name none; None: the rules decide."""
+        ...
+
+    def may_use_task(self, task: str) -> bool:
+        """The key is for this task. What was learned by itself never locks a key out."""
         ...
 
 
@@ -65,8 +70,15 @@ class _Rule:
 class TaskRules:
     """Finds the task of a call."""
 
-    def __init__(self, section: TasksSection) -> None:
+    def __init__(
+        self, section: TasksSection, learned: Learned | None = None, names: Mapping[str, str] | None = None
+    ) -> None:
         """Take `[tasks]` of the settings.
+
+        Args:
+            section: Its rules go before learned ones.
+            learned: What discovery has learned.
+            names: Name that a task had -> the one it has now: calls may still come with the old one.
 
         Raises:
             InputError: a name, a pattern or a rule cannot be used; all faults at once.
@@ -79,6 +91,8 @@ class TaskRules:
         if faults:
             raise InputError(f"[tasks] of the settings: {'; '.join(faults)}.")
         self._default = section.default
+        self._learned = learned or Learned()
+        self._names = names or {}
         self._reads_system = any(rule.reads_system for rule in self._rules)
         self._seen: dict[bytes, tuple[bool, ...]] = {}
 
@@ -106,30 +120,49 @@ class TaskRules:
             InputError: `x-freehold-task` is no name of a task, or is there twice with different names.
         """
         named = _named_in(headers)
-        if named is not None:
-            return named
-        if body_task is not None and fault_of_name(body_task) is None:
-            return body_task
-        if principal.task is not None:
-            return principal.task
-        return self._found(headers, model, body, path)
+        if named is None and body_task is not None and fault_of_name(body_task) is None:
+            named = body_task
+        if named is None:
+            named = principal.task
+        if named is None:
+            named = self._found(headers, model, body, path, principal)
+        return self._names.get(named, named)
 
-    def _found(self, headers: Sequence[Header], model: str | None, body: bytes, path: str) -> str:
+    def relearn(self, learned: Learned, names: Mapping[str, str]) -> None:
+        """Obey other learned rules and names from now on."""
+        self._learned, self._names = learned, names
+
+    def task_of_import(self, *, model: str | None, system: str | None) -> str | None:
+        """The task of an imported call by the rules of the settings; None: no rule fits."""
+        return self._by_rule((), model, "", lambda: self._seen_in(system))
+
+    def _found(self, headers: Sequence[Header], model: str | None, body: bytes, path: str, principal: HasTask) -> str:
+        reads = bool(body) and (self._reads_system or self._learned.reads)
+        system, asked = prompt_of(body) if reads else (None, None)
+        found = self._by_rule(headers, model, path, lambda: self._seen_in(system))
+        if found is None and reads:
+            found = self._learned.task_of(system or "", asked or "")
+            if found is not None and not principal.may_use_task(self._names.get(found, found)):
+                found = None
+        return found or self._default
+
+    def _by_rule(
+        self, headers: Sequence[Header], model: str | None, path: str, look: Callable[[], tuple[bool, ...]]
+    ) -> str | None:
         seen: tuple[bool, ...] | None = None
         for number, rule in enumerate(self._rules):
             if not rule.fits_request(headers, model, path):
                 continue
             if rule.reads_system:
                 if seen is None:
-                    seen = self._seen_in(body)
+                    seen = look()
                 if not seen[number]:
                     continue
             return rule.task
-        return self._default
+        return None
 
-    def _seen_in(self, body: bytes) -> tuple[bool, ...]:
+    def _seen_in(self, system: str | None) -> tuple[bool, ...]:
         """Per rule, whether the system message fits. One message comes in many calls, so that is remembered."""
-        system = system_prompt_of(body) if body else None
         if system is None:
             return (False,) * len(self._rules)
         digest = hashlib.sha256(system.encode("utf-8", "surrogatepass")).digest()

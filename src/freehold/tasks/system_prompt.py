@@ -1,4 +1,4 @@
-"""The system message of a request, in whichever of the APIs' shapes it comes."""
+"""The system message of a request and what its user asks first, in whichever of the APIs' shapes it comes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class _Body(msgspec.Struct):
     system: msgspec.Raw = _ABSENT
     instructions: msgspec.Raw = _ABSENT
     input: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
 
 
 class _Turn(msgspec.Struct):
@@ -35,27 +36,52 @@ class _Part(msgspec.Struct):
 _BODY = msgspec.json.Decoder(_Body)
 _TURNS = msgspec.json.Decoder(list[_Turn] | None)
 _CONTENT = msgspec.json.Decoder(str | list[_Part] | None)
+_STRING = msgspec.json.Decoder(str)
 
 
 def system_prompt_of(body: bytes) -> str | None:
     """The text of the system message; None if there is none, or the body is no JSON object of these APIs."""
+    return prompt_of(body)[0]
+
+
+def prompt_of(body: bytes) -> tuple[str | None, str | None]:
+    """The text of the system message and that of the first user's; None for what is not there."""
     try:
         read = _BODY.decode(body)
     except _UNREADABLE:
-        return None
-    told = (_text(read.system), _text(read.instructions), _of_turns(read.messages), _of_turns(read.input))
-    return next((text for text in told if text), None)
+        return None, None
+    messages, input_of_responses = _of_turns(read.messages), _of_turns(read.input)
+    systems = (_text(read.system), _text(read.instructions), messages[0], input_of_responses[0])
+    asked = (messages[1], input_of_responses[1], _string(read.input), _string(read.prompt))
+    return next((text for text in systems if text), None), next((text for text in asked if text), None)
 
 
-def _of_turns(turns: msgspec.Raw) -> str | None:
+def _of_turns(turns: msgspec.Raw) -> tuple[str | None, str | None]:
+    """Of the first turn of the system, and of the first one of the user."""
+    if turns is _ABSENT:
+        return None, None
     try:
-        read = _TURNS.decode(turns)
+        read = _TURNS.decode(turns) or ()
+    except _UNREADABLE:
+        return None, None
+    system = next((_text(turn.content) for turn in read if turn.role in _ROLES), None)
+    asked = next((_text(turn.content) for turn in read if turn.role == "user"), None)
+    return system, asked
+
+
+def _string(content: msgspec.Raw) -> str | None:
+    """Text alone: a list is turns or tokens."""
+    if content is _ABSENT:
+        return None
+    try:
+        return _STRING.decode(content)
     except _UNREADABLE:
         return None
-    return next((_text(turn.content) for turn in read or () if turn.role in _ROLES), None)
 
 
 def _text(content: msgspec.Raw) -> str | None:
+    if content is _ABSENT:
+        return None
     try:
         read = _CONTENT.decode(content)
     except _UNREADABLE:

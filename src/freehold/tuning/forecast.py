@@ -7,6 +7,7 @@ rows), and the first steps of the run itself. Each says which it was.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -22,7 +23,7 @@ from freehold.tuning.plan import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from freehold.core.progress import Progress
+    from freehold.core.progress import Progress, Unit
     from freehold.tuning.plan import Plan, Rows
     from freehold.tuning.recipe import Recipe
 
@@ -37,6 +38,13 @@ FORWARD_SHARE = 0.5
 """Of a training step of an adapter, the forward pass: what a validation row costs beside a training row."""
 
 FIRST_STEPS = 5
+
+UNREST = 0.5
+"""How far the wall time of a run strays, in logarithms, for each unit by which others slowed the measurement: they may
+go, or more may come."""
+
+FREE_SHARE = 0.7
+"""A smaller share of the processor's time is told; steps that wait for memory reach about so much alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,8 @@ class Measured:
     source: str
     """How it was measured."""
     log_sd: float
+    busy_share: float = 1.0
+    """Processor time of the steps over wall time and threads: below 1 where others worked on the machine too."""
 
     def seconds(self, rows: Rows, *, epochs: int) -> float:
         """Of a whole run on these rows."""
@@ -72,8 +82,8 @@ class Measured:
             samples_per_s=samples / seconds,
             tokens_per_s=samples * rows.tokens / seconds,
             seconds=seconds,
-            log_sd=self.log_sd,
-            source=self.source,
+            log_sd=math.hypot(self.log_sd, UNREST * math.log(1.0 / min(1.0, self.busy_share))),
+            source=self.source if self.busy_share > FREE_SHARE else f"{self.source}, which others used too",
         )
 
 
@@ -85,9 +95,12 @@ class Stopwatch:
         watched: Progress,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        processor_clock: Callable[[], float] = time.process_time,
         at_step: Callable[[Stopwatch], None] | None = None,
     ) -> None:
         self._watched, self._clock, self._at_step = watched, clock, at_step
+        self._processor_clock = processor_clock
+        self._processor: list[float] = []
         self._open: list[str] = []
         self.began = clock()
         self.preparing: float | None = None
@@ -99,14 +112,15 @@ class Stopwatch:
         self.total: int | None = None
         """Steps of the whole run."""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """Begin a piece of work."""
         self._open.append(what)
         now = self._clock()
         self.preparing = self.preparing or now
         if what == TUNING:
             self.steps, self.total, self.behind = [now], total, 0
-        self._watched.start(what, total)
+            self._processor = [self._processor_clock()]
+        self._watched.start(what, total, unit=unit)
 
     def update(self, done: int, note: str = "") -> None:
         """`done` further units are finished."""
@@ -116,6 +130,7 @@ class Stopwatch:
                 self.behind = done  # a run that continues first reports what is behind it
                 return
             self.steps += [self._clock()] * done
+            self._processor += [self._processor_clock()] * done
             if self._at_step is not None:
                 self._at_step(self)
 
@@ -130,8 +145,16 @@ class Stopwatch:
         steps = len(self.steps) - 1
         return None if steps < 2 else (self.steps[-1] - self.steps[1]) / (steps - 1)
 
-    def measured(self, *, rows: int, batch_size: int, memory_bytes: int | None, source: str) -> Measured | None:
-        """What a sitting over `rows` rows took; None if it had fewer than two steps."""
+    def busy_share(self, threads: int) -> float:
+        """Processor time of the steps without the first, over wall time and threads; 1 before there are two."""
+        if len(self.steps) < 3 or self.steps[-1] <= self.steps[1]:
+            return 1.0
+        return (self._processor[-1] - self._processor[1]) / (self.steps[-1] - self.steps[1]) / threads
+
+    def measured(
+        self, *, rows: int, batch_size: int, threads: int, memory_bytes: int | None, source: str, log_sd: float
+    ) -> Measured | None:
+        """What a sitting over `rows` rows on so many threads took; None if it had fewer than two steps."""
         step = self.step_s()
         if step is None or self.preparing is None:
             return None
@@ -141,7 +164,8 @@ class Stopwatch:
             trained_s_per_row=step / batch_size,
             memory_bytes=memory_bytes,
             source=source,
-            log_sd=CALIBRATION_LOG_SD,
+            log_sd=log_sd,
+            busy_share=max(0.01, self.busy_share(threads)),
         )
 
 
@@ -166,7 +190,9 @@ class FirstSteps:
                 samples_per_s=samples / seconds,
                 tokens_per_s=samples * self._rows.tokens / seconds,
                 seconds=seconds,
-                log_sd=FIRST_STEPS_LOG_SD,
+                log_sd=math.hypot(
+                    FIRST_STEPS_LOG_SD, UNREST * math.log(1.0 / min(1.0, watch.busy_share(self._recipe.threads or 1)))
+                ),
                 source=f"the first {done} steps of this run",
             )
         )

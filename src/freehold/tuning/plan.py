@@ -88,6 +88,11 @@ class Machine:
     price_share: float = 1.0
     """Of the rented machine in the table that this one is as large as."""
 
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Typical price; None where no price is known."""
+        return None if self.rental is None else self.rental.usd_per_hour[1] * self.price_share
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

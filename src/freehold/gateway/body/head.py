@@ -35,6 +35,7 @@ class Head(msgspec.Struct, frozen=True):
     max_output_tokens: object = None
     n: object = None
     named_user: object = msgspec.field(default=None, name="user")
+    safety_identifier: object = None
     named_conversation: object = msgspec.field(default=None, name="conversation")
     service_tier: object = None
 
@@ -68,8 +69,11 @@ class Head(msgspec.Struct, frozen=True):
 
     @property
     def user(self) -> str | None:
-        """The end user, as the client calls them."""
-        return self.named_user if isinstance(self.named_user, str) else None
+        """The end user, as the client calls them: OpenAI's two words for it, or Anthropic's."""
+        metadata = self.metadata
+        user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+        named = (self.named_user, self.safety_identifier, user_id)
+        return next((name for name in named if isinstance(name, str) and name), None)
 
     @property
     def conversation(self) -> str | None:

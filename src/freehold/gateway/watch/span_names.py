@@ -1,6 +1,6 @@
 """Names and attributes of an attempt as an OpenTelemetry span, by the conventions for generative models.
 
-The conventions are still being developed. The names are those of 1.41, which instrumentations use today; the variable
+The names stand in `core/genai_names.py`: those of 1.41, which instrumentations use today; the variable
 OTEL_SEMCONV_STABILITY_OPT_IN with `gen_ai_latest_experimental` in it chooses later ones. Content is in neither.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from freehold.core import genai_names as names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,34 +63,33 @@ def span_attributes(
     head: OpenRecord, tail: CloseRecord, provider: SpanProvider | None, *, latest: bool
 ) -> dict[str, Value]:
     """All that is known of an attempt and is no content; what is unknown is left out."""
-    written = "gen_ai.usage.cache_write.input_tokens" if latest else "gen_ai.usage.cache_creation.input_tokens"
     found: dict[str, Value | None] = {
-        "gen_ai.operation.name": _operation(head),
-        "gen_ai.provider.name": _PROVIDERS[provider.dialect] if provider else head.provider,
-        "gen_ai.request.model": head.model_requested,
-        "gen_ai.request.stream": head.stream,
-        "gen_ai.conversation.id": head.conversation_id,
-        "gen_ai.response.id": tail.completion_id,
-        "gen_ai.response.model": tail.model_served,
-        "gen_ai.response.finish_reasons": None if tail.finish_reason is None else (tail.finish_reason,),
-        "gen_ai.response.time_to_first_chunk": None if tail.ttft_ms is None else tail.ttft_ms / 1000,
-        "gen_ai.usage.input_tokens": tail.input_tokens,
-        "gen_ai.usage.output_tokens": tail.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": tail.cache_read_tokens,
-        written: tail.cache_write_tokens,
-        "gen_ai.usage.reasoning.output_tokens": tail.reasoning_tokens,
-        "error.type": error_of(tail),
-        "http.response.status_code": tail.status,
-        "server.address": provider.address if provider else None,
-        "server.port": provider.port if provider else None,
-        "freehold.task": head.task,
-        "freehold.route": head.route,
-        "freehold.provider": head.provider,
-        "freehold.key_id": head.key_id,
-        "freehold.request_id": head.request_id,
-        "freehold.parent_id": head.parent_id,
+        names.OPERATION: _operation(head),
+        names.PROVIDER: _PROVIDERS[provider.dialect] if provider else head.provider,
+        names.REQUEST_MODEL: head.model_requested,
+        names.REQUEST_STREAM: head.stream,
+        names.CONVERSATION: head.conversation_id,
+        names.RESPONSE_ID: tail.completion_id,
+        names.RESPONSE_MODEL: tail.model_served,
+        names.FINISH_REASONS: None if tail.finish_reason is None else (tail.finish_reason,),
+        names.FIRST_CHUNK_S: None if tail.ttft_ms is None else tail.ttft_ms / 1000,
+        names.INPUT_TOKENS: tail.input_tokens,
+        names.OUTPUT_TOKENS: tail.output_tokens,
+        names.CACHE_READ_TOKENS: tail.cache_read_tokens,
+        names.CACHE_WRITE_TOKENS: tail.cache_write_tokens,
+        names.REASONING_TOKENS: tail.reasoning_tokens,
+        names.ERROR: error_of(tail),
+        names.STATUS: tail.status,
+        names.ADDRESS: provider.address if provider else None,
+        names.PORT: provider.port if provider else None,
+        names.TASK: head.task,
+        names.ROUTE: head.route,
+        names.OWN_PROVIDER: head.provider,
+        names.KEY: head.key_id,
+        names.REQUEST: head.request_id,
+        names.PARENT: head.parent_id,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {names.name_in(name, latest=latest): value for name, value in found.items() if value is not None}
 
 
 def _operation(head: OpenRecord) -> str:

@@ -1,0 +1,328 @@
+"""Why the ledger and an invoice differ on one day and model: causes that were counted, one after the other.
+
+What a cause accounts for is either known (a tariff that gives the invoice's amount, tokens that were counted otherwise)
+or estimated from the invoice's own mean, and then it never accounts for more than what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from freehold.audit.billed import Cell, catalogue_price, price_of_cell
+from freehold.core.chat import Usage
+from freehold.economics.prices import NoPrice, Price, cost_of_call, find_price
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from freehold.audit.invoice import InvoiceLine
+    from freehold.audit.spending import Pricing
+    from freehold.economics.catalogue import Tariff
+
+CauseKind = Literal[
+    "unpriced", "day-boundary", "missing-rows", "extra-rows", "failed-calls", "retries", "tier", "price-override",
+    "price-version", "cache", "tokens", "credit", "not-invoiced", "rounding",
+]  # fmt: skip
+_NEAR = Decimal("0.002")
+"""A supposition holds if it gives the invoice's amount to within this share: token counts of the sides may differ."""
+_QUOTIENT = Decimal("1e-12")
+_TARIFFS: tuple[Tariff, ...] = ("batch", "flex", "priority", "list")
+_Supposed = tuple[CauseKind, Decimal, int, str]
+"""Kind, what the ledger has more than it would have, calls, sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One reason for a difference."""
+
+    kind: CauseKind
+    usd: Decimal
+    """What it adds to the ledger's side over the invoice's; negative: the invoice has more."""
+    calls: int | None
+    """Calls that it is about; None: nobody knows."""
+    sentence: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """What both sides say of one day and model."""
+
+    day: date
+    model: str
+    cells: list[Cell] = field(default_factory=list)
+    lines: list[InvoiceLine] = field(default_factory=list)
+    shifted_usd: Decimal | None = None
+    """Of the ledger, if days began when the provider's seem to; None: they begin at midnight UTC."""
+
+
+class Amounts(Protocol):
+    """What is known of both sides."""
+
+    @property
+    def ledger_usd(self) -> Decimal:
+        """Of the calls whose price is known."""
+        ...
+
+    @property
+    def invoice_usd(self) -> Decimal:
+        """Of all lines."""
+        ...
+
+    @property
+    def ledger_calls(self) -> int:
+        """Failed ones and those without a price included."""
+        ...
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls that did not fail and whose cost is unknown."""
+        ...
+
+    @property
+    def invoice_requests(self) -> int | None:
+        """None: the invoice does not tell."""
+        ...
+
+
+@dataclass(slots=True)
+class _Rest:
+    """What is not explained yet."""
+
+    usd: Decimal
+    causes: list[Cause] = field(default_factory=list)
+
+    def take(self, kind: CauseKind, usd: Decimal, calls: int | None, sentence: str) -> None:
+        """A cause accounts for this much."""
+        if usd:
+            self.causes.append(Cause(kind=kind, usd=usd, calls=calls, sentence=sentence))
+            self.usd -= usd
+
+    def estimate(self, kind: CauseKind, usd: Decimal, calls: int, sentence: str) -> None:
+        """As `take`, but for no more than what is left, and not against its sign."""
+        if usd * self.usd > 0:
+            # A quotient has no last digit; cut off here, everything that is added up stays exact.
+            usd = min(usd.quantize(_QUOTIENT), self.usd, key=abs)
+            self.take(kind, usd, calls, f"{sentence}, at the invoice's mean per request")
+
+
+def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) -> tuple[Cause, ...]:
+    """The causes of a difference; together they may leave a rest.
+
+    Args:
+        side: The calls and the lines of one day and model.
+        known: Their sums.
+        pricing: Where prices come from.
+        tolerance: US dollars that the invoice's rounding may hide.
+    """
+    rest = _Rest(known.ledger_usd - known.invoice_usd)
+    if side.shifted_usd is not None:
+        shifted = known.ledger_usd - side.shifted_usd
+        rest.take("day-boundary", shifted, None, "calls of the hours that the two sides count to different days")
+    if not side.cells and not side.shifted_usd:
+        _without_calls(rest, known, side.model)
+    elif not side.lines:
+        _without_lines(rest, side, known)
+    elif abs(rest.usd) > tolerance:
+        _unpriced(rest, known)
+        if not _suppose(rest, side, known, pricing, tolerance):
+            _counts(rest, side, known, pricing)
+            _suppose(rest, side, known, pricing, tolerance)
+    if rest.usd and abs(rest.usd) <= tolerance:
+        rest.take("rounding", rest.usd, None, "less than what the invoice rounds away")
+    return tuple(rest.causes)
+
+
+def priced_line(line: InvoiceLine, cells: Sequence[Cell], pricing: Pricing) -> InvoiceLine:
+    """A line that tells tokens, with their cost at the price that the ledger has; as it is where there is none."""
+    price = pricing.find(line.model or "", line.day.isoformat(), line.tier or "")
+    price = price or next((found for cell in cells if (found := price_of_cell(cell, pricing)) is not None), None)
+    if price is None or line.input_tokens is None or line.output_tokens is None:
+        return line
+    usage = Usage(
+        input_tokens=line.input_tokens, output_tokens=line.output_tokens, cache_read_tokens=line.cached_tokens
+    )
+    # A bucket holds many calls: no single one of them has a length of input that is known.
+    return replace(line, usd=cost_of_call(usage, replace(price, tiers=())))
+
+
+def _without_calls(rest: _Rest, known: Amounts, model: str) -> None:
+    if known.invoice_usd < 0:
+        rest.take("credit", rest.usd, None, "a credit, which no call can be")
+        return
+    requests = known.invoice_requests
+    count = "no call" if requests is None else f"none of {requests} requests"
+    rest.take("missing-rows", rest.usd, requests, f"the ledger has {count} of {model!r} on this day")
+
+
+def _without_lines(rest: _Rest, side: Side, known: Amounts) -> None:
+    if side.cells and all(cell.is_error for cell in side.cells):
+        rest.take("failed-calls", rest.usd, known.ledger_calls, f"{known.ledger_calls} failed calls were not billed")
+    else:
+        rest.take("not-invoiced", rest.usd, known.ledger_calls, f"the invoice has none of {known.ledger_calls} calls")
+
+
+def _unpriced(rest: _Rest, known: Amounts) -> None:
+    """Calls whose price nobody knows stand on the invoice alone."""
+    count = known.unpriced_calls
+    if not count:
+        return
+    sentence = f"the price of {count} calls is unknown"
+    if not known.ledger_usd and rest.usd < 0:
+        rest.take("unpriced", rest.usd, count, sentence)
+    elif known.invoice_requests:
+        rest.estimate("unpriced", -known.invoice_usd * count / known.invoice_requests, count, sentence)
+    else:
+        # How much they are worth cannot be told: they are named, and the rest stays unexplained.
+        rest.causes.append(Cause(kind="unpriced", usd=Decimal(0), calls=count, sentence=sentence))
+
+
+def _counts(rest: _Rest, side: Side, known: Amounts, pricing: Pricing) -> None:
+    """Requests and tokens that one side has and the other has not."""
+    failed = sum(cell.calls for cell in side.cells if cell.is_error)
+    requests = known.invoice_requests
+    missing = max(0, requests - known.ledger_calls) if requests is not None else 0
+    extra = max(0, known.ledger_calls - failed - requests) if requests is not None else 0
+    lacks = f"{missing} of {requests} requests are not in the ledger"
+    has_more = f"{extra} of {known.ledger_calls} calls are not among the invoice's requests"
+    by_tokens = _by_tokens(side, pricing)
+    if by_tokens is not None:
+        usd, is_cache = by_tokens
+        if missing and usd < 0:
+            rest.take("missing-rows", usd, missing, lacks)
+        elif extra and usd > 0:
+            rest.take("extra-rows", usd, extra, has_more)
+        elif is_cache:
+            rest.take("cache", usd, None, "the two sides count other numbers of cached tokens")
+        else:
+            rest.take("tokens", usd, None, "the two sides count other numbers of tokens")
+    elif missing and requests:
+        rest.estimate("missing-rows", -known.invoice_usd * missing / requests, missing, lacks)
+    elif extra:
+        rest.estimate("extra-rows", known.ledger_usd * extra / known.ledger_calls, extra, has_more)
+
+
+def _by_tokens(side: Side, pricing: Pricing) -> tuple[Decimal, bool] | None:
+    """What the ledger's tokens cost over the invoice's at one price, and whether the cached ones alone differ.
+
+    None: the invoice does not tell them, or several rates hold.
+    """
+    told = [line for line in side.lines if line.input_tokens is not None and line.output_tokens is not None]
+    counted = [cell for cell in side.cells if cell.is_counted]
+    rates = {(price.rates_for(cell.bucket + 1), price.tariff) for cell in counted
+             if (price := price_of_cell(cell, pricing)) is not None}  # fmt: skip
+    price = next((found for cell in counted if (found := price_of_cell(cell, pricing)) is not None), None)
+    if not told or price is None or len(rates) != 1:
+        return None
+    ours = [cell.usage for cell in counted]
+    tells_cache = all(line.cached_tokens is not None for line in told)
+    read = sum(usage.cache_read_tokens or 0 for usage in ours)
+    theirs = Usage(
+        input_tokens=sum(line.input_tokens or 0 for line in told),
+        output_tokens=sum(line.output_tokens or 0 for line in told),
+        cache_read_tokens=sum(line.cached_tokens or 0 for line in told) if tells_cache else read,
+        cache_write_tokens=sum(usage.cache_write_tokens or 0 for usage in ours),
+    )
+    mine = sum((cost for cell in counted if (cost := cell.cost(price)) is not None), Decimal(0))
+    other = replace(counted[0], usage=theirs).cost(price)
+    if other is None:
+        return None
+    totals = (sum(usage.input_tokens or 0 for usage in ours), sum(usage.output_tokens or 0 for usage in ours))
+    return mine - other, totals == (theirs.input_tokens, theirs.output_tokens)
+
+
+def _suppose(rest: _Rest, side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) -> bool:
+    """Take the supposition that gives the invoice's amount, if any does; of several the nearest one."""
+    if abs(rest.usd) <= tolerance:
+        return False
+    near = max(tolerance, abs(known.invoice_usd) * _NEAR)
+    near = min(near, abs(rest.usd) / 2)  # what does not make the difference smaller explains nothing
+    fitting = [one for one in _supposed(side, pricing) if one[1] and abs(rest.usd - one[1]) <= near]
+    if not fitting:
+        return False
+    rest.take(*min(fitting, key=lambda one: abs(rest.usd - one[1])))
+    return True
+
+
+def _supposed(side: Side, pricing: Pricing) -> Iterator[_Supposed]:
+    """What each supposition would make of the ledger's amount: the ledger as it is, minus what it would be."""
+    failed = [cell for cell in side.cells if cell.is_error]
+    retried = [cell for cell in side.cells if cell.is_retry and not cell.is_error]
+    yield "failed-calls", _cost(failed, pricing), _calls(failed), f"{_calls(failed)} failed calls were not billed"
+    yield "retries", _cost(retried, pricing), _calls(retried), f"{_calls(retried)} repeated calls were not billed"
+    own = [cell for cell in side.cells if (price := price_of_cell(cell, pricing)) is not None and price.is_override]
+    at = _at([(cell, catalogue_price(cell, pricing, cell.day)) for cell in own])
+    if own and at is not None:
+        sentence = f"{_calls(own)} calls are priced by your own row, and were billed at the catalogue's price"
+        yield "price-override", _cost(own, pricing) - at, _calls(own), sentence
+    yield from _other_prices(side.cells, pricing)
+    cached = [cell for cell in side.cells if cell.usage.cache_read_tokens]
+    plain = [replace(cell, usage=replace(cell.usage, cache_read_tokens=0)) for cell in cached]
+    at = _at([(cell, price_of_cell(cell, pricing)) for cell in plain])
+    if at is not None:
+        sentence = f"cached input of {_calls(cached)} calls was billed like any other"
+        yield "cache", _cost(cached, pricing) - at, _calls(cached), sentence
+
+
+def _other_prices(cells: Sequence[Cell], pricing: Pricing) -> Iterator[_Supposed]:
+    """All calls under another tariff, or at the rate of another day."""
+    whole, count = _cost(cells, pricing), _calls(cells)
+    for tariff in _TARIFFS:
+        at = _at([(cell, _with_tariff(cell, pricing, tariff)) for cell in cells])
+        if at is not None:
+            yield "tier", whole - at, count, f"{count} calls were billed at the {tariff} tariff"
+    for day in sorted(_other_days(cells, pricing)):
+        at = _at([(cell, catalogue_price(cell, pricing, day)) for cell in cells])
+        if at is not None:
+            yield "price-version", whole - at, count, f"{count} calls were billed at the price of {day}"
+
+
+def _with_tariff(cell: Cell, pricing: Pricing, tariff: Tariff) -> Price | None:
+    """The price under a tariff on the day, or else the first one that is known of it."""
+    for name in filter(None, (cell.model, cell.asked)):
+        found = _find(name, cell.day, pricing, tariff)
+        if isinstance(found, NoPrice) and found.first_day is not None:
+            found = _find(name, found.first_day, pricing, tariff)
+        if isinstance(found, Price):
+            return found
+    return None
+
+
+def _find(name: str, day: date, pricing: Pricing, tariff: Tariff) -> Price | NoPrice:
+    return find_price(name, day, aliases=pricing.aliases, tariff=tariff, overrides=pricing.overrides)
+
+
+def _other_days(cells: Sequence[Cell], pricing: Pricing) -> set[date]:
+    """A day on which the rate before, or after, that of these calls held."""
+    days: set[date] = set()
+    for cell in cells:
+        price = price_of_cell(cell, pricing)
+        if price is not None and price.valid_from is not None:
+            days.add(price.valid_from - timedelta(days=1))
+        if price is not None and price.next_change is not None:
+            days.add(price.next_change)
+    return days
+
+
+def _at(priced: Sequence[tuple[Cell, Price | None]]) -> Decimal | None:
+    """US dollars of cells at other prices; None: one of them has none."""
+    total = Decimal(0)
+    for cell, price in priced:
+        if cell.is_counted:
+            cost = cell.cost(price)
+            if cost is None:
+                return None
+            total += cost
+    return total
+
+
+def _cost(cells: Sequence[Cell], pricing: Pricing) -> Decimal:
+    costs = (cell.cost(price_of_cell(cell, pricing)) for cell in cells)
+    return sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
+def _calls(cells: Sequence[Cell]) -> int:
+    return sum(cell.calls for cell in cells)

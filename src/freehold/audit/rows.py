@@ -1,0 +1,211 @@
+"""The rows an audit counts, as one relation: calls one by one, and volumes that are known only by their sums.
+
+Everything is answered by DuckDB over the Parquet files, in bounded memory: a row is never made an object. Text of
+customers is not read here.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from freehold.economics.usage import MOST_TOKENS
+from freehold.ledger.columns import SCHEMA
+from freehold.ledger.index import INDEX_FILE
+from freehold.ledger.publish import READERS, locked, reading
+from freehold.ledger.store import refuse_damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import date
+    from pathlib import Path
+
+OWN_ROUTES = ("own", "canary")
+"""Answered by an own model: counted beside what was rented, which is all that a verdict looks at."""
+
+UNASSIGNED = "unassigned"
+"""The task of volumes that name none."""
+
+VOLUME_COLUMNS = {
+    "started_at": pa.timestamp("us", tz="UTC"),
+    "window_s": pa.float64(),
+    "task": pa.string(),
+    "provider": pa.string(),
+    "model": pa.string(),
+    "service_tier": pa.string(),
+    "calls": pa.int64(),
+    "input_tokens": pa.int64(),
+    "cache_read_tokens": pa.int64(),
+    "cache_write_tokens": pa.int64(),
+    "output_tokens": pa.int64(),
+    "reasoning_tokens": pa.int64(),
+}
+"""What of a volume is counted."""
+
+MEMORY = "1GB"
+"""Of one audit; what does not fit is kept in a file meanwhile."""
+
+_COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+
+
+_ASKED = ("messages", "input", "prompt", "contents", "system", "instructions", "tools", "response_format", "text")
+_QUESTION = (
+    "case when request is not null then hash(coalesce(model_requested, model_served), "
+    + ", ".join(f"try(json_extract(request, '$.{name}'))" for name in _ASKED)
+    + ") end"
+)
+"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the rows lie; None: there are none of that kind."""
+
+    calls: Path | pa.Table | None = None
+    """The ledger's folder of days, or rows with the ledger's columns."""
+    volumes: Path | pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Which rows count."""
+
+    task: str | None = None
+    since: date | None = None
+    until: date | None = None
+    """The last day that counts. With either day, rows without a time do not."""
+    held_out_calls: Collection[str] = field(default=())
+    """Ids of calls that were brought to test with."""
+    corrected_calls: Collection[str] | None = None
+    """Ids of calls that a human has corrected; None: nobody knows."""
+
+    def condition(self) -> tuple[str, list[object]]:
+        """As SQL, with its parameters."""
+        parts = {
+            "task = ?": self.task,
+            "started_at >= ?::date": self.since,
+            "started_at < ?::date + interval 1 day": self.until,
+        }
+        given = {text: value for text, value in parts.items() if value is not None}
+        return " and ".join(given) or "true", list(given.values())
+
+
+@contextmanager
+def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the view `counted_rows`, and `call_rows` with bodies, while nobody takes files away.
+
+    Raises:
+        InputError: a file of the ledger is damaged.
+    """
+    folders = [one for one in (source.calls, source.volumes) if one is not None and not isinstance(one, pa.Table)]
+    spill = folders[0].parent / "_auditing" if folders else None
+    config: dict[str, str | int | bool] = {
+        "threads": min(4, os.cpu_count() or 1),
+        "memory_limit": MEMORY,
+        "preserve_insertion_order": False,
+    }
+    if spill is not None and os.access(spill.parent, os.W_OK):
+        config["temp_directory"] = str(spill)
+    with _all_reading([*folders]), duckdb.connect(config=config) as connection:
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")  # it prints into the result
+        try:
+            _views(connection, source, wanted)
+            yield connection
+        except duckdb.Error as error:
+            for folder in folders:
+                refuse_damaged(folder, error)
+            raise
+        finally:
+            if spill is not None and spill.is_dir() and not any(spill.iterdir()):
+                spill.rmdir()
+
+
+@contextmanager
+def _all_reading(folders: list[Path]) -> Iterator[None]:
+    if not folders:
+        yield
+        return
+    first, *others = folders
+    is_calls = (first / INDEX_FILE).exists()
+    is_shared = first.is_dir() and os.access(first, os.W_OK)
+    holding = reading(first) if is_calls else locked(first, READERS, shared=True) if is_shared else nullcontext()
+    with holding, _all_reading(others):
+        yield
+
+
+def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice) -> None:
+    calls = _relation(connection, source.calls, "stored_calls", SCHEMA)
+    volumes = _relation(connection, source.volumes, "stored_volumes", pa.schema(list(VOLUME_COLUMNS.items())))
+    where, parameters = wanted.condition()
+    literal = where
+    for value in parameters:
+        literal = literal.replace("?", _quoted(value), 1)
+    marks = {"held_out": wanted.held_out_calls, "corrected": wanted.corrected_calls or ()}
+    for name, ids in marks.items():
+        connection.register(f"{name}_ids", pa.table({"id": pa.array(sorted(ids), pa.string())}))
+    held_out = "id in (select id from held_out_ids)" if wanted.held_out_calls else "false"
+    corrected = "id in (select id from corrected_ids)" if wanted.corrected_calls else "false"
+    sane = ", ".join(f"case when {name} between 0 and {MOST_TOKENS} then {name} end as {name}" for name in _COUNTS)
+    own = ", ".join(f"'{route}'" for route in OWN_ROUTES)
+    absurd = " or ".join(f"{name} not between 0 and {MOST_TOKENS}" for name in _COUNTS)
+    connection.execute(f"create temp view call_rows as select * from ({calls}) where {literal}")  # noqa: S608
+    connection.execute(f"""
+        create temp view counted_rows as
+        select task, started_at::timestamp as moment, coalesce(model_served, '') as served,
+            coalesce(model_requested, '') as asked, coalesce(service_tier, '') as tier,
+            case when status is null and error_type is null and coalesce(output_tokens, 0) = 0
+                      and coalesce(route, '') = '' then 'labelled'
+                 when {held_out} then 'held-out'
+                 when route in ({own}) then 'own'
+                 when route = 'shadow' then 'shadow' else 'rented' end as standing,
+            (error_type is not null or coalesce(status >= 400, false)) as is_error,
+            coalesce(stream, false) as is_stream,
+            (parent_id is not null and coalesce(route, 'rent') = 'rent') as is_retry,
+            {corrected} as is_corrected, coalesce({absurd}, false) as is_absurd,
+            1::bigint as calls, null::double as window_s, {sane},
+            case when duration_ms >= 0 and isfinite(duration_ms) then duration_ms end as duration_ms,
+            case when ttft_ms >= 0 and isfinite(ttft_ms) then ttft_ms end as ttft_ms,
+            id, {_QUESTION} as question
+        from call_rows
+        union all
+        select coalesce(task, '{UNASSIGNED}'), started_at::timestamp, coalesce(model, ''), '',
+            coalesce(service_tier, ''), 'rented', false, false, false, false, coalesce({absurd}, false),
+            greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
+            null, null, null, null
+        from ({volumes}) where {literal.replace("task =", f"coalesce(task, '{UNASSIGNED}') =")}
+    """)  # noqa: S608 (names, dates and quoted text)
+
+
+def _relation(
+    connection: duckdb.DuckDBPyConnection, given: Path | pa.Table | None, name: str, schema: pa.Schema
+) -> str:
+    """SQL of all rows, which has all columns of the schema whatever version wrote the files."""
+    if given is not None and not isinstance(given, pa.Table):
+        pattern = str(given / "day=*" / "*.parquet")
+        if not any(given.glob("day=*/*.parquet")):
+            given = None
+    if given is None or isinstance(given, pa.Table):
+        connection.register(name, schema.empty_table() if given is None else given)
+        return f"select * from {name}"  # noqa: S608 (a name of ours)
+    files = f"read_parquet({_quoted(pattern)}, union_by_name = true, hive_partitioning = false)"
+    # A file of an older version lacks columns: they are added as a table without rows.
+    connection.register(name, schema.empty_table())
+    found = {row[0] for row in connection.execute(f"describe select * from {files}").fetchall()}  # noqa: S608
+    lacking = [column for column in schema.names if column not in found]
+    added = "".join(f", null::{_sql_type(connection, name, column)} as {column}" for column in lacking)
+    return f"select *{added} from {files}"  # noqa: S608 (a quoted path and names of ours)
+
+
+def _sql_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
+    (found,) = connection.execute(f"describe select {column} from {table}").fetchall()  # noqa: S608 (names of ours)
+    return str(found[1])
+
+
+def _quoted(value: object) -> str:
+    """A literal of SQL."""
+    return "'" + str(value).replace("'", "''") + "'"

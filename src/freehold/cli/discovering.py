@@ -1,0 +1,192 @@
+"""Discovery put together: the ledger's calls, the state's rules, and what becomes of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from freehold.core.errors import InputError
+from freehold.corrections.store import human_outputs
+from freehold.state.database import record_action
+from freehold.tasks.assign import UNASSIGNED, Assigner
+from freehold.tasks.define import (
+    define_task,
+    guess_task,
+    in_accord,
+    is_in_use,
+    kind_confidence,
+    known_kind,
+    load_task,
+    set_kind,
+)
+from freehold.tasks.discover import Discovery, discover
+from freehold.tasks.edit import follow_names, move_corrections, split_task
+from freehold.tasks.kinds import guess_work
+from freehold.tasks.learned import Learned
+from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
+from freehold.tasks.rules import TaskRules
+from freehold.tasks.sample import ids_of_task, sample
+from freehold.tasks.store import keep_rules, learned_rules, load_tasks, note_guess, task_names, used_names
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from freehold.cli.session import Session
+    from freehold.core.progress import Progress
+    from freehold.core.task import Task, TaskKind, WorkKind
+
+_OUTPUT_ROWS = 20_000
+_GUESS_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A task as its calls define it."""
+
+    task: Task
+    confidence: float | None
+    """None: the kind was given, a dataset has settled it, or there is no answer."""
+    warning: str | None = None
+
+
+@dataclass(slots=True)
+class Discovered:
+    """What discovery did to a workspace."""
+
+    found: Discovery
+    learnt: list[Learnt] = field(default_factory=list)
+
+    def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
+        """As `--json` prints it."""
+        return {
+            "tasks": [
+                {"task": one.name, "calls": one.calls, "is_new": one.is_new, "kind": one.guess.kind,
+                 "kind_confidence": one.guess.confidence}
+                for one in self.found.tasks
+            ],
+            "unassigned": self.found.unassigned,
+            "sampled": self.found.sampled,
+            "rules": len(self.found.rules),
+        }  # fmt: skip
+
+
+def moves_folder(session: Session) -> Path:
+    """Where calls wait that have to change their task."""
+    return session.workspace.data / MOVES
+
+
+def load_assigner(session: Session) -> Assigner:
+    """Whoever gives imported calls their task, as the workspace has it now."""
+    rules = TaskRules(session.settings.tasks)
+    return Assigner(rules, Learned(learned_rules(session.state)), task_names(session.state))
+
+
+def finish_moves(session: Session, progress: Progress | None = None) -> int:
+    """Let the ledger follow what was renamed or moved before a process died."""
+    return follow_moves(session.state, session.ledger, moves_folder(session), progress)
+
+
+def settle_names(session: Session, tasks: Collection[str], progress: Progress | None = None) -> dict[str, str]:
+    """Rows that came with a name that a task had before are of that task. Gives old name -> task."""
+    meant = follow_names(session.state, tasks)
+    if meant:
+        finish_moves(session, progress)
+    return meant
+
+
+def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSIGNED) -> Discovered:
+    """Find the tasks of calls that nothing names, remember rules for them, and define them."""
+    there = session.ledger.tasks()
+    known = [name for name in there if name not in {source, UNASSIGNED, session.settings.tasks.default}]
+    with MoveFile(moves_folder(session)) as file:
+        found = discover(
+            session.ledger.folder,
+            source,
+            known=known,
+            taken=used_names(session.state, there),
+            move=file.add,
+            progress=progress,
+        )
+    result = Discovered(found)
+    if not file.rows:
+        file.path.unlink()
+        return result
+    with session.state.begin() as connection:
+        move_corrections(connection, source, file)
+        added = keep_rules(connection, found.rules)
+        note_calls(connection, file)
+        details = {
+            "tasks": {one.name: one.calls for one in found.tasks},
+            "unassigned": found.unassigned,
+            "rules": added,
+        }
+        record_action(connection, "tasks.discovered", source, details)
+    finish_moves(session, progress)
+    result.learnt = [learn_task(session, one.name) for one in found.tasks]
+    return result
+
+
+def remember_calls(session: Session, tasks: Sequence[str]) -> Path:
+    """Keep on the disk which calls are of these tasks, so that a merge can be undone."""
+    with MoveFile(moves_folder(session)) as file:
+        for task in tasks:
+            file.add((call_id, task) for call_id in sorted(ids_of_task(session.ledger.folder, task)))
+    return file.path.rename(file.path.with_name(file.path.name.replace("move-", "merged-")))
+
+
+def split_by_discovery(session: Session, source: str, progress: Progress, *, dry_run: bool) -> tuple[Discovery, int]:
+    """Part a task into the kinds of calls that it holds; the largest keeps the name. Gives how many calls went."""
+    there = session.ledger.tasks()
+    with MoveFile(moves_folder(session)) as file:
+        found = discover(
+            session.ledger.folder,
+            source,
+            known=(),
+            taken=used_names(session.state, there) - {source},
+            keeps_source=True,
+            move=file.add,
+            progress=progress,
+        )
+    if dry_run or not file.rows:
+        file.path.unlink()
+        return found, file.rows
+    into = {one.name: one.calls for one in found.tasks if one.name != source}
+    split_task(session.state, source, file, rules=found.rules, tasks=into)
+    finish_moves(session, progress)
+    for one in found.tasks:
+        learn_task(session, one.name)
+    return found, file.rows
+
+
+def learn_task(session: Session, name: str, kind: WorkKind | TaskKind | None = None) -> Learnt:
+    """Define a task by all that humans answered, or by a sample of the models' answers where no human did.
+
+    Raises:
+        InputError: the answers do not fit the kind that was given.
+    """
+    seen = [one.evidence for one in sample(session.ledger.folder, {name: _OUTPUT_ROWS})]
+    outputs = list(human_outputs(session.state, name)) or [one.answer for one in seen if one.answer]
+    facts = load_tasks(session.state).get(name)
+    if kind is None and facts is not None and facts.is_set:
+        return Learnt(_renewed(session, name, outputs), None)
+    guess = guess_work(seen[:_GUESS_ROWS]) if seen else None
+    if kind is None and not is_in_use(session.state, name):
+        task = define_task(session.state, guess_task(name, outputs))
+        confidence = kind_confidence(task.kind, outputs)
+        guess = in_accord(guess, task, confidence)
+        if guess is not None:
+            note_guess(session.state, name, guess)
+        return Learnt(load_task(session.state, name), None if guess is None else guess.confidence)
+    if kind is not None:
+        return Learnt(set_kind(session.state, name, kind, outputs), None)
+    try:
+        return Learnt(_renewed(session, name, outputs), None)
+    except InputError as error:
+        warning = f"{error} Until then the task stays as it was, and answers outside it are left out."
+        return Learnt(load_task(session.state, name), None, warning)
+
+
+def _renewed(session: Session, name: str, outputs: list[str]) -> Task:
+    """The task under the form that it has, by the answers of today."""
+    return define_task(session.state, guess_task(name, outputs, kind=known_kind(session.state, name)))

@@ -1,0 +1,180 @@
+"""Opens what a log is packed in: gzip, Zstandard, bzip2, xz or a zip archive, known by its first bytes.
+
+A few kilobytes may unpack to terabytes. Nothing is unpacked into memory or onto the disk, and what unpacks to
+many times its size is refused. Archives within archives are refused: they are how such bombs are built.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zipfile
+import zlib
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, cast
+
+import pyarrow as pa
+
+from freehold.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MOST_TIMES = 500
+"""Logs shrink to a tenth or a fiftieth; what unpacks to more times its size than this is no log."""
+_LEAST_SUSPICIOUS_BYTES = 256 << 20
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"PAR1", "parquet"),
+)
+_MOST_MEMBERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log to be read: a file, or a member of an archive."""
+
+    path: Path
+    member: str | None = None
+    is_named: bool = False
+    """By the user; otherwise it stood in a folder or archive, where other files may be too."""
+
+    @property
+    def name(self) -> str:
+        """As messages show it."""
+        return str(self.path) if self.member is None else f"{self.path}!{self.member}"
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        if self.member is None:
+            return self.path.stat().st_size
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.getinfo(self.member).compress_size
+
+
+def packing_of(head: bytes) -> str | None:
+    """What the first bytes of a file say it is; None: it is not packed."""
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def members_of(path: Path) -> list[LogFile]:
+    """The files inside of a zip archive, in order; what is hidden is passed over.
+
+    Raises:
+        InputError: it is damaged, encrypted, or built to unpack to far more than it can hold.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{path}: no whole zip archive ({error}). Fetch it again.") from error
+    if len(inside) > _MOST_MEMBERS:
+        raise InputError(f"{path}: {len(inside):,} files in one archive. Unpack it and name the folder.")
+    if any(info.flag_bits & 0x1 for info in inside):
+        raise InputError(f"{path}: the archive is encrypted. Unpack it and name the folder.")
+    _check(str(path), sum(info.file_size for info in inside), path.stat().st_size)
+    return [LogFile(path, info.filename) for info in sorted(inside, key=lambda info: info.filename)]
+
+
+class Unpacked:
+    """The bytes of a log without its packing, from front to back."""
+
+    def __init__(self, name: str, stream: IO[bytes], raw: IO[bytes] | None, size: int) -> None:
+        """`raw` is the packed stream, if it can tell how far it was read; `size` all of its bytes."""
+        self._name = name
+        self._stream = stream
+        self._raw = raw
+        self._size = size
+        self._given = 0
+
+    def read(self, count: int) -> bytes:
+        """The next bytes; fewer at the end, none after it.
+
+        Raises:
+            InputError: the file is damaged or cut off, or unpacks to far more than its size.
+        """
+        try:
+            data = self._stream.read(count)
+        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, pa.ArrowException) as error:
+            said = str(error) or type(error).__name__
+            raise InputError(
+                f"{self._name}: the file is cut off or broken ({said}). Nothing of it was imported: fetch it again."
+            ) from error
+        self._given += len(data)
+        if self._raw is not self._stream:
+            _check(self._name, self._given, self.position)
+        return bytes(data)
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file on the disk have been read."""
+        if self._raw is None:
+            return min(self._size, self._given)
+        return self._raw.tell()
+
+
+@contextmanager
+def opened(file: LogFile) -> Iterator[Unpacked]:
+    """The bytes inside of a log file, whatever it is packed in.
+
+    Raises:
+        InputError: it cannot be opened, or is packed twice.
+    """
+    with ExitStack() as stack:
+        try:
+            raw: IO[bytes] = stack.enter_context(file.path.open("rb"))
+            if file.member is not None:
+                archive = stack.enter_context(zipfile.ZipFile(raw))
+                inner = stack.enter_context(archive.open(file.member))
+                _refuse_twice(file.name, inner.read(8))
+                inner.seek(0)
+                yield Unpacked(file.name, inner, None, archive.getinfo(file.member).compress_size)
+                return
+            packing = packing_of(raw.read(8))
+            raw.seek(0)
+            stream = raw if packing is None else stack.enter_context(_unpacking(packing, raw))
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, pa.ArrowException) as error:
+            said = getattr(error, "strerror", None) or error
+            raise InputError(f"{file.name}: cannot be read ({said}).") from error
+        yield Unpacked(file.name, stream, raw, file.size)
+
+
+def _unpacking(packing: str, raw: IO[bytes]) -> IO[bytes]:
+    match packing:
+        case "gzip":
+            return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+        case "bzip2":
+            return cast("IO[bytes]", bz2.BZ2File(raw))
+        case "xz":
+            return cast("IO[bytes]", lzma.LZMAFile(raw))
+        case "zstd":
+            return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+        case _:
+            return raw  # a zip archive is opened by its members, Parquet by its own reader
+
+
+def _refuse_twice(name: str, head: bytes) -> None:
+    packing = packing_of(head)
+    if packing is not None:
+        raise InputError(f"{name}: {packing} inside of an archive. Unpack the outer one and name what is in it.")
+
+
+def _check(name: str, unpacked: int, packed: int) -> None:
+    if unpacked > max(_LEAST_SUSPICIOUS_BYTES, MOST_TIMES * packed):
+        raise InputError(
+            f"{name}: unpacks to more than {MOST_TIMES} times its size, as archives do that are made to fill a disk. "
+            "If it is a log, unpack it and import what is in it."
+        )
+
+
+def _is_hidden(member: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in member.split("/"))

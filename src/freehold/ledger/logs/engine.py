@@ -1,0 +1,282 @@
+"""Brings logs into the ledger: a file at a time, in batches, each row accounted for.
+
+A file is imported whole or not at all. What it holds is told apart by its own ids, or by content and occurrence: so the
+same file again adds nothing, and repeats inside a file stay.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from freehold.core.errors import InputError
+from freehold.ledger.bulk import importing
+from freehold.ledger.logs.files import KINDS, first_rows, open_log, read_log
+from freehold.ledger.logs.format import Context, Format
+from freehold.ledger.logs.formats.table import FORMATS, format_of
+from freehold.ledger.logs.imported import MOST_LISTED, Imported, ImportedFile, Refused, RejectsFile, Tally
+from freehold.ledger.logs.raw_rows import Blank, RawRow, Rejected
+from freehold.ledger.logs.shelf import DiskShelf
+from freehold.ledger.logs.starts import Starts, anchor_of
+from freehold.ledger.logs.take import Taking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from freehold.core.call import Call
+    from freehold.core.progress import Progress
+    from freehold.ledger.logs.container import LogFile
+    from freehold.ledger.logs.files import Found, Log
+    from freehold.ledger.logs.format import HumanWord, LoggedCall
+    from freehold.ledger.store import Ledger
+    from freehold.ledger.volumes import Volumes
+
+_FIRST_ROWS = 1_000
+"""So many rows decide about the format of a file."""
+
+
+class HumanWordKeeper(Protocol):
+    """Keeps what humans said about calls; the room of corrections gives one."""
+
+    def __call__(self, words: Sequence[tuple[HumanWord, Call]], /) -> Mapping[str, int]:
+        """Keep each word with its call; return how many were new, by their kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where things go."""
+
+    ledger: Ledger
+    volumes: Volumes
+    keep: HumanWordKeeper
+    assign: Callable[[LoggedCall], str]
+    """Task of a call whose log does not name one."""
+    seal: Callable[[str], str] | None = None
+    """Makes the ledger's hash of an end user from the plain one that readers hand out; None: it stays as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user said about the logs."""
+
+    task: str | None = None
+    """Task of rows that name none."""
+    is_test: bool = False
+    """Rows that do not say so themselves are held-out cases and never train."""
+    format: Format | None = None
+    """None: each file tells by its rows."""
+    starts_at: datetime | None = None
+    """Of traces whose times count from their start."""
+    encoding: str | None = None
+    is_dry: bool = False
+    """Nothing is written but for the file of rejects."""
+
+
+def import_logs(
+    found: Found,
+    stores: Stores,
+    choices: Choices,
+    *,
+    progress: Progress,
+    rejects: Path | None = None,
+    today: datetime | None = None,
+) -> Imported:
+    """Import every row of the files that can be used.
+
+    Files whose rows others need go first, so that it does not matter in which order they were named. Importing a file
+    again adds nothing; after an interruption it adds what was missing.
+
+    Args:
+        found: As `find_logs` gives it.
+        stores: Where things go.
+        choices: What the user said.
+        progress: Told of bytes as they are read.
+        rejects: File that is to hold all rows that could not be used.
+        today: On which traces end whose times count from their start; None: now.
+
+    Raises:
+        InputError: no file is of a known format, one that was named is not, or another import is under way.
+    """
+    began = time.perf_counter()
+    result = Imported(is_dry=choices.is_dry, others=list(found.others))
+    known = [(file, *_recognised(file, choices, result)) for file in found.logs]
+    known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
+    if not known_logs:
+        raise InputError(f"{', '.join(result.others[:3])}: no row of a known format. {_known_formats()}")
+    keeper = RejectsFile(rejects)
+    events = stores.ledger.folder.parent
+    try:
+        with importing(stores.ledger.folder) as place:
+            shelf = DiskShelf(place)
+            starts = Starts(events / "trace_starts.json", today or datetime.now(UTC))
+            engine = _Engine(stores, choices, result, place, shelf, starts, keeper, progress)
+            engine.run(known_logs)
+            shelf.close()
+    finally:
+        keeper.close()
+    order = {each.file.name: number for number, each in enumerate(known_logs)}
+    result.rejected.sort(key=lambda row: (order.get(row.file, len(order)), row.line))
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A log whose format is known, from one of its rows."""
+
+    file: LogFile
+    format: Format
+    row: RawRow
+
+
+def _recognised(file: LogFile, choices: Choices, result: Imported) -> tuple[Format | None, RawRow | None]:
+    """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
+    seen: list[str] = []
+    count = 0
+    for row in first_rows(file, _FIRST_ROWS, encoding=choices.encoding):
+        count += not isinstance(row, Blank)
+        if isinstance(row, RawRow):
+            known = choices.format or format_of(row.values)
+            if known is not None:
+                return known, row
+            seen = seen or sorted(map(str, row.values))
+    if file.is_named:
+        if not count:
+            raise InputError(f"{file.name}: the file is empty. A log is {KINDS}.")
+        fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
+        raise InputError(f"{file.name}: unknown format. {_known_formats()} This file has {fields}.")
+    result.others.append(file.name)
+    return None, None
+
+
+def _known_formats() -> str:
+    return "A row has " + "; or ".join(each.says for each in FORMATS if each.says) + "."
+
+
+@dataclass(slots=True)
+class _Engine:
+    stores: Stores
+    choices: Choices
+    result: Imported
+    place: Path
+    shelf: DiskShelf
+    starts: Starts
+    rejects: RejectsFile
+    progress: Progress
+    _rows: int = field(default=0, init=False)
+    _began: float = field(default_factory=time.perf_counter, init=False)
+
+    def run(self, logs: list[_Known]) -> None:
+        """Take one log after another; what is left on the shelf comes last."""
+        files = {each.file: ImportedFile(each.file.name, each.format.name) for each in logs}
+        self.result.files = list(files.values())
+        self.progress.start("importing", sum(each.file.size for each in logs), unit="bytes")
+        counted = {each.file.path.parent for each in logs if each.format.name == "windows"}
+        for each in sorted(logs, key=lambda each: each.format.order):
+            if each.format.name == "trace" and each.file.path.parent in counted and _is_offset(each):
+                self._pass_over(each, files[each.file])
+            else:
+                self._take(each, files[each.file])
+        for format_ in {each.format.name: each.format for each in logs}.values():
+            if format_.finish is not None:
+                self._finish(format_)
+        self.progress.finish()
+
+    def _pass_over(self, log: _Known, entry: ImportedFile) -> None:
+        """A trace beside volumes: its calls are among those that the volumes count."""
+        entry.rows = sum(not isinstance(row, Blank) for row in read_log(log.file, encoding=self.choices.encoding))
+        reason = "a trace beside volumes by window: its calls are counted there; import it alone to have them instead"
+        self.result.tally.skipped[reason] += entry.rows
+        self.progress.update(log.file.size)
+
+    def _take(self, log: _Known, entry: ImportedFile) -> None:
+        tally = Tally()
+        taking = None
+        try:
+            taking = self._taking(log.format, self._context(log, tally), tally, entry)
+            with open_log(log.file, encoding=self.choices.encoding) as opened:
+                self._read(opened, taking, entry)
+            taking.finish()
+            taking.commit()
+        except InputError as error:
+            self.result.refused.append(Refused(log.file.name, str(error)))
+        else:
+            self.result.tally.add(tally)
+        finally:
+            if taking is not None:
+                taking.close()
+
+    def _read(self, opened: Log, taking: Taking, entry: ImportedFile) -> None:
+        told = 0
+        for piece in opened.pieces():
+            for rows in taking.piece(piece):
+                entry.rows += rows
+                self._rows += rows
+                position = opened.position
+                rate = self._rows / max(1e-9, time.perf_counter() - self._began)
+                self.progress.update(position - told, f"{rate:,.0f} rows/s")
+                told = position
+
+    def _finish(self, format_: Format) -> None:
+        tally = Tally()
+        entry = ImportedFile("", format_.name)
+        context = Context(shelf=self.shelf, task=self.choices.task, is_test=self.choices.is_test)
+        taking = self._taking(format_, context, tally, entry)
+        try:
+            assert format_.finish is not None
+            taking.items(format_.finish(context))
+            taking.finish()
+            taking.commit()
+            self.result.tally.add(tally)
+        finally:
+            taking.close()
+
+    def _taking(self, format_: Format, context: Context, tally: Tally, entry: ImportedFile) -> Taking:
+        return Taking(self.stores, self.choices, format_, context, tally, entry, self.place, self._reject)
+
+    def _reject(self, row: Rejected) -> None:
+        self.rejects.add(row)
+        if len(self.result.rejected) < MOST_LISTED:
+            self.result.rejected.append(row)
+
+    def _context(self, log: _Known, tally: Tally) -> Context:
+        """What the reader of a file may know; what had to be assumed for it is noted."""
+        with open_log(log.file, encoding=self.choices.encoding) as opened:
+            anchor = anchor_of(opened.head)
+        starts_at = self.choices.starts_at
+        if starts_at is None and _is_offset(log):
+            last_s = max(
+                (log.format.offset_s(row.values) or 0.0 for row in _last_rows(log.file, self.choices.encoding)),
+                default=0.0,
+            )
+            starts_at = self.starts.of(anchor, last_s, is_dry=self.choices.is_dry)
+            tally.assumptions[
+                f"{log.file.name}: its times count from its start, which was taken to be {starts_at:%Y-%m-%d %H:%M} "
+                "UTC. Say when it was with --start."
+            ] = None
+        return Context(
+            shelf=self.shelf,
+            task=self.choices.task,
+            is_test=self.choices.is_test,
+            file=log.file.name,
+            starts_at=starts_at,
+            anchor=anchor,
+            say=tally.assumptions.setdefault,
+        )
+
+
+def _is_offset(log: _Known) -> bool:
+    return log.format.offset_s(log.row.values) is not None
+
+
+def _last_rows(file: LogFile, encoding: str | None) -> list[RawRow]:
+    """The last rows of a log, as far as they are read together."""
+    with open_log(file, encoding=encoding) as opened:
+        last = None
+        for piece in opened.pieces():
+            last = piece
+        return [] if last is None else [row for row in last.rows() if isinstance(row, RawRow)]

@@ -1,0 +1,143 @@
+"""Makes the rules by which new calls are known, out of calls whose tasks are known; keeps only those that hold.
+
+A rule is kept if, on the sample, nearly all calls that fit it are of its task. Words are weighed on one half of the
+sample and judged on the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from freehold.tasks.learned import Learned, LearnedRule, first_words, normalised
+from freehold.tasks.templates import anchors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from freehold.tasks.evidence import Evidence
+
+_PURE = 0.98
+_LEAST_ROWS = 3
+_LEAST_ANCHORS = 20
+"""Characters that the pieces of a rule have together."""
+_MOST_PROMPTS = 60
+_LEAST_TRAINING = 20
+_MOST_WEIGHTS = 2_000
+_USEFUL = 0.3
+"""Share of a task's calls that words must find, or they are not worth their time."""
+_MARGINS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.4)
+
+
+def teach(
+    sample: Sequence[Evidence], tasks: Sequence[str | None],
+    templates: Sequence[int | None], openings: Sequence[int | None],
+) -> list[LearnedRule]:  # fmt: skip
+    """The rules for the tasks of a sample.
+
+    Args:
+        sample: Calls.
+        tasks: Their tasks; None: not known.
+        templates: Numbers of the templates of their system messages.
+        openings: Numbers of the openings of what they ask.
+    """
+    rules: list[LearnedRule] = []
+    sources = (
+        ("system", templates, [normalised(one.system) for one in sample]),
+        ("asked", openings, [normalised(one.asked) for one in sample]),
+    )
+    for kind, numbers, texts in sources:
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for place, number in enumerate(numbers):
+            if number is not None:
+                groups[number].append(place)
+        for _, members in sorted(groups.items()):
+            rule = _piece_rule("system" if kind == "system" else "asked", members, texts, tasks)
+            if rule is not None:
+                rules.append(rule)
+    kept = {rule.id: rule for rule in rules}
+    return [*kept.values(), *_word_rules(sample, tasks)]
+
+
+def _piece_rule(kind: str, members: list[int], texts: Sequence[str], tasks: Sequence[str | None]) -> LearnedRule | None:
+    task, count = Counter(tasks[place] for place in members).most_common(1)[0]
+    if task is None or count < _LEAST_ROWS or count < _PURE * len(members):
+        return None
+    mine = [texts[place] for place in members if tasks[place] == task]
+    step = max(1, len(mine) // _MOST_PROMPTS)
+    varied = sorted(set(mine))
+    anchors = anchors_of(varied[:: max(1, len(varied) // _MOST_PROMPTS)] if len(varied) > 1 else mine[::step][:1])
+    if sum(map(len, anchors)) < _LEAST_ANCHORS:
+        return None
+    longest = max(map(len, mine)) + 80 if kind == "system" and len(varied) == 1 else None
+    rule = LearnedRule(task, "system" if kind == "system" else "asked", {"anchors": list(anchors), "longest": longest})
+    learned = Learned([rule])
+    fits = [
+        tasks[place]
+        for place, text in enumerate(texts)
+        if text and learned.task_of(text if kind == "system" else "", text if kind == "asked" else "") is not None
+    ]
+    right = sum(found == task for found in fits)
+    return rule if right >= _LEAST_ROWS and right >= _PURE * len(fits) else None
+
+
+def _word_rules(sample: Sequence[Evidence], tasks: Sequence[str | None]) -> list[LearnedRule]:
+    """Weights of words for the tasks that words tell apart."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, task in enumerate(tasks):
+        if task is not None and sample[place].asked:
+            places[task].append(place)
+    places = defaultdict(list, {task: of for task, of in sorted(places.items()) if len(of) >= _LEAST_TRAINING})
+    if len(places) < 2:
+        return []
+    words = {place: sorted(set(first_words(sample[place].asked))) for of in places.values() for place in of}
+    training = {task: of[::2] for task, of in places.items()}
+    judge = Learned(_weighed(training, words, dict.fromkeys(places, 0.0)))
+    margins: dict[str, float] = {}
+    for task in places:
+        margin = _margin(task, training, places, words, sample)
+        if margin is not None:
+            margins[task] = margin
+    del judge
+    rules = _weighed(dict(places), words, {task: margins.get(task, math.inf) for task in places})
+    return (
+        [rule for rule in rules if rule.task in margins]
+        if len(margins) == len(places)
+        else [
+            LearnedRule(rule.task, "words", {**rule.body, "margin": min(float(rule.body["margin"]), 1e9)})
+            for rule in rules
+        ]
+    )  # those that words cannot find still compete, so that their calls are not given to others
+
+
+def _margin(
+    task: str, training: dict[str, list[int]], places: dict[str, list[int]], words: dict[int, list[str]],
+    sample: Sequence[Evidence],
+) -> float | None:  # fmt: skip
+    """How far ahead a task must be for its calls to be told from all others' on the half that was not learned from."""
+    for margin in _MARGINS:
+        learned = Learned(_weighed(training, words, {other: margin if other == task else 0.0 for other in places}))
+        found = [
+            other
+            for other, of in places.items()
+            for place in of[1::2]
+            if learned.task_of("", sample[place].asked) == task
+        ]
+        right = sum(other == task for other in found)
+        if found and right >= _PURE * len(found):
+            return margin if right >= _USEFUL * len(places[task][1::2]) else None
+    return None
+
+
+def _weighed(places: dict[str, list[int]], words: dict[int, list[str]], margins: dict[str, float]) -> list[LearnedRule]:
+    """Naive Bayes over the presence of words, as rules."""
+    rules = []
+    for task, of in places.items():
+        counts = Counter(word for place in of for word in words[place])
+        total = len(of) + 2.0
+        common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_WEIGHTS]
+        weights = {word: round(math.log((count + 0.5) / total), 3) for word, count in common if count > 1}
+        floor = round(math.log(0.5 / total), 3)
+        rules.append(LearnedRule(task, "words", {"weights": weights, "floor": floor, "margin": margins[task]}))
+    return rules
