@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def other(request: pytest.FixtureRequest, base: BaseModel, tmp_path: Path) -> Ba
 @pytest.mark.parametrize("kernel", ["products", "fused"])
 @pytest.mark.parametrize("prefix", [0, 3, 9])
 def test_packed_rows_behind_a_prefix_have_the_logits_of_separate_passes(
-    other: BaseModel, prefix: int, kernel: str
+    other: BaseModel, prefix: int, kernel: Literal["products", "fused"]
 ) -> None:
     made = torch.Generator().manual_seed(prefix)
     rows = [torch.randint(4, 448, (length,), generator=made) for length in (12, 17, 11)]
@@ -104,7 +104,7 @@ def test_packed_rows_behind_a_prefix_have_the_logits_of_separate_passes(
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_other_families_learn_and_their_results_load(
-    other: BaseModel, task: Task, rows: list[Example], recipe: Recipe, tmp_path: Path, method: str
+    other: BaseModel, task: Task, rows: list[Example], recipe: Recipe, tmp_path: Path, *, method: str
 ) -> None:
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     changes = ("lora.upper_layers=null", f"method={method}", "training.gradient_checkpointing=true")

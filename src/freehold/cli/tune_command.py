@@ -127,13 +127,16 @@ def tune_task(
     """
     from freehold.core.identity import content_hash
     from freehold.datasets.read import read_examples
-    from freehold.registry.store import add_model, list_models, set_alias
+    from freehold.registry.store import add_model, get_model, list_models, set_alias
     from freehold.tuning.bases import fetch_base
     from freehold.tuning.recipe import load_recipe
 
     wanted = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = _dataset(session, task, dataset_name)
-    base_model = fetch_base(wanted.base, progress=progress)
+    base_model = fetch_base(wanted.base, revision=wanted.revision, progress=progress)
+    is_of_hub = base_model.name == base_model.hub_id
+    if is_of_hub:
+        wanted = wanted.model_copy(update={"revision": base_model.revision})
 
     from freehold.cli.tune_plan import Foresight
     from freehold.tuning.train import resolve, train  # torch takes seconds: all that was named is there
@@ -153,11 +156,14 @@ def tune_task(
         base=base_model,
         run_folder=run_folder,
         progress=watch,
+        start=None
+        if plan.dpo.start is None
+        else session.workspace.models / get_model(session.state, plan.dpo.start).id,
     )
     model = add_model(
         session.state,
         task=task,
-        base=plan.base,
+        base=f"{plan.base}@{base_model.revision}" if is_of_hub else plan.base,
         dataset_id=dataset.id,
         folder=trained.folder,
         models_folder=session.workspace.models,
@@ -181,6 +187,10 @@ def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
         "best_epoch": trained.best_epoch,
         "validation_losses": list(trained.validation_losses),
         "losses": list(trained.losses),
+        "method": trained.method,
+        "peak_memory_bytes": trained.peak_memory_bytes,
+        "preference": list(trained.preference),
+        "notes": list(trained.notes),
     }
 
 
@@ -210,6 +220,6 @@ def as_record(model: ModelVersion) -> dict[str, Any]:
         "sha256": model.sha256,
         "forecast": None,
         "actual": None,
-        **{key: value for key, value in model.run.items() if key != "losses"},
-        "warnings": [_FIRST] if "champion" in model.aliases else [],
+        **{key: value for key, value in model.run.items() if key not in {"losses", "notes"}},
+        "warnings": [*model.run.get("notes", []), *([_FIRST] if "champion" in model.aliases else [])],
     }

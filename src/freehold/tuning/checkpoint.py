@@ -200,6 +200,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         found.update(name.encode())
-        contents: Any = tensors[name].flatten().view(torch.uint8).numpy()  # Any: numpy does not tell that it is a buffer
+        contents: Any = (
+            tensors[name].flatten().view(torch.uint8).numpy()
+        )  # Any: numpy does not tell that it is a buffer
         found.update(contents)
     return found.hexdigest()

@@ -83,8 +83,8 @@ def _listen(stdout: IO[str], log: IO[str], progress: Progress, interruption: Int
         match event:
             case {"leader": int(number)}:
                 leader = number
-            case {"start": str(what), "total": total}:
-                progress.start(what, total)
+            case {"start": str(what), "total": total, "unit": unit}:
+                progress.start(what, total, unit=unit)
             case {"update": int(done), "note": str(note)}:
                 progress.update(done, note)
             case {"finish": True}:

@@ -14,15 +14,15 @@ from freehold.tuning.job import read_job
 from freehold.tuning.train import train
 
 if TYPE_CHECKING:
-    from freehold.core.progress import Progress
+    from freehold.core.progress import Progress, Unit
 
 
 class _Told:
     """Progress as JSON lines on stdout, for the process that started this one."""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """A piece of work begins."""
-        _tell({"start": what, "total": total})
+        _tell({"start": what, "total": total, "unit": unit})
 
     def update(self, done: int, note: str = "") -> None:
         """Some of it is done."""
