@@ -124,3 +124,18 @@ def test_other_families_learn_and_their_results_load(
         merge_adapter(Decoder(other.folder), found.folder)
         names = (found.folder / "adapter_model.safetensors").read_bytes()[:20_000]
         assert b"vision" not in names
+
+
+@pytest.mark.parametrize("prefix", [0, 9])
+def test_whole_weights_compute_in_bfloat16_with_the_fused_attention(base: BaseModel, prefix: int) -> None:
+    line = torch.arange(4, 44)[None]
+    decoder = Decoder(base.folder)
+    decoder.let_all_learn()
+    packing = replace(pack(prefix, [12, 40 - 12 - prefix]), kernel="fused")
+    exact = decoder.logits(decoder.run(decoder.embed(line), packing)[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = decoder.logits(decoder.run(decoder.embed(line), packing)[0])
+    torch.autograd.backward(found.float().square().mean())
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).abs().max() < 0.05 * exact.abs().max()
+    assert all(weight.grad is not None for weight in decoder.model.parameters())
