@@ -185,6 +185,17 @@ def test_volumes_count_as_many_calls_as_they_say_and_span_all_that_they_cover() 
     assert found.peak_to_mean == pytest.approx(10 * (48 * 60 + 10) / 150)
 
 
+def test_a_task_alone_is_measured_over_the_span_of_all_volumes() -> None:
+    rows = [
+        {"started_at": START + timedelta(days=day), "window_s": 600.0, "task": task, "model": "gpt-5.4", "calls": 70}
+        for task, day in (("brief", 3), ("steady", 0), ("steady", 9))
+    ]
+    volumes = pa.Table.from_pylist(rows, schema=pa.schema(list(VOLUME_COLUMNS.items())))
+    whole = {each.audit.task: each.audit for each in _examined([], volumes).tasks}
+    assert whole["brief"].calls_per_month == pytest.approx(70 / 10 * 730 / 24)
+    assert _examined([], volumes, task="brief").audit.tasks == (whole["brief"],)
+
+
 def test_impossible_counts_are_left_out_counted_and_never_priced() -> None:
     calls = [
         _call(0, ("desk", 0, "gpt-5.4", None, -5, None, 10, 200, "rent")),

@@ -123,8 +123,12 @@ def test_rows_of_a_declared_test_set_are_tested_on_and_copies_of_them_do_not_tra
 def test_the_kind_of_a_task_can_be_given_until_a_dataset_settles_it(terminal: Terminal, desk: type[Desk]) -> None:
     log = desk.write(terminal.folder / "log.jsonl", desk.rows(60, seed=1))
 
-    assert terminal.run("import", log, "--task", "free", "--kind", "text", "--json").record["kinds"] == {"free": "text"}
+    assert terminal.run("import", log, "--task", "free", "--kind", "text", "--json").record["kinds"] == {
+        "free": "other"
+    }
     again = terminal.run("import", log, "--task", "free", "--json")
+    assert again.record["kinds"] == {"free": "other"}  # what a person has said stays
+    again = terminal.run("import", log, "--task", "free", "--kind", "classification", "--json")
     assert again.record["kinds"] == {"free": "classification"}
     assert terminal.run("dataset", "build", "free").code == 0
     clash = terminal.run("import", log, "--task", "free", "--kind", "text")

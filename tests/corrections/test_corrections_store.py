@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,3 +58,11 @@ def test_many_words_of_one_task_are_read_back(state: Engine) -> None:
     assert keep_words(state, words) == {"labelled": 1_203}
     assert sorted(human_outputs(state, "t")) == sorted(f"label {number}" for number in range(1_203))
     assert list(human_outputs(state, "other")) == []
+
+
+def test_a_word_about_a_call_that_has_another_task_by_now_is_no_new_word(state: Engine) -> None:
+    call, word = _call(1), HumanWord(call="c", output="refund")
+
+    assert keep_words(state, [(word, call)]) == {"labelled": 1}
+    assert keep_words(state, [(word, replace(call, task="found"))]) == {}
+    assert keep_words(state, [(replace(word, output="delivery"), call)]) == {"labelled": 1}

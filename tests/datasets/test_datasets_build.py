@@ -166,6 +166,7 @@ def test_rows_that_cannot_teach_are_left_out_with_their_reason(desk: Desk) -> No
         desk.call("the model was down at this time", status=500): "failed",
         desk.call("the connection broke at this time", error_type="timeout"): "failed",
         desk.call("it spoke for too long at this time", answer="ye", finish_reason="length"): "truncated",
+        desk.call("its log had cut this one in the middle of it", answer="yes", truncated=True): "truncated",
         desk.call("nobody looked at this one so far", answer="yes"): "rented-output",
         desk.row("somebody mistyped the label of this", "yess"): "label-unknown",
         desk.row("somebody left the label of this empty", " "): "empty",

@@ -34,7 +34,7 @@ COMMON = ("lora.upper_layers=null", "devices.type=cpu", "training.learning_rate=
     ids=lambda changes: " ".join(changes[:2]),
 )
 def test_two_processes_learn_what_one_learns(
-    task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, tmp_path: Path, changes: tuple[str, ...]
+    task: Task, rows: list[Example], recipe: Recipe, base: BaseModel, tmp_path: Path, *, changes: tuple[str, ...]
 ) -> None:
     # 21 rows in batches of 8: the last batch has 5, of which one process gets 3 and the other 2
     def fit(name: str, *more: str) -> TrainedAdapter:
@@ -67,9 +67,7 @@ def test_a_fault_in_the_processes_is_told_as_if_there_were_none(
             task=task,
             train_rows=rows,
             validation_rows=(),
-            recipe=load_recipe(
-                str(tmp_path / "recipe.json"), [*COMMON, "devices.count=2", "training.max_tokens=4096"]
-            ),
+            recipe=load_recipe(str(tmp_path / "recipe.json"), [*COMMON, "devices.count=2", "training.max_tokens=4096"]),
             base=base,
             run_folder=tmp_path / "run",
             progress=Silent(),

@@ -184,10 +184,12 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
         saved = savings(connection, tasks, scale, pricing, as_of=question.as_of)
         week = week_of(connection, scale)
         lines = cost_lines(connection, scale) if question.with_lines else ()
+        watched.start("texts", None)
         by_calls = sorted(tasks, key=lambda task: (-task.calls, task.task))
         sampled = [task.task for task in by_calls[:MOST_TASKS]] if question.read_texts else []
         exchanges = sampled_exchanges(connection, sampled)
         prompts = sampled_prompts(connection, sampled)
+        watched.finish()
     dearest = {task.task for task in _dearest(tasks, saved)}
     watched.start("tasks", len(tasks))
     examined = []

@@ -124,10 +124,7 @@ _PEAK_MINUTE = f"""
         from counted_rows where {_RENTED} and moment is not null and calls > 0 group by all
     ) group by task
 """  # noqa: S608
-_VOLUME_SPAN = f"""
-    select min(moment), max(moment + to_microseconds((window_s * 1e6)::bigint)) from counted_rows
-    where {_RENTED} and window_s is not null and moment is not null
-"""  # noqa: S608
+_VOLUME_SPAN = "select min(moment), max(moment + to_microseconds((window_s * 1e6)::bigint)) from covered_windows"
 
 
 def _percentiles(column: str) -> str:

@@ -84,15 +84,16 @@ class Slice:
     corrected_calls: Collection[str] | None = None
     """Ids of calls that a human has corrected; None: nobody knows."""
 
-    def condition(self) -> tuple[str, list[object]]:
-        """As SQL, with its parameters."""
-        parts = {
-            "task = ?": self.task,
-            "started_at >= ?::date": self.since,
-            "started_at < ?::date + interval 1 day": self.until,
-        }
-        given = {text: value for text, value in parts.items() if value is not None}
-        return " and ".join(given) or "true", list(given.values())
+    def condition(self, task: str = "task") -> str:
+        """As SQL; `task` is what stands for the task's name."""
+        parts = [] if self.task is None else [f"{task} = {_quoted(self.task)}"]
+        return " and ".join([*parts, self.days()])
+
+    def days(self) -> str:
+        """The part about time, as SQL."""
+        parts = [] if self.since is None else [f"started_at >= {_quoted(self.since)}::date"]
+        parts += [] if self.until is None else [f"started_at < {_quoted(self.until)}::date + interval 1 day"]
+        return " and ".join(parts) or "true"
 
 
 @contextmanager
@@ -141,10 +142,6 @@ def _all_reading(folders: list[Path]) -> Iterator[None]:
 def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice) -> None:
     calls = _relation(connection, source.calls, "stored_calls", SCHEMA)
     volumes = _relation(connection, source.volumes, "stored_volumes", pa.schema(list(VOLUME_COLUMNS.items())))
-    where, parameters = wanted.condition()
-    literal = where
-    for value in parameters:
-        literal = literal.replace("?", _quoted(value), 1)
     marks = {"held_out": wanted.held_out_calls, "corrected": wanted.corrected_calls or ()}
     for name, ids in marks.items():
         connection.register(f"{name}_ids", pa.table({"id": pa.array(sorted(ids), pa.string())}))
@@ -153,7 +150,14 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
     sane = ", ".join(f"case when {name} between 0 and {MOST_TOKENS} then {name} end as {name}" for name in _COUNTS)
     own = ", ".join(f"'{route}'" for route in OWN_ROUTES)
     absurd = " or ".join(f"{name} not between 0 and {MOST_TOKENS}" for name in _COUNTS)
-    connection.execute(f"create temp view call_rows as select * from ({calls}) where {literal}")  # noqa: S608
+    connection.execute(f"create temp view call_rows as select * from ({calls}) where {wanted.condition()}")  # noqa: S608
+    # What volumes cover, all of them cover together: a task without a window had no call in it.
+    connection.execute(f"""
+        create temp view covered_windows as
+        select started_at::timestamp as moment, window_s from ({volumes})
+        where {wanted.days()} and started_at is not null and window_s > 0 and isfinite(window_s)
+    """)  # noqa: S608
+    unnamed = f"coalesce(task, '{UNASSIGNED}')"
     connection.execute(f"""
         create temp view counted_rows as
         select task, started_at::timestamp as moment, coalesce(model_served, '') as served,
@@ -173,11 +177,11 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
             id, {_QUESTION} as question
         from call_rows
         union all
-        select coalesce(task, '{UNASSIGNED}'), started_at::timestamp, coalesce(model, ''), '',
+        select {unnamed}, started_at::timestamp, coalesce(model, ''), '',
             coalesce(service_tier, ''), 'rented', false, false, false, false, coalesce({absurd}, false),
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
             null, null, null, null
-        from ({volumes}) where {literal.replace("task =", f"coalesce(task, '{UNASSIGNED}') =")}
+        from ({volumes}) where {wanted.condition(unnamed)}
     """)  # noqa: S608 (names, dates and quoted text)
 
 

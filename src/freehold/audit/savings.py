@@ -115,24 +115,31 @@ def savings(
     repeated = _repeats(connection, scale)
     found: dict[str, Savings] = {}
     for task in tasks:
-        factor, one = months[task.task], sums[task.task]
         share, repeats_usd, questions = repeated.get(task.task, (None, None, None))
-        priced = replace(
-            Savings(), repeated_share=share, questions=questions, repeats_usd=_monthly(repeats_usd, factor)
+        factor = months[task.task]
+        found[task.task] = replace(
+            _priced(sums[task.task], factor),
+            repeated_share=share,
+            questions=questions,
+            repeats_usd=_monthly(repeats_usd, factor),
         )
-        if one.calls:
-            priced = replace(
-                priced,
-                mix=one.mix(),
-                usd_per_month=_monthly(one.usd, factor),
-                batchable_share=one.batchable / one.calls,
-                batch_usd=_monthly(one.batch, factor) if one.has_batch_price or not one.batchable else None,
-                batch_reason=None if one.has_batch_price or not one.batchable else one.lacks,
-                cheaper_model=one.cheaper_model,
-                cheaper_usd=_monthly(one.cheaper, factor) if one.cheaper_model else None,
-            )
-        found[task.task] = priced
     return found
+
+
+def _priced(one: _Sum, factor: float | None) -> Savings:
+    """What the priced calls of a task say; nothing where none is priced."""
+    if not one.calls:
+        return Savings()
+    is_known = one.has_batch_price or not one.batchable
+    return Savings(
+        mix=one.mix(),
+        usd_per_month=_monthly(one.usd, factor),
+        batchable_share=one.batchable / one.calls,
+        batch_usd=_monthly(one.batch, factor) if is_known else None,
+        batch_reason=None if is_known else one.lacks,
+        cheaper_model=one.cheaper_model,
+        cheaper_usd=_monthly(one.cheaper, factor) if one.cheaper_model else None,
+    )
 
 
 _MIX = """

@@ -69,8 +69,8 @@ def command(
       freehold audit --invoice costs.json --invoice usage.json
     """
     from freehold.audit.examine import examine
-    from freehold.audit.rows import Source
     from freehold.cli.audit_additions import add_invoices, additions_text
+    from freehold.cli.costs import source_of
     from freehold.cli.page_file import check_page, write_page
     from freehold.cli.session import open_session
     from freehold.core.errors import InputError
@@ -85,9 +85,8 @@ def command(
     session = open_session()
     days = [None if each is None else each.date() for each in (since, until, as_of)]
     question = _question(session, task, days, own, read_texts=not no_texts, with_lines=csv_file is not None)
-    source = Source(calls=session.ledger.folder, volumes=session.workspace.events / "volumes")
     with TerminalProgress(quiet=quiet) as progress:
-        found = examine(source, question, progress=progress)
+        found = examine(source_of(session), question, progress=progress)
     record = found.as_record()
     if not record["tasks"]:
         if task is None and since is None and until is None:

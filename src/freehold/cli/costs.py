@@ -23,6 +23,7 @@ from freehold.economics.facts import model_facts
 from freehold.economics.plans import default_scenario, own_plan
 from freehold.economics.prices import Price, find_price, price_of
 from freehold.economics.workload import LARGEST_VOLUME
+from freehold.ledger.volumes import VOLUMES
 from freehold.registry.store import list_models
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Prices:
 def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
     """The audit of everything in a session's ledger; held-out cases are traffic only if that is wanted."""
     return audit(
-        Source(calls=session.ledger.folder),
+        source_of(session),
         wanted=Slice(
             corrected_calls=corrected_calls(session.state),
             held_out_calls=() if with_held_out else held_out_calls(session.state),
@@ -99,6 +100,11 @@ def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
         aliases=session.settings.prices.alias,
         overrides=own_prices_of(session),
     )
+
+
+def source_of(session: Session) -> Source:
+    """The rows of a session's workspace: its calls, and what is known by its sums alone."""
+    return Source(calls=session.ledger.folder, volumes=session.workspace.events / VOLUMES)
 
 
 def own_prices_of(session: Session) -> Sequence[Override]:

@@ -168,10 +168,9 @@ def learn_task(session: Session, name: str, kind: WorkKind | TaskKind | None = N
     seen = [one.evidence for one in sample(session.ledger.folder, {name: _OUTPUT_ROWS})]
     outputs = list(human_outputs(session.state, name)) or [one.answer for one in seen if one.answer]
     facts = load_tasks(session.state).get(name)
-    if kind is None and facts is not None and facts.is_set:
-        return Learnt(_renewed(session, name, outputs), None)
     guess = guess_work(seen[:_GUESS_ROWS]) if seen else None
-    if kind is None and not is_in_use(session.state, name):
+    is_settled = is_in_use(session.state, name) or (facts is not None and facts.is_set)
+    if kind is None and not is_settled:
         task = define_task(session.state, guess_task(name, outputs))
         confidence = kind_confidence(task.kind, outputs)
         guess = in_accord(guess, task, confidence)

@@ -41,7 +41,9 @@ UNASSIGNED = "unassigned"
     type=click.Choice(
         ["classification", "screening", "extraction", "ner", "summarisation", "chat", "code", "other", "text"]
     ),
-    help="What kind of work the tasks are, if the guess is wrong.",
+    metavar="KIND",
+    help="What kind of work the tasks are, if the guess is wrong: classification, screening, extraction, ner, "
+    "summarisation, chat, code, other or text.",
 )
 @click.option("--format", "format_name", metavar="NAME", help="What the logs are, if their rows do not tell.")
 @click.option("--start", metavar="YYYY-MM-DD[THH:MM]", help="When a trace began whose times count from its start, UTC.")

@@ -149,7 +149,7 @@ def split(
     \b
     Examples:
       freehold tasks split default --dry-run
-      freehold tasks split contracts --containing 'Clause type to screen for' --into screen_clauses
+      freehold tasks split contracts --containing 'screen for' --into screening
     """
     from freehold.cli.splitting import split_by_file, split_by_kind, split_by_text
     from freehold.report.progress import TerminalProgress
@@ -178,7 +178,13 @@ def split(
 
 @command.command("set")
 @click.argument("task")
-@click.option("--kind", type=click.Choice(_KINDS), required=True, help="What kind of work it is.")
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS),
+    metavar="KIND",
+    required=True,
+    help="What kind of work it is: classification, screening, extraction, ner, summarisation, chat, code or other.",
+)
 @json_option
 def set_facts(task: str, kind: WorkKind, as_json: bool) -> None:
     """Say what kind of work TASK is, if the guess is wrong. It stays that.

@@ -135,7 +135,10 @@ def tune_task(
 
     wanted = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = _dataset(session, task, dataset_name)
-    base_model = fetch_base(wanted.base, progress=progress)
+    base_model = fetch_base(wanted.base, revision=wanted.revision, progress=progress)
+    is_of_hub = base_model.name == base_model.hub_id
+    if is_of_hub:
+        wanted = wanted.model_copy(update={"revision": base_model.revision})
 
     from freehold.cli.tune_plan import Foresight
     from freehold.tuning.train import resolve, train  # torch takes seconds: all that was named is there
@@ -160,7 +163,7 @@ def tune_task(
     model = add_model(
         session.state,
         task=task,
-        base=plan.base,
+        base=f"{plan.base}@{base_model.revision}" if is_of_hub else plan.base,
         dataset_id=dataset.id,
         folder=trained.folder,
         models_folder=session.workspace.models,
@@ -194,6 +197,7 @@ def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
         "validation_losses": list(trained.validation_losses),
         "losses": list(trained.losses),
         "method": trained.method,
+        "peak_memory_bytes": trained.peak_memory_bytes,
         "preference": list(trained.preference),
         "notes": list(trained.notes),
     }

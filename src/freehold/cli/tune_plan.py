@@ -70,14 +70,14 @@ def plan_dataset(
 
     model, machine = base_facts(recipe.base), machine_for(recipe, as_of)
     train = _learned(recipe, read_examples(dataset, "train"))
-    validation = len(_learned(recipe, read_examples(dataset, "validation")))
+    validation = _validation(recipe, read_examples(dataset, "validation"))
     longest = recipe.training.max_tokens
     if machine.hardware is not None:
         rows = count_rows(train, validation=validation, max_tokens=longest, count=_tokens_at_hand(recipe.base))
         return plan_with_remedies(recipe, model, machine, rows, others=other_gpus(machine, as_of))
     from freehold.tuning.bases import fetch_base
 
-    base = fetch_base(recipe.base, progress=progress)
+    base = fetch_base(recipe.base, revision=recipe.revision, progress=progress)
     rows = count_rows(train, validation=validation, max_tokens=longest, count=_tokens_of(base))
     runs = session.workspace.runs
     from freehold.tuning.train import resolve  # torch takes seconds: all that was named is there
@@ -128,7 +128,7 @@ class Foresight:
         try:
             self._rows = count_rows(
                 _learned(recipe, train),
-                validation=len(_learned(recipe, validation)),
+                validation=_validation(recipe, validation),
                 max_tokens=recipe.training.max_tokens,
                 count=_tokens_of(base),
             )
@@ -218,13 +218,28 @@ class Foresight:
             keep_pace(self._runs, self._shape, measured)
 
 
+def _validation(recipe: Recipe, rows: Sequence[Example]) -> int:
+    """Rows that an epoch is judged by; of preferences there may be none."""
+    if recipe.method != "dpo":
+        return len(rows)
+    from freehold.tuning.preference import pairs
+
+    return len(pairs(rows))
+
+
 def _learned(recipe: Recipe, rows: Sequence[Example]) -> Sequence[Example]:
     """The rows that the method learns from: of preferences the corrections alone."""
     if recipe.method != "dpo":
         return rows
     from freehold.tuning.preference import pairs
 
-    return pairs(rows)
+    found = pairs(rows)
+    if rows and not found:
+        raise InputError(
+            f"Method dpo learns from corrections whose original answer is known; none of {len(rows)} rows is one. Import "
+            "or make corrections, or use lora, which learns from all rows."
+        )
+    return found
 
 
 def _tokens_of(base: BaseModel) -> Callable[[Example], tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["corrected", "accepted", "labelled"]
 _INSERT_ROWS = 500
+_WORD = ("call_id", "kind", "output", "reviewer", "reviewed_at", "split")
+"""What makes a word; its task is its call's."""
 
 
 def kind_of(output: str, call: Call) -> Kind:
@@ -69,10 +71,20 @@ def keep_words(engine: Engine, words: Sequence[tuple[HumanWord, Call]]) -> Count
     new: Counter[str] = Counter()
     with engine.begin() as connection:
         for start in range(0, len(values), _INSERT_ROWS):
-            statement = dialect.insert(CORRECTIONS).values(values[start : start + _INSERT_ROWS])
-            statement = statement.on_conflict_do_nothing().returning(CORRECTIONS.c.kind)
-            new.update(connection.execute(statement).scalars())
+            unsaid = _unsaid(connection, values[start : start + _INSERT_ROWS])
+            if unsaid:
+                statement = dialect.insert(CORRECTIONS).values(unsaid)
+                statement = statement.on_conflict_do_nothing().returning(CORRECTIONS.c.kind)
+                new.update(connection.execute(statement).scalars())
     return new
+
+
+def _unsaid(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: as the columns
+    """Words that are not there. That a call has another task by now, found or renamed, makes no new word of one."""
+    about = {row["call_id"] for row in rows}
+    query = select(*(CORRECTIONS.c[name] for name in _WORD)).where(CORRECTIONS.c.call_id.in_(about))
+    there = {tuple(row) for row in connection.execute(query)}
+    return [row for row in rows if tuple(row[name] for name in _WORD) not in there]
 
 
 def corrected_calls(engine: Engine) -> set[str]:

@@ -82,6 +82,7 @@ class Bulk:
         self._waiting_bytes: dict[str, int] = defaultdict(int)
         self._staged: list[StagedFile] = []
         self._sums: list[pa.Table] = []
+        self._summing: duckdb.DuckDBPyConnection | None = None
         self._rows = 0
         self._purged = Purged(folder)
         self.purged = 0
@@ -130,6 +131,9 @@ class Bulk:
 
     def close(self) -> None:
         """Forget what has not been committed."""
+        if self._summing is not None:
+            self._summing.close()
+            self._summing = None
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _were_purged(self, rows: pa.Table, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -159,8 +163,8 @@ class Bulk:
             self._staged.append(
                 stage(self._folder, day, rows, place=self.place, is_indexed=self._rows <= _MOST_INDEXED)
             )
-            with duckdb.connect(config={"threads": 1}) as summing:
-                self._sums.append(sums_of(summing, rows, day))
+            self._summing = self._summing or duckdb.connect(config={"threads": 1})
+            self._sums.append(sums_of(self._summing, rows, day))
 
     def _stored_marks(self, day: str) -> NDArray[np.uint64]:
         if day in self._stored:

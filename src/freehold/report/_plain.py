@@ -6,6 +6,7 @@ import textwrap
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from freehold.report.numbers import NOT_MEASURED
 from freehold.report.visible import columns, visible
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ WIDTH = 100
 _GAP = "  "
 _INDENT = "  "
 _NARROWEST = 12
+_DASH = "–"
 
 
 def joined(*blocks: str) -> str:
@@ -48,24 +50,38 @@ def bullets(heading: str, texts: Iterable[object]) -> str:
 def plain_table(table: Table) -> str:
     """The table in aligned columns under its caption; empty when it has no rows.
 
-    Where a line would be too long, cells of text are wrapped; a number is never broken.
+    Where a line would be too long, what was not measured becomes a dash, which the caption tells, and cells of text are
+    wrapped; a number is never broken.
     """
     if not table.rows:
         return ""
     head = [column.name for column in table.columns]
     is_number = [column.is_number for column in table.columns]
-    widths = _widths([head, *table.rows], is_number)
-    lines = [line for row in (head, *table.rows) for line in _row_lines(row, widths, is_number)]
+    rows, caption = table.rows, table.caption
+    if _line(_natural([head, *rows])) > WIDTH and any(NOT_MEASURED in row for row in rows):
+        rows = tuple(tuple(_DASH if cell == NOT_MEASURED else cell for cell in row) for row in rows)
+        caption = f"{caption}; {_DASH}: {NOT_MEASURED}"
+    widths = _widths([head, *rows], is_number)
+    lines = [line for row in (head, *rows) for line in _row_lines(row, widths, is_number)]
     rule = _INDENT + _GAP.join("-" * width for width in widths)
     head_height = len(_row_lines(head, widths, is_number))
-    return "\n".join([sentence(table.caption), *lines[:head_height], rule, *lines[head_height:]])
+    return "\n".join([sentence(caption), *lines[:head_height], rule, *lines[head_height:]])
+
+
+def _natural(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Width of each column when nothing is wrapped."""
+    return [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
+
+
+def _line(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * len(widths)
 
 
 def _widths(rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> list[int]:
     """Width of each column; the widest ones of text give way until a line fits."""
-    widths = [max(columns(row[index]) for row in rows) for index in range(len(is_number))]
+    widths = _natural(rows)
     texts = [index for index, number in enumerate(is_number) if not number]
-    while sum(widths) + len(_GAP) * len(widths) > WIDTH:
+    while _line(widths) > WIDTH:
         widest = max(texts, key=lambda index: widths[index], default=None)
         if widest is None or widths[widest] <= _NARROWEST:
             break

@@ -10,7 +10,7 @@ from freehold import __version__
 from freehold.report.audit_figures import replaceability_figure, spend_figure, week_figure
 from freehold.report.audit_tables import (
     audit_sentence,
-    first_sentence,
+    headline,
     kind_table,
     month_words,
     ranking_table,
@@ -53,7 +53,8 @@ def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # An
         notes.append(f"Reasons are those of the {_MOST_REASONED} dearest tasks; the JSON has all of them.")
     return environment.get_template("audit.html").render(
         title=title,
-        sentence=first_sentence(record) or "Nothing was found that is worth doing",
+        sentence=headline(record),
+        unpriced=unpriced_sentence(record),
         subtitle=audit_sentence(record),
         facts=_facts(record),
         spend=spend_figure(record),

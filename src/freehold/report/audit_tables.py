@@ -56,6 +56,14 @@ def first_sentence(record: Mapping[str, Any]) -> str:  # Any: JSON
     )
 
 
+def headline(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """What to do first, or why there is nothing to say."""
+    total = record.get("total") or {}
+    if not record.get("ranking") and total.get("calls") and total.get("cost_usd") is None:
+        return "What these calls cost is not known, so nobody can say what is worth doing"
+    return first_sentence(record) or "Nothing was found that is worth doing"
+
+
 def ranking_table(record: Mapping[str, Any], *, everything: bool = True) -> Table:  # Any: JSON
     """What to do, the surest and largest first."""
     steps: Sequence[Mapping[str, Any]] = record.get("ranking") or ()  # Any: JSON

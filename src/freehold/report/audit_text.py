@@ -36,7 +36,8 @@ def audit_text(record: Mapping[str, Any], *, everything: bool = True) -> str:  #
     shown, left_out = (record, 0) if everything else shortened(record)
     return joined(
         sentence(audit_sentence(record)) if "total" in record else "",
-        plain_table(traffic_table(shown)) or "No call of any task is in the ledger.",
+        plain_table(traffic_table(shown, with_days=not _is_of_one_period(shown)))
+        or "No call of any task is in the ledger.",
         plain_table(spending_table(shown)),
         *(_findings(shown, everything=everything) if "ranking" in record else ()),
         sentence(f"{left_out:,} smaller tasks are not shown: --all, --json or --csv") if left_out else "",
@@ -47,6 +48,11 @@ def audit_text(record: Mapping[str, Any], *, everything: bool = True) -> str:  #
             f"Prices: {record.get('price_catalogue', NOT_MEASURED)}, each call at the price of its day and of its tier"
         ),
     )
+
+
+def _is_of_one_period(record: Mapping[str, Any]) -> bool:  # Any: JSON
+    """All tasks were asked from the same first to the same last day, which the first sentence tells."""
+    return len({(each.get("first_day"), each.get("last_day")) for each in record.get("tasks") or ()}) == 1
 
 
 def _findings(record: Mapping[str, Any], *, everything: bool) -> tuple[str, ...]:  # Any: JSON

@@ -178,13 +178,13 @@ def exclusions(dataset: Mapping[str, Any]) -> list[tuple[str, Any]]:  # Any: JSO
     return [(each.get("reason"), each.get("rows")) for each in excluded]
 
 
-def traffic_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
+def traffic_table(audit: Mapping[str, Any], *, with_days: bool = True) -> Table:  # Any: JSON
     """How much is asked of the rented model, by task; what own models answered stands beside."""
     return Table(
         "Rented traffic by task, own: calls of own models; tokens are means of a call",
         (
             Column("task"),
-            Column("period"),
+            *([Column("period")] if with_days else []),
             Column("calls", is_number=True),
             Column("own", is_number=True),
             Column("a month", is_number=True),
@@ -196,7 +196,7 @@ def traffic_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
         tuple(
             (
                 visible(each.get("task"), 48),
-                f"{visible(each.get('first_day') or '?')} to {visible(each.get('last_day') or '?')}",
+                *([_period(each)] if with_days else []),
                 count(each.get("calls")),
                 count(each.get("own_calls")),
                 volume(each.get("calls_per_month")),
@@ -208,6 +208,10 @@ def traffic_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
             for each in audit.get("tasks") or ()
         ),
     )
+
+
+def _period(task: Mapping[str, Any]) -> str:  # Any: JSON
+    return f"{visible(task.get('first_day') or '?')} to {visible(task.get('last_day') or '?')}"
 
 
 def spending_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON

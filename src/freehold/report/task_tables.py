@@ -106,7 +106,7 @@ def _sure(task: Mapping[str, Any]) -> str:  # Any: JSON
 def _answers(task: Mapping[str, Any]) -> str:  # Any: JSON
     labels = task.get("labels") or ()
     if labels:
-        return f"{len(labels)} labels: {visible(', '.join(labels), 60)}"
+        return f"{len(labels)} labels" if len(labels) > 3 else visible(", ".join(labels), 30)
     return {"extraction": "a JSON object", "text": "text", "classification": "labels"}.get(
         task.get("held_to") or "", ""
     )

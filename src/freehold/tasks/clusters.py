@@ -39,6 +39,7 @@ _SHAPE_WEIGHT = 0.5
 _LIKE_TEMPLATE = 0.5
 _SAME_OPENING, _OTHER_OPENING = 0.4, -0.2
 _SAME_SCHEMA = 1.0
+_OWNED = 0.2
 _VARIANT_SLACK, _VARIANT_ROWS = 0.15, 20
 _MANY_KEYS = {"object": 3, "tools": 1, "list": 2}
 """So many keys are a schema that no other task has by chance."""
@@ -161,30 +162,42 @@ def _parts(members: list[int], place: Matrix, number: int) -> list[list[int]]:
 
 def _units(pieces: Sequence[Piece]) -> list[int]:
     """Pieces that belong together whatever they hold get one number: of a template, of a task, of one set of keys."""
+    owners = _owners(pieces)
     first: dict[tuple[str, object], int] = {}
-    parent = list(range(len(pieces)))
-
-    def root(number: int) -> int:
-        while parent[number] != number:
-            number = parent[number]
-        return number
-
+    units = []
     for number, piece in enumerate(pieces):
-        bonds: list[tuple[str, object]] = []
+        bond: tuple[str, object] = ("alone", number)
         if piece.known is not None:
-            bonds.append(("known", piece.known))
+            bond = ("known", piece.known)
         elif piece.template is not None:
-            bonds.append(("template", piece.template))
-        elif (
-            piece.kind.shape[0] in {"object", "tools", "list"}
-            and len(piece.kind.keys) >= _MANY_KEYS[piece.kind.shape[0]]
-        ):
-            bonds.append((piece.kind.shape[0], piece.kind.keys))
-        for bond in bonds:
-            other = first.setdefault(bond, number)
-            one, two = root(number), root(other)
-            parent[max(one, two)] = min(one, two)
-    return [root(number) for number in range(len(pieces))]
+            bond = ("template", piece.template)
+        elif _has_schema(piece.kind):
+            owner = owners.get(piece.kind)
+            bond = ("schema", piece.kind) if owner is None else ("known", owner)
+        units.append(first.setdefault(bond, number))
+    return units
+
+
+def _has_schema(kind: PieceKind) -> bool:
+    """Its answers have so many keys that no other task has the same ones by chance."""
+    return kind.shape[0] in _MANY_KEYS and len(kind.keys) >= _MANY_KEYS[kind.shape[0]]
+
+
+def _owners(pieces: Sequence[Piece]) -> dict[PieceKind, str]:
+    """Schemas that a good part of one known task's answers has, and of no other's."""
+    rows: Counter[str] = Counter()
+    having: defaultdict[PieceKind, Counter[str]] = defaultdict(Counter)
+    for piece in pieces:
+        if piece.known is not None:
+            rows[piece.known] += len(piece.rows)
+            if _has_schema(piece.kind):
+                having[piece.kind][piece.known] += len(piece.rows)
+    found = {}
+    for kind, counts in having.items():
+        owners = [task for task, count in counts.items() if count >= _OWNED * rows[task]]
+        if len(owners) == 1:
+            found[kind] = owners[0]
+    return found
 
 
 def _likeness(pieces: Sequence[Piece], rows: Rows, templates: Sequence[Template]) -> Matrix:
@@ -211,7 +224,7 @@ def _bond(one: Piece, two: Piece, templates: Sequence[Template]) -> float:
         return 0.0
     first, second = templates[one.template], templates[two.template]
     if first.likeness(second) >= _LIKE_TEMPLATE:
-        if one.kind == two.kind and len(one.kind.keys) >= _MANY_KEYS.get(one.kind.shape[0], len(one.kind.keys) + 1):
+        if one.kind == two.kind and _has_schema(one.kind):
             return _SAME_SCHEMA
         return 0.0 if first.is_exact and second.is_exact else 0.2
     shares_answers = one.kind.shape == two.kind.shape and one.kind.shape[0] in {"label", "object", "tools"}

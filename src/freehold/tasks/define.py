@@ -226,16 +226,19 @@ def in_accord(guess: Guess | None, task: Task, confidence: float | None) -> Gues
     Humans' answers define the task, models' answers the guess: where they differ, humans are right.
     """
     if guess is not None and task.kind in _HELD_TO[guess.kind]:
-        if guess.kind == "classification" and task.kind == "classification" and len(task.labels) == 2:
-            return Guess("screening", guess.confidence)
-        return guess
+        kind, sure = guess.kind, guess.confidence
+        if kind == "classification" and task.kind == "classification" and len(task.labels) == 2:
+            kind = "screening"
+        if kind in {"classification", "screening", "extraction"} and confidence is not None:
+            sure = confidence
+        return Guess(kind, sure)
     if confidence is None and guess is None:
         return None
     kinds: dict[TaskKind, WorkKind] = {
         "classification": "screening" if len(task.labels) == 2 else "classification", "extraction": "extraction",
         "text": "other",
     }  # fmt: skip
-    return Guess(kinds[task.kind], 0.5 if confidence is None else round(confidence, 4))
+    return Guess(kinds[task.kind], 0.5 if confidence is None else confidence)
 
 
 def set_kind(engine: Engine, name: str, kind: WorkKind | TaskKind, outputs: Sequence[str]) -> Task:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from freehold.core.progress import Progress
     from freehold.tasks.learned import LearnedRule
 
-SAMPLE_ROWS = 12_000
+SAMPLE_ROWS = 6_000
 """Calls that are clustered; more are given to the pieces that these make."""
-_KNOWN_ROWS, _MOST_KNOWN_ROWS = 150, 6_000
+_KNOWN_ROWS, _MOST_KNOWN_ROWS = 150, 3_000
 _LEAST_ROWS = 3
 _FEWEST, _LEAST_SHARE, _ENOUGH = 5, 0.004, 25
 """Calls that make a task if only what they are about tells them apart: this share of the sample, within bounds."""

@@ -94,6 +94,12 @@ class _InPieces(torch.autograd.Function):
         losses = [_losses(piece, weight, bias, wanted) for piece, wanted in pieces]
         ctx.save_for_backward(states, weight, bias, targets)
         ctx.chunk = chunk
+        kind = states.device.type
+        ctx.casts = {
+            "device_type": kind,
+            "dtype": torch.get_autocast_dtype(kind),
+            "enabled": torch.is_autocast_enabled(kind),
+        }
         return torch.cat(losses)
 
     @staticmethod
@@ -111,7 +117,7 @@ class _InPieces(torch.autograd.Function):
         for begin in range(0, len(states), ctx.chunk):
             span = slice(begin, begin + ctx.chunk)
             piece = states[span].detach().requires_grad_(wanted[0])
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(**ctx.casts):
                 losses = _losses(piece, cast("Tensor", leaves[1]), leaves[2], targets[span])
             inputs = [tensor for tensor, needed in zip((piece, *leaves[1:]), wanted, strict=True) if needed]
             found = iter(torch.autograd.grad(losses, inputs, gradient[span]))

@@ -50,18 +50,20 @@ def launch(job: Job, progress: Progress) -> None:
     command += [str(job.recipe.devices.count), "-m", "freehold.tuning.worker", str(path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(job.recipe.threads or 1), "PYTHONUNBUFFERED": "1"}
     try:
-        with (job.run_folder / LOG).open("w", encoding="utf-8") as log, interruptible() as interruption:
-            process = subprocess.Popen(  # noqa: S603 -- our own arguments
+        with (
+            (job.run_folder / LOG).open("w", encoding="utf-8") as log,
+            interruptible() as interruption,
+            subprocess.Popen(  # noqa: S603 -- our own arguments
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
-            )
+            ) as process,
+        ):
             assert process.stdout is not None
             try:
                 told = _listen(process.stdout, log, progress, interruption)
                 code = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+            except BaseException:
+                process.terminate()
+                raise
             if interruption.came:
                 interruption.end()
     finally:
@@ -83,8 +85,8 @@ def _listen(stdout: IO[str], log: IO[str], progress: Progress, interruption: Int
         match event:
             case {"leader": int(number)}:
                 leader = number
-            case {"start": str(what), "total": total}:
-                progress.start(what, total)
+            case {"start": str(what), "total": total, "unit": unit}:
+                progress.start(what, total, unit=unit)
             case {"update": int(done), "note": str(note)}:
                 progress.update(done, note)
             case {"finish": True}:

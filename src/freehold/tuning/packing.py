@@ -149,6 +149,9 @@ def _causally(  # noqa: PLR0917 -- as attention is written everywhere
     width, seen = query.shape[2], key.shape[2]
     slides = window is not None and seen > window
     if packing.kernel == "fused":
+        kind = query.device.type
+        if torch.is_autocast_enabled(kind):  # rotated queries and keys come in float32, values do not
+            query, key, value = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (query, key, value))
         fused = functional.scaled_dot_product_attention
         if slides:
             near = _causal(width, seen, window, query)

@@ -277,9 +277,10 @@ def _learner(recipe: Recipe, base: BaseModel, place: Place, material: _Material,
     """The base, made ready to learn as the recipe says."""
     is_full = recipe.weights == "full"
     folder = start if is_full and start is not None else base.folder
+    is_dealt_out = place.world > 1 and recipe.devices.parallel == "fsdp" and recipe.weights != "qlora"
     decoder = Decoder(
         folder,
-        device=place.device,
+        device=torch.device("cpu") if is_dealt_out else place.device,  # layer by layer: a device holds its part alone
         dtype=weights_dtype(recipe, place.device),
         quantization=recipe.quantization if recipe.weights == "qlora" else None,
     )

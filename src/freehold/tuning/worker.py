@@ -22,7 +22,7 @@ class _Told:
 
     def start(self, what: str, total: int | None, *, unit: Unit = "pieces") -> None:
         """A piece of work begins."""
-        _tell({"start": what, "total": total})
+        _tell({"start": what, "total": total, "unit": unit})
 
     def update(self, done: int, note: str = "") -> None:
         """Some of it is done."""

@@ -43,7 +43,7 @@ def _stores(folder: Path) -> Stores:
     return Stores(ledger=Ledger(folder / "calls"), volumes=volumes, keep=_none_kept, assign=assign)
 
 
-def take(folder: Path, *paths: Path, form: Format | None = None, **options: Any) -> Imported:
+def take(folder: Path, *paths: str | Path, form: Format | None = None, **options: Any) -> Imported:
     found = find_logs(list(paths))
     return import_logs(found, _stores(folder), Choices(format=form, **options), progress=Silent(), today=TODAY)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.container import LogFile
     from freehold.ledger.logs.files import Found, Log
     from freehold.ledger.logs.format import HumanWord, LoggedCall
+    from freehold.ledger.logs.postgres import Database, OpenTable
     from freehold.ledger.store import Ledger
     from freehold.ledger.volumes import Volumes
 
@@ -128,12 +129,12 @@ def import_logs(
 class _Known:
     """A log whose format is known, from one of its rows."""
 
-    file: LogFile
+    file: LogFile | Database
     format: Format
     row: RawRow
 
 
-def _recognised(file: LogFile, choices: Choices, result: Imported) -> tuple[Format | None, RawRow | None]:
+def _recognised(file: LogFile | Database, choices: Choices, result: Imported) -> tuple[Format | None, RawRow | None]:
     """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
     seen: list[str] = []
     count = 0
@@ -210,7 +211,7 @@ class _Engine:
             if taking is not None:
                 taking.close()
 
-    def _read(self, opened: Log, taking: Taking, entry: ImportedFile) -> None:
+    def _read(self, opened: Log | OpenTable, taking: Taking, entry: ImportedFile) -> None:
         told = 0
         for piece in opened.pieces():
             for rows in taking.piece(piece):
@@ -273,7 +274,7 @@ def _is_offset(log: _Known) -> bool:
     return log.format.offset_s(log.row.values) is not None
 
 
-def _last_rows(file: LogFile, encoding: str | None) -> list[RawRow]:
+def _last_rows(file: LogFile | Database, encoding: str | None) -> list[RawRow]:
     """The last rows of a log, as far as they are read together."""
     with open_log(file, encoding=encoding) as opened:
         last = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
 from freehold.ledger.logs.container import LogFile, Unpacked, members_of, opened, packing_of
+from freehold.ledger.logs.postgres import SCHEMES, Database, OpenTable, open_table
 from freehold.ledger.logs.raw_rows import (
     Blank,
     Piece,
@@ -37,7 +38,7 @@ KINDS = (
 class Found:
     """What stood under the paths that were named."""
 
-    logs: list[LogFile] = field(default_factory=list)
+    logs: list[LogFile | Database] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     """Files inside of folders and archives that are no logs."""
 
@@ -51,7 +52,11 @@ def find_logs(paths: Sequence[str | Path]) -> Found:
         InputError: a path does not exist, is no log, or holds none.
     """
     found = Found()
-    for path in map(Path, paths):
+    for named in paths:
+        if str(named).startswith(SCHEMES):
+            found.logs.append(Database(str(named)))
+            continue
+        path = Path(named)
         before = len(found.logs)
         if path.is_dir():
             for file in sorted(path.rglob("*")):
@@ -142,7 +147,7 @@ class Log:
 
 
 @contextmanager
-def open_log(file: LogFile, *, encoding: str | None = None) -> Iterator[Log]:
+def open_log(file: LogFile | Database, *, encoding: str | None = None) -> Iterator[Log | OpenTable]:
     """A log, ready to be read.
 
     Args:
@@ -152,6 +157,10 @@ def open_log(file: LogFile, *, encoding: str | None = None) -> Iterator[Log]:
     Raises:
         InputError: it cannot be read, or is no log.
     """
+    if isinstance(file, Database):
+        with open_table(file) as table:
+            yield table
+        return
     with opened(file) as unpacked:
         start = unpacked.read(4)
         if packing_of(start) == "parquet":
@@ -167,18 +176,18 @@ def open_log(file: LogFile, *, encoding: str | None = None) -> Iterator[Log]:
         yield Log(file, shape, head, _Peeked(head, text), unpacked)
 
 
-def read_log(file: Path | LogFile, *, encoding: str | None = None) -> Iterator[RawRow | Rejected | Blank]:
+def read_log(file: Path | LogFile | Database, *, encoding: str | None = None) -> Iterator[RawRow | Rejected | Blank]:
     """Rows of a log, one after another, in bounded memory.
 
     Raises:
         InputError: the file cannot be read, is no log, or is cut off where no single row can be blamed.
     """
-    with open_log(file if isinstance(file, LogFile) else LogFile(file), encoding=encoding) as log:
+    with open_log(LogFile(file) if isinstance(file, Path) else file, encoding=encoding) as log:
         for piece in log.pieces():
             yield from piece.rows()
 
 
-def first_rows(file: LogFile, count: int, *, encoding: str | None = None) -> list[RawRow | Rejected | Blank]:
+def first_rows(file: LogFile | Database, count: int, *, encoding: str | None = None) -> list[RawRow | Rejected | Blank]:
     """The first rows of a log; fewer than asked for if they are long."""
     rows = read_log(file, encoding=encoding)
     try:

@@ -138,11 +138,14 @@ def table_blocks(stream: Readable, delimiter: str) -> Iterator[Block | TooLong]:
 
     TooLong: a row goes on for so long, perhaps after a quotation mark that is never closed; nothing more is read.
     """
-    quoted = re.compile(rb"(?<![^\n" + re.escape(delimiter.encode()) + rb'])"(?:[^"]++|"")*+("?)')
+    part = re.escape(delimiter.encode())
+    # Rows: anything but quotation marks, such as stand inside of a cell, and quoted cells, to the line's end.
+    rows = re.compile(rb'(?:(?:[^"\n]++|(?<=[^\n' + part + rb'])"|"(?:[^"]++|"")*+")*+\n)*+')
     waiting, line = b"", 1
     while piece := stream.read(_BLOCK_BYTES):
         waiting += piece
-        end = _last_end(waiting, quoted)
+        found = rows.match(waiting)
+        end = 0 if found is None else found.end()
         if end:
             yield Block(line, waiting[:end])
             line += waiting.count(b"\n", 0, end)
@@ -152,15 +155,3 @@ def table_blocks(stream: Readable, delimiter: str) -> Iterator[Block | TooLong]:
             return
     if waiting:
         yield Block(line, waiting)
-
-
-def _last_end(data: bytes, quoted: re.Pattern[bytes]) -> int:
-    """Where the last row ends whose cells are all closed; 0: nowhere."""
-    end = after = 0
-    if b'"' in data:
-        for cell in quoted.finditer(data):
-            end = data.rfind(b"\n", after, cell.start()) + 1 or end
-            after = cell.end()
-            if not cell[1]:
-                return end
-    return data.rfind(b"\n", after) + 1 or end

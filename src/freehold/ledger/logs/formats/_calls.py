@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
+from freehold.core.subject import plainly_hashed
 from freehold.ledger.answer_facts import AnswerFacts, facts_of
 from freehold.ledger.logs.format import LoggedCall, TaskKey
 from freehold.ledger.logs.formats._bodies import Kept, endpoint_of, with_facts, without_vectors
@@ -95,8 +95,8 @@ def logged_call(
 
 
 def subject_of(user: str | None) -> str | None:
-    """An end user as the ledger keeps them: hashed, the same as the gateway does."""
-    return None if user is None else hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    """An end user, hashed: whoever keeps the call seals the hash with the workspace's secret."""
+    return None if user is None else plainly_hashed(user)
 
 
 def _user_of(request: Mapping[str, Any]) -> str | None:  # Any: JSON
