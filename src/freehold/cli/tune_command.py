@@ -136,7 +136,7 @@ def tune_task(
     wanted = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = _dataset(session, task, dataset_name)
     base_model = fetch_base(wanted.base, revision=wanted.revision, progress=progress)
-    is_of_hub = base_model.name == base_model.hub_id
+    is_of_hub = "/" in base_model.name and base_model.revision is not None
     if is_of_hub:
         wanted = wanted.model_copy(update={"revision": base_model.revision})
 

@@ -236,8 +236,8 @@ def _learned(recipe: Recipe, rows: Sequence[Example]) -> Sequence[Example]:
     found = pairs(rows)
     if rows and not found:
         raise InputError(
-            f"Method dpo learns from corrections whose original answer is known; none of {len(rows)} rows is one. Import "
-            "or make corrections, or use lora, which learns from all rows."
+            f"Method dpo learns from corrections whose original answer is known; none of {len(rows)} rows is one. "
+            "Import or make corrections, or use lora, which learns from all rows."
         )
     return found
 
