@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from freehold.core.errors import InputError
 from freehold.economics.facts import model_facts
+from freehold.tuning import answers
 from freehold.tuning.plan import Pace, Plan, Rows, plan_run
 from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, named_in_table, other_gpus
-from freehold.tuning.plan_memory import Load, learning_weights, plan_memory
+from freehold.tuning.plan_memory import MOST_LOGITS, Load, learning_weights, plan_memory
 from freehold.tuning.plan_remedies import plan_with_remedies
 from freehold.tuning.plan_rows import stated_rows
 from freehold.tuning.recipe import Recipe, known_recipes, load_recipe
@@ -49,8 +50,8 @@ def test_the_parts_of_a_lora_run_are_counted_by_hand() -> None:
     assert memory.quantization == 0
     assert memory.gradients == 4 * ADAPTER
     assert memory.optimizer == 8 * ADAPTER
-    # 800 places × 128,256 words × (2 in 16 bits + 4 in 32 + 4 of the gradient)
-    assert memory.logits == 800 * 128_256 * 10
+    # 800 places × 128,256 words × (2 in 16 bits + 4 in 32 + 4 of log-probabilities + 4 of the gradient)
+    assert memory.logits == 800 * 128_256 * 14
     # kept: one input of 2 bytes a layer. At work: two norms in 32 bits, their outputs, 3 × 4,096 of queries and
     # attention, 2 × 1,024 keys and values, 4 × 14,336 of the gated block, then the gradients of it
     layer = 8 * 4096 + 2 * (2 * 4096 + 3 * 4096 + 2 * 1024 + 4 * 14_336)
@@ -105,13 +106,13 @@ def test_devices_that_share_weights_hold_a_part_each_and_the_host_holds_what_is_
     assert host == 16 * PARAMETERS
 
 
-def test_a_reference_that_is_no_adapter_is_a_second_model() -> None:
-    load = Load(tokens=1, sequence_tokens=1, answer_tokens=1)
-    full, _ = plan_memory(recipe("method=full"), LLAMA, load, on_gpu=True)
-    pairs, _ = plan_memory(recipe("method=dpo", "dpo.weights=full"), LLAMA, load, on_gpu=True)
-    adapter, _ = plan_memory(recipe("method=dpo"), LLAMA, load, on_gpu=True)
-    assert pairs.weights - full.weights == 2 * PARAMETERS
-    assert adapter.weights == 2 * PARAMETERS + 4 * ADAPTER
+def test_the_loss_of_more_answers_than_stand_in_memory_at_once_takes_no_more() -> None:
+    few, many = (
+        plan_memory(recipe(), LLAMA, Load(tokens=n, sequence_tokens=n, answer_tokens=n), on_gpu=True)[0].logits
+        for n in (2000, 20_000)
+    )
+    assert few == many == MOST_LOGITS * 14
+    assert MOST_LOGITS == answers.MOST_LOGITS
 
 
 def test_adapters_are_counted_by_rank_targets_and_layers() -> None:
@@ -207,8 +208,8 @@ def test_where_nothing_helps_it_is_said() -> None:
 
 def test_pairs_32_bits_and_offload_each_take_longer() -> None:
     plain = plan_of(recipe()).hours
-    # two sequences a row, and a forward pass of the reference: (4 + 2 + 2) / (4 + 2)
-    assert plan_of(recipe("method=dpo")).hours == pytest.approx(plain * 2 * 8 / 6, rel=0.15)
+    # two sequences a row, and one forward pass over all of them for three epochs of (4 + 2)
+    assert plan_of(recipe("method=dpo")).hours == pytest.approx(plain * 2 * (1 + 2 / 6 / 3), rel=0.15)
     assert plan_of(recipe("precision=float32", "devices.hardware=b200")).hours == pytest.approx(
         2 * plan_of(recipe("devices.hardware=b200")).hours
     )

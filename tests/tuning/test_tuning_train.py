@@ -78,6 +78,7 @@ def test_the_folder_tells_where_it_comes_from_and_names_no_local_path(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "loss.svg",
         "recipe.yaml",
         "run.json",
     ]

@@ -12,12 +12,14 @@ from freehold.cli.show import json_option, quiet_option, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
+    from pathlib import Path
 
     from freehold.cli.session import Session
     from freehold.core.dataset import Dataset
     from freehold.core.progress import Progress
     from freehold.registry.store import ModelVersion
     from freehold.tuning.adapter import TrainedAdapter
+    from freehold.tuning.recipe import Recipe
 
 _FIRST = "It is the champion of its task because there is no other: nothing has been evaluated or decided yet."
 
@@ -127,14 +129,14 @@ def tune_task(
     """
     from freehold.core.identity import content_hash
     from freehold.datasets.read import read_examples
-    from freehold.registry.store import add_model, get_model, list_models, set_alias
+    from freehold.registry.store import add_model, list_models, set_alias
     from freehold.tuning.bases import fetch_base
     from freehold.tuning.recipe import load_recipe
 
     wanted = load_recipe(recipe, [*overrides, *([] if base is None else [f"base={base}"])])
     dataset = _dataset(session, task, dataset_name)
     base_model = fetch_base(wanted.base, revision=wanted.revision, progress=progress)
-    is_of_hub = base_model.name == base_model.hub_id
+    is_of_hub = "/" in base_model.name and base_model.revision is not None
     if is_of_hub:
         wanted = wanted.model_copy(update={"revision": base_model.revision})
 
@@ -145,7 +147,7 @@ def tune_task(
     resolved: dict[str, Any] = plan.model_dump(mode="json")
     run_folder = session.workspace.runs / f"{dataset.id}-{content_hash(resolved)[:12]}"
     train_rows, validation_rows = read_examples(dataset, "train"), read_examples(dataset, "validation")
-    foresight = Foresight(session, task, plan, base=base_model, train=train_rows, validation=len(validation_rows))
+    foresight = Foresight(session, task, plan, base=base_model, train=train_rows, validation=validation_rows)
     foresight.before(run_folder, anyway=anyway)
     watch = foresight.watch(run_folder, progress)
     trained = train(
@@ -156,9 +158,7 @@ def tune_task(
         base=base_model,
         run_folder=run_folder,
         progress=watch,
-        start=None
-        if plan.dpo.start is None
-        else session.workspace.models / get_model(session.state, plan.dpo.start).id,
+        start=_start(session, plan),
     )
     model = add_model(
         session.state,
@@ -175,6 +175,15 @@ def tune_task(
     return model
 
 
+def _start(session: Session, recipe: Recipe) -> Path | None:
+    """Folder of the own model that preferences are learned on; None: the base itself."""
+    from freehold.registry.store import get_model, verify_model
+
+    if recipe.method != "dpo" or recipe.dpo.start is None:
+        return None
+    return verify_model(get_model(session.state, recipe.dpo.start), session.workspace.models)
+
+
 def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
     """What the registry keeps of a run."""
     return {
@@ -188,7 +197,6 @@ def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
         "validation_losses": list(trained.validation_losses),
         "losses": list(trained.losses),
         "method": trained.method,
-        "peak_memory_bytes": trained.peak_memory_bytes,
         "preference": list(trained.preference),
         "notes": list(trained.notes),
     }
@@ -221,5 +229,5 @@ def as_record(model: ModelVersion) -> dict[str, Any]:
         "forecast": None,
         "actual": None,
         **{key: value for key, value in model.run.items() if key not in {"losses", "notes"}},
-        "warnings": [*model.run.get("notes", []), *([_FIRST] if "champion" in model.aliases else [])],
+        "warnings": [*model.run.get("notes", ()), *([_FIRST] if "champion" in model.aliases else [])],
     }

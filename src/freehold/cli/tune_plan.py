@@ -20,7 +20,6 @@ from freehold.tuning.forecast import (
     shape_of,
     write_forecast,
 )
-from freehold.tuning.metrics import read_metrics
 from freehold.tuning.plan import Plan, plan_run
 from freehold.tuning.plan_inputs import base_facts, machine_for, other_gpus
 from freehold.tuning.plan_remedies import plan_with_remedies
@@ -70,8 +69,8 @@ def plan_dataset(
     from freehold.datasets.read import read_examples
 
     model, machine = base_facts(recipe.base), machine_for(recipe, as_of)
-    train = read_examples(dataset, "train")
-    validation = len(read_examples(dataset, "validation"))
+    train = _learned(recipe, read_examples(dataset, "train"))
+    validation = len(_learned(recipe, read_examples(dataset, "validation")))
     longest = recipe.training.max_tokens
     if machine.hardware is not None:
         rows = count_rows(train, validation=validation, max_tokens=longest, count=_tokens_at_hand(recipe.base))
@@ -110,7 +109,14 @@ class Foresight:
     """The forecast of one real run, kept in its folder, and what came of it."""
 
     def __init__(
-        self, session: Session, task: str, recipe: Recipe, *, base: BaseModel, train: Sequence[Example], validation: int
+        self,
+        session: Session,
+        task: str,
+        recipe: Recipe,
+        *,
+        base: BaseModel,
+        train: Sequence[Example],
+        validation: Sequence[Example],
     ) -> None:
         self.recipe, self._runs = recipe, session.workspace.runs
         self._shape = shape_of(recipe, task=task)
@@ -121,7 +127,10 @@ class Foresight:
         self._machine: Machine | None = None
         try:
             self._rows = count_rows(
-                train, validation=validation, max_tokens=recipe.training.max_tokens, count=_tokens_of(base)
+                _learned(recipe, train),
+                validation=len(_learned(recipe, validation)),
+                max_tokens=recipe.training.max_tokens,
+                count=_tokens_of(base),
             )
             self._machine = machine_for(recipe)
             model = base_facts(str(base.folder))
@@ -165,7 +174,7 @@ class Foresight:
     def after(self, folder: Path, trained: TrainedAdapter, watch: Stopwatch) -> dict[str, Any]:  # Any: JSON
         """`forecast` and `actual` of a finished run; its pace is kept for the next one's forecast."""
         forecast = read_forecast(folder)
-        memory = max((line.get("memory_bytes") or 0 for line in read_metrics(folder)), default=0) or None
+        memory = trained.peak_memory_bytes or None
         epochs = len(trained.validation_losses) or self.recipe.training.epochs
         hourly = self._machine.usd_per_hour if self._machine else None
         usd = None if hourly is None else trained.seconds / 3600.0 * hourly * self.recipe.devices.count
@@ -207,6 +216,15 @@ class Foresight:
         )
         if measured is not None:
             keep_pace(self._runs, self._shape, measured)
+
+
+def _learned(recipe: Recipe, rows: Sequence[Example]) -> Sequence[Example]:
+    """The rows that the method learns from: of preferences the corrections alone."""
+    if recipe.method != "dpo":
+        return rows
+    from freehold.tuning.preference import pairs
+
+    return pairs(rows)
 
 
 def _tokens_of(base: BaseModel) -> Callable[[Example], tuple[int, int]]:

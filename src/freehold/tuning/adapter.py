@@ -13,6 +13,8 @@ import yaml
 from safetensors.torch import save
 
 from freehold.tuning._files import whole_folder
+from freehold.tuning.curve import FILE as CURVE
+from freehold.tuning.curve import loss_curve
 from freehold.tuning.place import whole
 from freehold.tuning.recipe import resolved_yaml
 
@@ -137,6 +139,7 @@ def write_result(
             notes=tuple(record.notes),
         )
         (draft / "recipe.yaml").write_text(resolved_yaml(recipe))
+        (draft / CURVE).write_text(loss_curve(adapter.losses, adapter.validation_losses))
         (draft / "README.md").write_text(_model_card(adapter, recipe, base, task))
         (draft / RUN).write_text(_json(_run(adapter, base, task, fingerprint)))
     return adapter
@@ -204,6 +207,8 @@ It expects this system message, and the case as the user's turn:
 | final loss | {adapter.final_loss:.4f} |
 | lowest validation loss | {validation} |
 | weights, SHA-256 | `{adapter.sha256}` |
+
+![Loss of training and validation by step]({CURVE})
 
 It was trained on answers only, in {recipe.precision}. `recipe.yaml` repeats the run on the same rows; `run.json` holds
 its numbers. How good the answers are stands in the evaluation, not here.

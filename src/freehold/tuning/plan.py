@@ -275,8 +275,9 @@ def with_alternatives(plan: Plan, ways: Sequence[Alternative]) -> Plan:
 def gpu_pace(recipe: Recipe, model: ModelFacts, machine: Machine, rows: Rows) -> Pace:
     """How fast a run goes on GPUs, by the cost model and what it leaves out.
 
-    It was fitted to one answer per row in 16 bits. A pair is two rows and a pass without gradients; 32 bits take
-    twice as long; weights kept in the host's memory cross the link to it in every micro-batch.
+    It was fitted to one answer per row in 16 bits. A pair is two rows, and the reference one pass over them all before
+    the first step; 32 bits take twice as long; weights kept in the host's memory cross the link to it in every
+    micro-batch.
     """
     hardware, training, devices = machine.hardware, recipe.training, recipe.devices
     if hardware is None:
@@ -302,7 +303,7 @@ def gpu_pace(recipe: Recipe, model: ModelFacts, machine: Machine, rows: Rows) ->
     )
     seconds = run.hours * 3600.0 * sequences
     if recipe.method == "dpo":
-        seconds *= (passes + FORWARD) / passes
+        seconds *= 1.0 + FORWARD / passes / training.epochs
     if compute_bytes(recipe, on_gpu=True) > 2.0:
         seconds *= TF32_TIMES
     log_sd = run.log_sd

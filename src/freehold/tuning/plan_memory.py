@@ -28,8 +28,11 @@ SCALE_BYTES: Mapping[bool, float] = {False: 4 / 64, True: 1 / 64 + 4 / (64 * 256
 MOMENT_BYTES: Mapping[str, float] = {"adamw": 8.0, "adamw_8bit": 2.0 * (1 + 4 / 256)}
 """Per weight that learns: two moments in 32 bits, or in 8 with a 32-bit scale for each block of 256."""
 
-LOSS_PLACES = 1024
-"""Answer tokens whose logits are there at a time; the loss of more is computed in pieces."""
+MOST_LOGITS = 2**27
+"""Logits that stand in memory at a time; the loss of more is computed in pieces (`answers.MOST_LOGITS`)."""
+
+LOSS_BYTES = 12.0
+"""Per logit, beside itself where it is in 16 bits: in 32 bits, as log-probability, and its gradient."""
 
 GATHERED_LAYERS = 2.0
 """Layers that a device holds whole where weights are shared: the one at work and the next."""
@@ -113,8 +116,6 @@ def plan_memory(recipe: Recipe, model: ModelFacts, load: Load, *, on_gpu: bool) 
         "gradients": FLOAT32 * learning,
         "optimizer": MOMENT_BYTES[recipe.training.optimizer] * learning,
     }
-    if recipe.method == "dpo" and is_full:
-        states["weights"] += compute * model.parameters  # the reference, which stays as it was
     devices, is_shared = recipe.devices, recipe.devices.parallel == "fsdp"
     gathered = 0.0
     if is_shared:
@@ -136,7 +137,7 @@ def plan_memory(recipe: Recipe, model: ModelFacts, load: Load, *, on_gpu: bool) 
     memory = Memory(
         **parts,
         activations=_activations(recipe, model, load, compute=compute, on_gpu=on_gpu),
-        logits=min(load.answer_tokens, LOSS_PLACES) * model.vocabulary_tokens * (compute + 2 * FLOAT32),
+        logits=min(load.answer_tokens * model.vocabulary_tokens, MOST_LOGITS) * (LOSS_BYTES + compute % FLOAT32),
         gathered=gathered,
         stored=stored if stored <= STORED_IN_MEMORY_BYTES else 0.0,
         workspace=WORKSPACE_GB * 1e9 if on_gpu else CPU_WORKSPACE_BYTES,
