@@ -1,9 +1,9 @@
 """DPO on experts' corrections against plain tuning on the corrected texts alone, on one processor.
 
-Both begin with the same plain adapter. One stops there; the other learns on from pairs of the corrected and the original
-answer. Measured on held-out rows: edit rate of greedy answers to the corrected text (words changed, added or removed, by
-words of the corrected text), paired by row with a 95 % interval; and how often the corrected text is likelier than the
-original one, by the margin that training itself reports. Data: any folder with train.jsonl and test.jsonl of rows
+Both begin with the same plain adapter. One stops there; the other learns on from pairs of the corrected and the
+original answer. Measured on held-out rows: edit rate of greedy answers to the corrected text (words changed, added or
+removed, by words of the corrected text), paired by row with a 95 % interval; and how often the corrected text is the
+likelier one, by the margins that training itself reports. Data: any folder with train.jsonl and test.jsonl of rows
 {"input", "model_output", "output"}.
 
     .venv/bin/python benchmarks/dpo_corrections.py --data ../shared/data/corrections_mlqe_pe_ro_en

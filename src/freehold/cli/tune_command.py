@@ -197,7 +197,6 @@ def _numbers(trained: TrainedAdapter) -> dict[str, Any]:  # Any: JSON
         "validation_losses": list(trained.validation_losses),
         "losses": list(trained.losses),
         "method": trained.method,
-        "peak_memory_bytes": trained.peak_memory_bytes,
         "preference": list(trained.preference),
         "notes": list(trained.notes),
     }
