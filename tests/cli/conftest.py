@@ -145,7 +145,7 @@ def masked(text: str, folder: Path) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", "<moment>", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(?!:)", "<moment>       ", text)
     text = re.sub(r"[\d.]+ (bytes|kB)\b", "<size>", text)
-    text = re.sub(r"(?m)^(Time|CPU time|Final loss)( +)\S.*$", r"\1\2…", text)
+    text = re.sub(r"(?m)^(Time|CPU time|Final loss|Foreseen|Actual)( +)\S.*$", r"\1\2…", text)
     text = re.sub(r"(?m)^((?:Time|CPU time|Final loss) ) *…$", r"\1…", text)
     return re.sub(r"(?m)(champion +\d+  )\d{4}-\d\d-\d\d$", r"\1<day>", text)
 

@@ -32,7 +32,7 @@ SECTION_OF = {
     "models-promote": "model", "models-show": "model",
     "prices-check": "pricecheck", "prices-gpus": "rentals", "prices-list": "prices", "prices-override": "override",
     "prices-price": "bodies", "prices-show": "price", "prices-show-dated": "price",
-    "simulate": "simulate", "tune": "tune", "verify": "verify",
+    "simulate": "simulate", "tune": "tune", "tune-plan": "tuneplan", "verify": "verify",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from freehold.economics.claims.words import amount_words
-from freehold.report import ledger_text, registry_text, text
+from freehold.report import ledger_text, registry_text, text, tuning_text
 from freehold.report._plain import sentence
 from freehold.report.audit_text import audit_text
 from freehold.report.cost_findings import change_sentences
@@ -29,7 +29,7 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("breakeven", text.breakeven_text),
     ("breakeven-all", partial(text.breakeven_text, everything=True)),
     ("dataset", dataset_text),
-    ("tune", text.tune_text),
+    ("tune", tuning_text.tune_text),
     ("evaluation", text.evaluation_text),
     ("decision", text.decision_text),
     ("models", registry_text.models_text),

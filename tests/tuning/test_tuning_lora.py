@@ -7,7 +7,7 @@ import torch
 
 from freehold.core.errors import InputError
 from freehold.tuning.decoder import Decoder
-from freehold.tuning.lora import adapter_weights, add_adapter, first_adapted_layer
+from freehold.tuning.lora import PREFIX, add_adapter, first_adapted_layer, learning_weights
 from freehold.tuning.packing import pack
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _loss_and_gradients(base: BaseModel, lora: Lora, *, by_peft: bool) -> tuple[
     """One pass through an adapter whose second factor is not zero."""
     decoder = Decoder(base.folder)
     add_adapter(decoder, lora, hub_id="owner/tiny", revision=None, seed=3)
-    weights = adapter_weights(decoder)
+    weights = learning_weights(decoder, prefix=PREFIX)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         for weight in weights.values():
@@ -54,7 +54,7 @@ def test_dropout_leaves_the_layers_to_peft(base: BaseModel, recipe: Recipe) -> N
 def test_only_the_upper_layers_get_an_adapter_and_keep_their_index(base: BaseModel, recipe: Recipe) -> None:
     decoder = Decoder(base.folder)
     config = add_adapter(decoder, recipe.lora, hub_id="owner/tiny", revision="abc", seed=0)
-    names = adapter_weights(decoder)
+    names = learning_weights(decoder, prefix=PREFIX)
     assert config.layers_to_transform == [2, 3]
     assert {name.split(".layers.")[1][0] for name in names} == {"2", "3"}
     assert "base_model.model.model.layers.3.mlp.up_proj.lora_A.weight" in names

@@ -78,6 +78,7 @@ def test_the_folder_tells_where_it_comes_from_and_names_no_local_path(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "loss.svg",
         "recipe.yaml",
         "run.json",
     ]
@@ -94,7 +95,7 @@ def test_the_folder_tells_where_it_comes_from_and_names_no_local_path(
 
 
 def test_nothing_is_left_of_the_run_but_the_adapter(trained: TrainedAdapter, run_folder: Path) -> None:
-    assert [path.name for path in run_folder.iterdir()] == ["adapter"]
+    assert sorted(path.name for path in run_folder.iterdir()) == ["adapter", "metrics.jsonl"]
 
 
 def test_a_finished_run_is_not_repeated(

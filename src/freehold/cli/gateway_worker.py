@@ -274,6 +274,7 @@ class Blueprint:
             token=self.token,
             is_loopback=is_loopback(self.host),
             has_keys=guard.keys.has_keys,
+            runs=self.workspace.runs,
         )
 
     @property

@@ -176,6 +176,7 @@ def finetuning(
     trainer: Trainer = "typical",
     recompute: bool = True,
     precision: TrainingPrecision = "bf16",
+    share: bool | None = None,
     pace: Pace = PACE,
 ) -> Finetuning:
     """Time and memory of one run.
@@ -192,6 +193,7 @@ def finetuning(
         trainer: the kind of library: plain eager code, fused or compiled code, or between them.
         recompute: whether activations are computed again in the backward pass, as is usual, and not kept.
         precision: of the matrix products; weights that learn are kept in 16 and 32 bits anyway.
+        share: whether each device holds a part of every weight; None: where all learn, or a copy each is too much.
         pace: fitted constants.
 
     Raises:
@@ -200,19 +202,18 @@ def finetuning(
     _check_words(hardware, method, trainer, precision)
     _check_numbers(
         {
-            "trained tokens": (trained_tokens, MOST_TOKENS),
-            "gpus": (gpus, MOST_GPUS),
-            "sequence tokens": (sequence_tokens, 1e8),
-            "micro-batch": (micro_batch, 1e6),
-            "rank": (rank, 1e5),
+            "trained tokens": (trained_tokens, MOST_TOKENS), "gpus": (gpus, MOST_GPUS), "rank": (rank, 1e5),
+            "sequence tokens": (sequence_tokens, 1e8), "micro-batch": (micro_batch, 1e6),
         }
-    )
+    )  # fmt: skip
     tokens = sequence_tokens * micro_batch
     software = SOFTWARE[trainer]
     batch = MicroBatch(tokens=tokens, rank=rank, recompute=recompute, logit_bytes=software.logit_bytes)
     room = USABLE_MEMORY * hardware.memory_gb
     # weights that learn are shared wherever there is somebody to share with, others where a copy each is too much
-    shards = gpus if method == "full" or memory_gb(model, method, batch, shards=1) > room else 1
+    if share is None:
+        share = method == "full" or memory_gb(model, method, batch, shards=1) > room
+    shards = gpus if share else 1
     memory = memory_gb(model, method, batch, shards=shards)
     seconds = _computing_s(
         model, hardware, method, tokens=tokens, sequence_tokens=sequence_tokens, software=software,

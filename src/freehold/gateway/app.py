@@ -18,7 +18,7 @@ from freehold.gateway.http.upstream import UpstreamFailure
 from freehold.gateway.providers.breaker import Breaker
 from freehold.gateway.refusal import Refused, error_body
 from freehold.gateway.surface import Surface, surface_of
-from freehold.gateway.watch.live_page import PATHS as LIVE_PATHS
+from freehold.gateway.watch.live_page import ALL_PATHS as LIVE_PATHS
 from freehold.gateway.watch.watched import log_refusal
 from freehold.ledger.records import id_text, new_call_id
 from freehold.ledger.segments import LedgerFull

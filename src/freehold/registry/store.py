@@ -34,7 +34,7 @@ _PICKLED_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
-    """One trained adapter and where it comes from."""
+    """One trained adapter, or whole model, and where it comes from."""
 
     id: str
     """`<task>-<first 12 hex digits of the weights' SHA-256>`."""
@@ -82,7 +82,8 @@ def add_model(
         InputError: the folder is no adapter folder, holds pickled weights, or the dataset is unknown.
     """
     files = _hash_files(folder)
-    model_id = f"{task}-{files[WEIGHTS_FILE][:12]}"
+    weights = _weights_hash(files)
+    model_id = f"{task}-{weights[:12]}"
     with engine.connect() as connection:
         if dataset_id is not None and not _exists(connection, dataset_id):
             raise InputError(f"Dataset {dataset_id!r} is unknown. Build it with: freehold dataset build {task}")
@@ -100,7 +101,7 @@ def add_model(
         "task": task,
         "base": base,
         "dataset_id": dataset_id,
-        "sha256": files[WEIGHTS_FILE],
+        "sha256": weights,
         "recipe": dict(recipe),
         "run": {**run, "files": files},
         "created_at": now(),
@@ -237,13 +238,21 @@ def _version(row: RowMapping, aliases: Mapping[str, list[str]]) -> ModelVersion:
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
-    missing = [name for name in (WEIGHTS_FILE, CONFIG_FILE) if not (folder / name).is_file()]
+    whole = sorted(file.name for file in folder.glob("model*.safetensors"))
+    names = (*whole, "config.json") if whole and (folder / "config.json").is_file() else (WEIGHTS_FILE, CONFIG_FILE)
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is no adapter folder: {' and '.join(missing)} missing.")
     pickled = sorted(file.name for file in folder.rglob("*") if file.suffix in _PICKLED_SUFFIXES)
     if pickled:
         raise InputError(f"{folder} holds {', '.join(pickled)}: pickled files can run code, so only safetensors enter.")
-    return {name: _sha256(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE)}
+    return {name: _sha256(folder / name) for name in names}
+
+
+def _weights_hash(files: Mapping[str, str]) -> str:
+    """The hash that names a version: that of its one file of weights, or of the hashes of several in their order."""
+    hashes = [files[name] for name in sorted(files) if name.endswith(".safetensors")]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from freehold.core.progress import Unit
 
+NOTE_WIDTH = 60
+
 
 @dataclass(slots=True)
 class _Piece:
@@ -67,7 +69,7 @@ class TerminalProgress:
         piece.done += done
         if self._bar is not None and piece.row is not None:
             rate = _rate(piece, self.clock())
-            self._bar.update(piece.row, advance=done, amount=_amount(piece), rate=rate, note=visible(note, 40))
+            self._bar.update(piece.row, advance=done, amount=_amount(piece), rate=rate, note=visible(note, NOTE_WIDTH))
         elif not self.quiet and self.clock() - piece.shown_s >= self.interval_s:
             piece.shown_s = self.clock()
             self._line(_so_far(piece, piece.shown_s, note))
@@ -130,7 +132,7 @@ def _so_far(piece: _Piece, now_s: float, note: str) -> str:
     if piece.done and piece.total is not None:
         left_s = (piece.total - piece.done) * (now_s - piece.started_s) / piece.done
         left = f"{duration(left_s)} left"
-    parts = [f"{piece.what}: {_amount(piece)}", _rate(piece, now_s), left, visible(note, 40)]
+    parts = [f"{piece.what}: {_amount(piece)}", _rate(piece, now_s), left, visible(note, NOTE_WIDTH)]
     return ", ".join(part for part in parts if part)
 
 

@@ -39,7 +39,7 @@ from freehold.report.ledger_tables import (
     imported_task_table,
     recognised_table,
 )
-from freehold.report.numbers import NOT_MEASURED, count, duration, exact, plain_number, share
+from freehold.report.numbers import NOT_MEASURED, count, exact, share
 from freehold.report.operations_table import operations_table
 from freehold.report.tables import (
     comparison_table,
@@ -154,18 +154,6 @@ def simple_text(record: Mapping[str, Any]) -> str:  # Any: JSON
 
 def _not_considered(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
     return [f"{each.get('name')}: {each.get('reason')}" for each in record.get("not_considered") or ()]
-
-
-def tune_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """One tuning run."""
-    return joined(
-        sentence(f"Model {record.get('model')}"),
-        f"Examples    {count(record.get('examples')):>12}\n"
-        f"Time        {duration(record.get('seconds')):>12}\n"
-        f"CPU time    {duration(record.get('cpu_seconds')):>12}\n"
-        f"Final loss  {plain_number(record.get('final_loss')):>12}",
-        bullets("Warnings", record.get("warnings") or ()),
-    )
 
 
 def evaluation_text(record: Mapping[str, Any]) -> str:  # Any: JSON

@@ -16,30 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when nothing more fits."""
+
+
 @contextmanager
 def told_when_full(folder: Path, advice: str) -> Iterator[None]:
     """Turn "no space left" inside the block into one clear line."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise FreeholdError(f"The disk of {folder} is full. Free some space and {advice}") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file and rename: a reader sees the old bytes or the new ones."""
+@contextmanager
+def whole_file(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
+    """A file to fill that becomes `path` when the block ends well, and vanishes when it does not.
+
+    A reader sees the old file or the new one; with `keep` the old one goes on to exist there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    draft = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield draft
+        with draft.open("rb") as file:
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        if keep is not None and path.exists():
+            path.replace(keep)
+        draft.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside the file and rename: a reader sees the old bytes or the new ones."""
+    with whole_file(path) as draft:
+        draft.write_bytes(content)
 
 
 @contextmanager

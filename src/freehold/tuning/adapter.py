@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from safetensors.torch import save
 
 from freehold.tuning._files import whole_folder
+from freehold.tuning.curve import FILE as CURVE
+from freehold.tuning.curve import loss_curve
+from freehold.tuning.place import whole
 from freehold.tuning.recipe import resolved_yaml
 
 if TYPE_CHECKING:
@@ -23,10 +28,15 @@ if TYPE_CHECKING:
     from freehold.core.task import Task
     from freehold.tuning.bases import BaseModel
     from freehold.tuning.checkpoint import Record
+    from freehold.tuning.decoder import Decoder
     from freehold.tuning.recipe import Recipe
 
 WEIGHTS, CONFIG, RUN = "adapter_model.safetensors", "adapter_config.json", "run.json"
 SCHEMA = "freehold.run/1"
+TOKENIZER = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "chat_template", "generation_config")
+"""How the names of files begin that a whole model takes over from its base."""
+Filler = Callable[["Path"], str]
+"""Writes weights into a folder and returns their SHA-256."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +63,53 @@ class TrainedAdapter:
     """One per epoch; empty without validation rows."""
     best_epoch: int | None
     """Epoch with the lowest validation loss, counted from 1."""
+    method: str
+    """What was learned and from what: `lora`, `qlora`, `full` or `dpo`."""
+    peak_memory_bytes: int
+    """Most that one device has held."""
+    preference: tuple[dict[str, float | None], ...]
+    """How the validation pairs stood before the first step and after each epoch; empty unless pairs were learned."""
+    notes: tuple[str, ...]
+    """What whoever reads the result should know."""
 
 
-def write_adapter(
+def adapter_filler(weights: Mapping[str, Tensor], config: LoraConfig) -> Filler:
+    """Writes an adapter as PEFT reads it."""
+
+    def fill(folder: Path) -> str:
+        content = save({name: tensor.contiguous() for name, tensor in weights.items()}, {"format": "pt"})
+        (folder / WEIGHTS).write_bytes(content)
+        (folder / CONFIG).write_text(_json(_plain(config.to_dict())))
+        return hashlib.sha256(content).hexdigest()
+
+    return fill
+
+
+def model_filler(weights: Mapping[str, Tensor], decoder: Decoder, base: BaseModel) -> Filler:
+    """Writes a whole model as transformers reads it, with the tokenizer and template of its base."""
+
+    def fill(folder: Path) -> str:
+        kept = {name: tensor.contiguous() for name, tensor in weights.items()}
+        missing = {name: tensor for name, tensor in decoder.model.state_dict().items() if name not in kept}
+        tied = {name for name in missing if any(name.startswith(head) for head in decoder.tied)}
+        everything = kept | {name: whole(tensor) for name, tensor in missing.items() if name not in tied}
+        cast("Any", decoder.model).save_pretrained(folder, state_dict=everything)  # Any: transformers is not typed
+        for file in sorted(base.folder.iterdir()):
+            if file.name.startswith(TOKENIZER):
+                shutil.copyfile(file, folder / file.name)
+        hashes = []
+        for file in sorted(folder.glob("*.safetensors")):
+            with file.open("rb") as stream:
+                hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    return fill
+
+
+def write_result(
     folder: Path,
+    fill: Filler,
     *,
-    weights: Mapping[str, Tensor],
-    config: LoraConfig,
     record: Record,
     recipe: Recipe,
     base: BaseModel,
@@ -68,26 +118,28 @@ def write_adapter(
     left_out: int,
     fingerprint: str,
 ) -> TrainedAdapter:
-    """Write the folder whole, and return what was written."""
-    content = save({name: tensor.contiguous() for name, tensor in weights.items()}, {"format": "pt"})
+    """Write the folder whole, its weights by `fill`, and return what was written."""
     last = record.losses[-max(1, len(record.losses) // 10) :]
-    adapter = TrainedAdapter(
-        folder=folder,
-        sha256=hashlib.sha256(content).hexdigest(),
-        examples=examples,
-        left_out=left_out,
-        tokens=record.tokens,
-        seconds=record.seconds,
-        cpu_seconds=record.cpu_seconds,
-        final_loss=sum(last) / len(last),
-        losses=tuple(record.losses),
-        validation_losses=tuple(record.validation_losses),
-        best_epoch=record.best_epoch,
-    )
     with whole_folder(folder) as draft:
-        (draft / WEIGHTS).write_bytes(content)
-        (draft / CONFIG).write_text(_json(_plain(config.to_dict())))
+        adapter = TrainedAdapter(
+            folder=folder,
+            sha256=fill(draft),
+            examples=examples,
+            left_out=left_out,
+            tokens=record.tokens,
+            seconds=record.seconds,
+            cpu_seconds=record.cpu_seconds,
+            final_loss=sum(last) / len(last),
+            losses=tuple(record.losses),
+            validation_losses=tuple(record.validation_losses),
+            best_epoch=record.best_epoch,
+            method=recipe.method,
+            peak_memory_bytes=record.peak_memory_bytes,
+            preference=tuple(record.preference),
+            notes=tuple(record.notes),
+        )
         (draft / "recipe.yaml").write_text(resolved_yaml(recipe))
+        (draft / CURVE).write_text(loss_curve(adapter.losses, adapter.validation_losses))
         (draft / "README.md").write_text(_model_card(adapter, recipe, base, task))
         (draft / RUN).write_text(_json(_run(adapter, base, task, fingerprint)))
     return adapter
@@ -125,10 +177,15 @@ def _model_card(adapter: TrainedAdapter, recipe: Recipe, base: BaseModel, task: 
         "library_name": "peft",
         "license": base.licence,
         "pipeline_tag": "text-generation",
-        "tags": ["lora", "freehold", task.kind],
+        "tags": [recipe.weights, *(["dpo"] if recipe.method == "dpo" else []), "freehold", task.kind],
     }
     lora, training = recipe.lora, recipe.training
-    layers = "all layers" if lora.upper_layers is None else f"the upper {lora.upper_layers} layers"
+    if recipe.weights == "full":
+        front |= {"library_name": "transformers"}
+        kind, learned = "A model made from", "every weight"
+    else:
+        layers = "all layers" if lora.upper_layers is None else f"the upper {lora.upper_layers} layers"
+        kind, learned = "A LoRA adapter for", f"rank {lora.rank}, alpha {lora.alpha}, {layers}"
     validation = "none" if adapter.best_epoch is None else f"{min(adapter.validation_losses):.4f}"
     return f"""---
 {yaml.safe_dump(front, sort_keys=True).strip()}
@@ -136,7 +193,7 @@ def _model_card(adapter: TrainedAdapter, recipe: Recipe, base: BaseModel, task: 
 
 # {task.name}
 
-A LoRA adapter for `{base.hub_id}` (revision `{base.revision or "unknown"}`) that does one task: {task.kind}.
+{kind} `{base.hub_id}` (revision `{base.revision or "unknown"}`) that does one task: {task.kind}.
 
 It expects this system message, and the case as the user's turn:
 
@@ -146,10 +203,12 @@ It expects this system message, and the case as the user's turn:
 | --- | --- |
 | rows | {adapter.examples} (left out as too long: {adapter.left_out}) |
 | epochs, batch, rate | {training.epochs}, {training.batch_size}, {training.learning_rate} |
-| adapter | rank {lora.rank}, alpha {lora.alpha}, {layers} |
+| learned | {learned} |
 | final loss | {adapter.final_loss:.4f} |
 | lowest validation loss | {validation} |
 | weights, SHA-256 | `{adapter.sha256}` |
+
+![Loss of training and validation by step]({CURVE})
 
 It was trained on answers only, in {recipe.precision}. `recipe.yaml` repeats the run on the same rows; `run.json` holds
 its numbers. How good the answers are stands in the evaluation, not here.

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ FACTS = "freehold-base.json"
 """File of a base model's folder that says where the model comes from."""
 GGUF = "base.gguf"
 PIP_TIMEOUT_S = 600
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +82,23 @@ def cached_bases(cache: Path | None = None) -> list[str]:
     return [name for name in known_bases() if (folder / name / FACTS).exists()]
 
 
-def fetch_base(name: str, *, cache: Path | None = None, progress: Progress) -> BaseModel:
-    """The base model of a known name, fetched and unpacked on first use; or that of a local folder.
+def fetch_base(name: str, *, revision: str | None = None, cache: Path | None = None, progress: Progress) -> BaseModel:
+    """The base model of a known name or of the hub, fetched on first use; or that of a local folder.
+
+    Args:
+        name: a known name, a local folder, or `owner/name` of the hub, with `@revision` behind it if wanted.
+        revision: of a model of the hub; None: what stands in the name, or its newest commit.
+        cache: where fetched models are kept.
+        progress: is told of the fetching.
 
     Raises:
-        InputError: neither a known name nor a Hugging Face folder.
-        UpstreamError: the package could not be downloaded, or is not the one that was expected.
+        InputError: neither a known name nor a Hugging Face folder nor a model of the hub that may be fetched.
+        UpstreamError: the package or model could not be downloaded, or is not the one that was expected.
         FreeholdError: the disk is full.
     """
     known = known_bases().get(name)
     if known is None:
-        return _local(name)
+        return _local(name) if (Path(name) / "config.json").is_file() else _from_hub(name, revision, cache, progress)
     folder = (cache or default_cache()) / "bases" / name
     if not (folder / FACTS).exists():
         with told_when_full(folder.parent, "run the same command again."), _sole(folder):
@@ -99,15 +107,26 @@ def fetch_base(name: str, *, cache: Path | None = None, progress: Progress) -> B
     return _read(folder, name)
 
 
-def _local(name: str) -> BaseModel:
-    """A Hugging Face folder that the user names."""
-    folder = Path(name)
-    if not (folder / "config.json").is_file():
+def _from_hub(name: str, revision: str | None, cache: Path | None, progress: Progress) -> BaseModel:
+    """A model of the hub."""
+    hub_id, _, pinned = name.partition("@")
+    if HUB_ID.fullmatch(hub_id) is None or hub_id.startswith("."):
         known = ", ".join(known_bases())
         raise InputError(
-            f"Base model {name!r} is neither a known name ({known}) nor a Hugging Face folder with a config.json."
+            f"Base model {name!r} is neither a known name ({known}) nor a Hugging Face folder with a config.json, nor "
+            "owner/name of the Hugging Face hub."
         )
-    folder = folder.resolve()
+    from freehold.tuning import _hub  # noqa: PLC0415 -- the hub's client is loaded only when there is work
+
+    folder = (cache or default_cache()) / "bases"
+    with told_when_full(folder, "run the same command again."):
+        there = _hub.fetch(hub_id, revision or pinned or None, folder=folder, facts=FACTS, progress=progress)
+    return _read(there, hub_id)
+
+
+def _local(name: str) -> BaseModel:
+    """A Hugging Face folder that the user names."""
+    folder = Path(name).resolve()
     if (folder / FACTS).exists():
         return _read(folder, folder.name)
     origin = json.loads((folder / "config.json").read_text("utf-8")).get("_name_or_path") or ""

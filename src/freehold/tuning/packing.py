@@ -8,9 +8,11 @@ of the rows follow it in one long line, and only attention looks at them row by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
+from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ class Packing:
     """[rows or 1, 1, width, columns], added to the scores: 0 where a token may look, -inf elsewhere."""
     columns: Tensor
     """[own tokens]: column of each in a `Memory`; unused without one."""
+    kernel: Literal["products", "fused"] = "products"
+    """Three plain products, or the device's fused attention, which needs no mask where rows are causal."""
 
 
-def pack(prefix: int, lengths: Sequence[int]) -> Packing:
+def pack(prefix: int, lengths: Sequence[int], *, device: torch.device | None = None) -> Packing:
     """The packing of rows that have `lengths` tokens of their own after a shared prefix."""
     rows, width = len(lengths), max(lengths)
     size = torch.tensor(lengths)
@@ -51,8 +55,12 @@ def pack(prefix: int, lengths: Sequence[int]) -> Packing:
     own = step[None, :] < size[:, None]  # [rows, width]
     cells = own.flatten().nonzero().flatten()
     columns = prefix + step.expand(rows, width).reshape(-1)[cells]
-    mask = torch.cat([torch.zeros(width, prefix), _causal(width)], dim=1)[None, None]
     positions = torch.cat([torch.arange(prefix), columns])[None]
+    if device is not None and device.type != "cpu":
+        no_mask = torch.empty(0, device=device)
+        cells, positions, columns = (tensor.to(device, non_blocking=True) for tensor in (cells, positions, columns))
+        return Packing(prefix, rows, width, cells, positions, no_mask, columns, kernel="fused")
+    mask = torch.cat([torch.zeros(width, prefix), _causal(width)], dim=1)[None, None]
     # A padded cell looks like any other: its keys stand to the right of all real tokens of its row.
     return Packing(prefix, rows, width, cells, positions, mask, columns)
 
@@ -100,26 +108,61 @@ def packed_attention(
     scaling: float,
     packing: Packing,
     memory: Memory | None = None,
+    sliding_window: int | None = None,
     **_: Any,  # Any: what other attentions of transformers take
 ) -> tuple[Tensor, None]:
     """Attention of one packed pass, in the form that transformers calls.
 
-    [1, heads, tokens, depth] -> [1, tokens, heads, depth].
+    [1, heads, tokens, depth] -> [1, tokens, heads, depth]. A `sliding_window` narrows passes without a memory; with
+    one, whoever reads keeps within the window.
     """
     shared = packing.prefix
     parts = []
     if shared:
-        first_query, first_key, first_value = (tensor[:, :, :shared] for tensor in (query, key, value))
-        begin = _attend(first_query, first_key, first_value, _causal(shared)[None, None], scaling)
+        first = tuple(tensor[:, :, :shared] for tensor in (query, key, value))
+        begin = _causally(first[0], first[1], first[2], scaling, packing, sliding_window, None)
         parts.append(begin.transpose(1, 2)[0])
     queries = _to_grid(query, packing)
     if memory is None:
         keys, values = (_behind_prefix(tensor, packing) for tensor in (key, value))
+        grid = _causally(queries, keys, values, scaling, packing, sliding_window, packing.mask)
     else:
         keys, values = memory.extend(cast("int", module.layer_idx), key, value, packing)
-    grid = _attend(queries, keys, values, packing.mask, scaling)  # [rows, heads, width, depth]
+        grid = _attend(queries, keys, values, packing.mask, scaling)  # [rows, heads, width, depth]
     parts.append(grid.transpose(1, 2).flatten(0, 1)[packing.cells])
     return torch.cat(parts)[None], None
+
+
+def _causally(  # noqa: PLR0917 -- as attention is written everywhere
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float,
+    packing: Packing,
+    window: int | None,
+    mask: Tensor | None,
+) -> Tensor:
+    """Attention of the last tokens of each row to all of them, none to its right; [rows, heads, width, depth].
+
+    `mask` is the causal one if it is at hand already.
+    """
+    width, seen = query.shape[2], key.shape[2]
+    slides = window is not None and seen > window
+    if packing.kernel == "fused":
+        kind = query.device.type
+        if torch.is_autocast_enabled(kind):  # rotated queries and keys come in float32, values do not
+            query, key, value = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (query, key, value))
+        fused = functional.scaled_dot_product_attention
+        if slides:
+            near = _causal(width, seen, window, query)
+            return fused(query, key, value, attn_mask=near, scale=scaling, enable_gqa=True)
+        if width == seen:
+            return fused(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        corner = cast("Tensor", causal_lower_right(width, seen))
+        return fused(query, key, value, attn_mask=corner, scale=scaling, enable_gqa=True)
+    if slides or mask is None:
+        mask = _causal(width, seen, window if slides else None)[None, None]
+    return _attend(query, key, value, mask, scaling)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
@@ -139,9 +182,15 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: fl
     return out.reshape(query.shape)
 
 
-def _causal(width: int) -> Tensor:
-    """[width, width]: 0 where a token may look, -inf to its right."""
-    return torch.full((width, width), float("-inf")).triu(1)
+def _causal(width: int, seen: int | None = None, window: int | None = None, like: Tensor | None = None) -> Tensor:
+    """[width, seen]: 0 where one of the last `width` tokens may look, -inf to its right and behind its window."""
+    seen = width if seen is None else seen
+    mask = torch.zeros(width, seen) if like is None else like.new_zeros(width, seen)
+    far = torch.ones(width, seen, dtype=torch.bool, device=mask.device)
+    forbidden = far.triu(1 + seen - width)
+    if window is not None:
+        forbidden |= far.tril(seen - width - window)
+    return mask.masked_fill_(forbidden, float("-inf"))
 
 
 def _to_grid(tensor: Tensor, packing: Packing) -> Tensor:

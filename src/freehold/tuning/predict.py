@@ -40,7 +40,7 @@ class LocalModel:
         name: str | None = None,
         threads: int | None = None,
     ) -> None:
-        """Load the base and merge the adapter's folder into its weights.
+        """Load the base and merge the adapter's folder into its weights; or the whole model that a folder holds.
 
         Raises:
             InputError: a folder is not what it should be.
@@ -48,8 +48,9 @@ class LocalModel:
         self._name = name or base.name
         self._threads = threads
         self._tokens = Tokens(base.folder)
-        self._decoder = Decoder(base.folder)
-        if adapter is not None:
+        is_whole = adapter is not None and (adapter / "config.json").exists()
+        self._decoder = Decoder(adapter if adapter is not None and is_whole else base.folder)
+        if adapter is not None and not is_whole:
             merge_adapter(self._decoder, adapter)
 
     @property
@@ -121,8 +122,9 @@ class LocalModel:
     def _batches(self, prompts: Sequence[Sequence[int]], progress: Progress) -> Iterator[tuple[list[int], int]]:
         """Rows of about equal length, and how many tokens all prompts share; computes as this model should."""
         longest = max((len(prompt) for prompt in prompts), default=0)
-        if longest >= self._decoder.longest:
-            raise InputError(f"A prompt has {longest} tokens; {self.name} reads fewer than {self._decoder.longest}.")
+        limit = min(self._decoder.longest, self._decoder.window or self._decoder.longest)
+        if longest >= limit:
+            raise InputError(f"A prompt has {longest} tokens; {self.name} reads fewer than {limit} here.")
         order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
         shared = shared_prefix(prompts) if prompts else 0
         progress.start(f"Asking {self.name}", len(order))

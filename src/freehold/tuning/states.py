@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from freehold.tuning.answers import Batch
 from freehold.tuning.packing import pack
 from freehold.tuning.tokens import shared_prefix
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from freehold.core.progress import Progress
     from freehold.tuning.decoder import Decoder
-    from freehold.tuning.packing import Packing
     from freehold.tuning.tokens import Encoded
 
 MEMORY_BYTES = 2 * 2**30
@@ -36,7 +36,7 @@ class LowerStates:
         self, decoder: Decoder, rows: Sequence[Encoded], *, layers: int, folder: Path, progress: Progress
     ) -> None:
         """Run the `layers` lowest layers over all rows. The last answer token predicts nothing and is left out."""
-        self._rows = rows
+        self._rows, self._first_layer = rows, layers
         self._lengths = [len(row) - 1 for row in rows]
         self.prefix = shared_prefix([row.prompt for row in rows])
         own = [length - self.prefix for length in self._lengths]
@@ -46,23 +46,28 @@ class LowerStates:
         self._shared = torch.empty(self.prefix, decoder.width)
         self._fill(decoder, layers, progress)
 
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Packing]:
-        """States of these rows behind their shared prefix, [1, tokens, width], and where each stands."""
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """States of these rows behind their shared prefix, and where each stands."""
         packing = pack(self.prefix, [self._lengths[row] - self.prefix for row in rows])
         parts = [self._shared, *(self._own[self._spans[row]] for row in rows)]
-        return torch.cat(parts)[None], packing
-
-    def answers(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Places in the batch whose next token belongs to an answer, and those tokens."""
         places: list[int] = []
         targets: list[int] = []
+        owners: list[int] = []
         end = self.prefix
-        for row in rows:
+        for owner, row in enumerate(rows):
             end += self._lengths[row] - self.prefix
             answer = self._rows[row].answer
             places.extend(range(end - len(answer), end))
             targets.extend(answer)
-        return torch.tensor(places), torch.tensor(targets)
+            owners.extend([owner] * len(answer))
+        return Batch(
+            inputs=torch.cat(parts)[None],
+            packing=packing,
+            places=torch.tensor(places),
+            targets=torch.tensor(targets),
+            owners=torch.tensor(owners),
+            first_layer=self._first_layer,
+        )
 
     def _fill(self, decoder: Decoder, layers: int, progress: Progress) -> None:
         """Compute and store, in batches of about equal length."""
