@@ -14,7 +14,7 @@ from freehold.core.errors import InputError
 from freehold.economics.facts import model_facts
 from freehold.tuning import answers
 from freehold.tuning.plan import Pace, Plan, Rows, plan_run
-from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, named_in_table, other_gpus
+from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, machine_here, named_in_table, other_gpus
 from freehold.tuning.plan_memory import MOST_LOGITS, Load, learning_weights, plan_memory
 from freehold.tuning.plan_remedies import plan_with_remedies
 from freehold.tuning.plan_rows import stated_rows
@@ -240,6 +240,13 @@ def test_a_record_tells_its_fields_and_where_the_price_comes_from() -> None:
 )
 def test_a_driver_s_name_of_a_gpu_is_found_in_the_table(name: str, found: str | None) -> None:
     assert named_in_table(name) == found
+
+
+def test_a_run_on_a_processor_is_foreseen_for_it_whatever_gpu_its_recipe_names() -> None:
+    here = machine_here(recipe("devices.type=cpu"))  # the recipe names an h100
+    assert here.hardware is None
+    with pytest.raises(InputError, match=r"devices\.hardware is 'h100', a GPU, and devices\.type is 'cpu'"):
+        machine_for(recipe("devices.type=cpu"))
 
 
 def test_what_cannot_be_planned_is_told_with_what_to_do(tmp_path: Path) -> None:
