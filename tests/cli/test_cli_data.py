@@ -264,11 +264,64 @@ def test_datasets_are_built_shown_listed_and_exported(imported: Terminal) -> Non
     imported.golden("dataset-export", "dataset", "export", "desk", "train.jsonl")
     exported = imported.json("dataset-export", "dataset", "export", "desk", "test.jsonl", "--split", "test")
 
-    assert shown == built
+    assert {name: value for name, value in shown.items() if name not in {"samples", "review"}} == built
+    assert [len(rows) for rows in shown["samples"].values()] == [2, 2, 2]
     assert listed["datasets"] == [built["dataset"]]
     assert exported["rows"] == built["rows"]["test"] == 60
     first = json.loads((imported.folder / "test.jsonl").read_text().splitlines()[0])
     assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
+
+
+def test_two_versions_of_a_dataset_are_compared(imported: Terminal) -> None:
+    first = imported.run("dataset", "build", "desk", "--json").record
+    second = imported.run("dataset", "build", "desk", "--test-share", "0.3", "--json").record
+    diff = imported.json("dataset-diff", "dataset", "diff", first["dataset"], "desk")
+
+    assert (diff["old"], diff["new"]) == (first["dataset"], second["dataset"])
+    assert diff["settings"] == [{"name": "policy.test_share", "old": 0.25, "new": 0.3}]
+    assert diff["rows"]["test"] == {"old": first["rows"]["test"], "new": second["rows"]["test"]}
+    assert imported.run("dataset", "diff", first["dataset"], "nothing").code == 2
+
+
+def test_a_dataset_is_shown_as_a_page_with_pictures(imported: Terminal) -> None:
+    imported.run("dataset", "build", "desk")
+    shown = imported.run("dataset", "show", "desk", "--html", "page.html", "--samples", "1")
+    page = (imported.folder / "page.html").read_text(encoding="utf-8")
+
+    assert "Page: page.html" in shown.out
+    assert page.count("<svg") >= 2
+    assert "<script" not in page
+    assert imported.run("dataset", "show", "desk", "--html", "absent/page.html").code == 2
+
+
+def test_a_dataset_is_built_from_a_file_alone_and_exported_to_be_one(terminal: Terminal) -> None:
+    words = ("parcel", "refund", "invoice", "password", "address", "colour", "garden", "window", "engine", "bottle")
+    rows = [
+        {"question": f"{one} {other} is not what I asked you for", "category": "late" if one < other else "wrong"}
+        for one in words
+        for other in words
+        if one != other
+    ]
+    (terminal.folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    unnamed = terminal.run("dataset", "build", "mail", "--from", "rows.jsonl")
+    assert unnamed.code == 2
+    assert "rows.jsonl: not one row can be used" in unnamed.error
+    assert "its fields are 'category', 'question'" in unnamed.error
+
+    options = ("--columns", "question,category", "--terms", "cc-by-4.0")
+    built = terminal.run("dataset", "build", "mail", "--from", "rows.jsonl", *options, "--json").record
+    assert built["terms"]["train"] == {"cc-by-4.0": built["rows"]["train"]}
+    assert built["sources"] == {"rows.jsonl": 90}
+    for form in ("openai", "sharegpt", "alpaca", "trl"):
+        terminal.run("dataset", "export", "mail", f"{form}.jsonl", "--format", form)
+        again = terminal.run("dataset", "build", f"mail-{form}", "--from", f"{form}.jsonl", "--json").record
+        assert sum(again["rows"].values()) == built["rows"]["train"]
+        assert set(again["classes"]["train"]) == {"late", "wrong"}
+
+
+def test_options_about_files_want_a_file(terminal: Terminal) -> None:
+    assert terminal.run("dataset", "build", "mail", "--by-model").code == 2
+    assert terminal.run("dataset", "build", "mail", "--columns", "one").code == 2
 
 
 def test_an_empty_workspace_lists_no_dataset(terminal: Terminal) -> None:

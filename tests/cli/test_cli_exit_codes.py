@@ -29,7 +29,7 @@ TYPED_IN = ("--input-tokens", "9", "--output-tokens", "9", "--rent", "gpt-5.4")
         (["nonsense"], "No such command 'nonsense'."),
         (["audit", "--nope"], "No such option '--nope'."),
         (["dataset", "bild"], "No such command 'bild'."),
-        (["import"], "Missing argument 'PATHS...'."),
+        (["import"], "Missing argument 'PATH...'."),
         (["import", "x.jsonl", "--split", "dev"], "'dev' is not one of 'train', 'test'."),
         (["breakeven", "--queries-per-month", "many"], "'many' is not a valid float"),
         (
@@ -122,14 +122,14 @@ def test_a_step_taken_too_early_exits_2_and_names_the_step_before_it(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("log.jsonl", b"", "log.jsonl: the file is empty. A row is a JSON object with 'input' and 'output'."),
+        ("log.jsonl", b"", "log.jsonl: the file is empty. A log is JSON Lines, a JSON document, a CSV table"),
         ("log.jsonl", b"\n \n", "log.jsonl: the file is empty."),
-        ("log.jsonl", b"{oops\n", "log.jsonl: unknown format."),
-        ("log.jsonl", b'{"prompt": "hi"}\n', "this file has 'prompt'."),
-        ("log.jsonl", b"\xff\xfe\x00", "log.jsonl: unknown format."),
-        ("log.jsonl.gz", b"\x1f\x8b\x08\x00broken", "log.jsonl.gz: the compressed file is cut off or broken"),
-        ("log.txt", b"hello", "log.txt: unknown file type. Logs are .jsonl, .ndjson, .json or .csv"),
-        ("log.csv", b"input,label\nhello,card\n", "log.csv: unknown format."),
+        ("log.jsonl", b"{oops\n", "log.jsonl: the file ends in the middle of its JSON"),
+        ("log.jsonl", b'{"prompt": "hi"}\n', "This file has 'prompt'. Nearest: "),
+        ("log.jsonl", b"\xff\xfe\x00", "log.jsonl: not whole text in utf-16"),
+        ("log.jsonl.gz", b"\x1f\x8b\x08\x00broken", "log.jsonl.gz: the file is cut off or broken"),
+        ("log.txt", b"hello", "log.txt: no log that can be read. A log is JSON Lines"),
+        ("log.csv", b"input,label\nhello,card\n", "Nearest: 'input' with 'output' or 'model_output'."),
         ("log.jsonl", b'{"input": "", "output": "a"}\n', "'input' is empty. None of 1 rows can be used; "),
     ],
 )  # fmt: skip
@@ -144,14 +144,8 @@ def test_a_log_that_cannot_be_read_exits_2_and_names_the_file(
     assert said in shown.error
 
 
-def test_a_log_that_does_not_exist_and_rows_without_a_task_exit_2(terminal: Terminal, desk: type[Desk]) -> None:
+def test_a_log_that_does_not_exist_exits_2(terminal: Terminal) -> None:
     assert terminal.run("import", "no.jsonl").error == "no.jsonl: there is no such file or folder."
-    desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=1))
-
-    shown = terminal.run("import", "log.jsonl")
-
-    assert shown.code == 2
-    assert "no task: give the row a 'task' or name one with --task" in shown.error
 
 
 def test_one_class_only_and_too_few_cases_build_no_dataset(terminal: Terminal, desk: type[Desk]) -> None:
@@ -233,7 +227,7 @@ def test_a_full_database_or_decisions_folder_is_the_same_line(
     for place, error, command in (
         ("freehold.evaluation.record.write_atomically", _full_disk, "decide desk --queries-per-month 1000"),
         ("freehold.datasets.build.write_dataset", _full_disk, "dataset build desk"),
-        ("freehold.corrections.store.keep_words", _full_database, "import more.jsonl --task desk"),
+        ("freehold.cli.purging.keep_words", _full_database, "import more.jsonl --task desk"),
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(place, error)

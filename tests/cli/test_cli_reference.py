@@ -22,7 +22,7 @@ SOURCES = sorted((REPOSITORY / "src").rglob("*.py"))
 GOLDEN = Path(__file__).parent / "golden"
 SECTION_OF = {
     "audit": "audit", "breakeven": "breakeven", "claims": "claims", "claims-formulas": "formulas",
-    "dataset-build": "dataset", "dataset-export": "export",
+    "dataset-build": "dataset", "dataset-diff": "datasetdiff", "dataset-export": "export",
     "dataset-list": "datasets", "dataset-show": "dataset", "decide": "decide", "evaluate": "evaluate",
     "ledger-compact": "ledgercompact", "ledger-costs": "ledgercosts", "ledger-export": "ledgerexport",
     "ledger-repair": "ledgerrepair", "ledger-stats": "ledgerstats", "ledger-verify": "ledgerverify",

@@ -64,7 +64,8 @@ def test_the_record_for_json_output_has_the_promised_fields(desk: Desk) -> None:
     assert record["dataset"] == dataset.id
     assert record["rows"] == {"train": 27, "validation": 3, "test": 10}
     assert record["excluded"] == [{"reason": "label-unknown", "rows": 1}]
-    assert record["provenance"]["test"] == {"human-labelled": 10}
+    assert record["provenance"] == {"human-labelled": 40}
+    assert record["provenance_by_split"]["test"] == {"human-labelled": 10}
     assert record["classes"]["test"] == {"no": 5, "yes": 5}
     assert record["pii"] == {"EMAIL": 1}
 
@@ -116,10 +117,10 @@ def test_building_again_repairs_a_damaged_dataset_and_clears_a_killed_one(desk: 
 def test_a_full_disk_is_an_error_and_leaves_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.rows(range(40))
 
-    def full(path: Path, _data: bytes) -> int:
+    def full(path: Path, *_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("pathlib.Path.write_text", full)  # the last file of a folder
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)\. Free space"):
         desk.build()
     assert list(desk.folder.iterdir()) == []

@@ -14,6 +14,7 @@ from freehold.report import ledger_text, registry_text, text, tuning_text
 from freehold.report._plain import sentence
 from freehold.report.audit_text import audit_text
 from freehold.report.cost_findings import change_sentences
+from freehold.report.dataset_text import dataset_text
 from freehold.report.numbers import rate_usd
 from freehold.report.visible import columns
 
@@ -27,7 +28,7 @@ CASES: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("audit", audit_text),
     ("breakeven", text.breakeven_text),
     ("breakeven-all", partial(text.breakeven_text, everything=True)),
-    ("dataset", text.dataset_text),
+    ("dataset", dataset_text),
     ("tune", tuning_text.tune_text),
     ("evaluation", text.evaluation_text),
     ("decision", text.decision_text),
@@ -153,7 +154,7 @@ def test_money_is_written_alike() -> None:
 
 
 def test_rows_left_out_may_be_a_mapping() -> None:
-    assert "duplicate" in text.dataset_text({"excluded": {"duplicate": 31}})
+    assert "duplicate" in dataset_text({"excluded": {"duplicate": 31}})
 
 
 def test_wide_characters_wrap_by_the_columns_they_take() -> None:

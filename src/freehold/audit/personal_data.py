@@ -14,12 +14,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import betaincinv
 
 from freehold.core.spoken import answered, asked
 from freehold.ledger.columns import BODIES
 from freehold.ledger.publish import reading
+from freehold.ledger.store import refuse_damaged
 from freehold.ledger.stored import parquet_files
 from freehold.text.pii import find_pii
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
-
-    import pyarrow as pa
 
 CALLS_PER_TASK = 400
 """A kind that one call in a hundred holds is seen with a chance of 98 %."""
@@ -138,7 +138,11 @@ def _row_groups(calls: Path, since: date | None, until: date | None) -> Iterator
         if (since or until) and not (day[0].isdigit() and str(since or "") <= day <= str(until or "9999")):
             continue
         path = calls / f"day={day}" / name
-        metadata = pq.read_metadata(path)
+        try:
+            metadata = pq.read_metadata(path)
+        except (pa.ArrowException, OSError) as error:
+            refuse_damaged(calls, error)
+            raise
         names = metadata.schema.to_arrow_schema().names
         for group in range(metadata.num_row_groups):
             columns = [metadata.row_group(group).column(names.index(body)) for body in BODIES if body in names]

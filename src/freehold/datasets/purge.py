@@ -19,9 +19,9 @@ from sqlalchemy import delete, select, update
 from freehold.core.chat import Message
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
-from freehold.datasets.manifest import SPLITS
+from freehold.datasets.hygiene import SPLITS
 from freehold.datasets.rows import fingerprint_of, fingerprint_of_call
-from freehold.datasets.write import MANIFEST
+from freehold.datasets.write import EXCLUDED, FILES, MANIFEST
 from freehold.state.schema import DATASETS
 from freehold.state.schema import SPLITS as SIDES
 
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     """Which of these call ids have been purged."""
     CallsOf = Callable[[Iterable[str]], Iterable[Call]]
 
-EXCLUDED = "excluded.jsonl"
-_FILES = (*(f"{split}.jsonl" for split in SPLITS), EXCLUDED)
+_EXAMPLES = tuple(f"{split}.jsonl" for split in SPLITS)
 _COPIES = frozenset({"duplicate", "leak", "contradictory"})
 """Reasons for which a call may be left out of a dataset that holds its text."""
 
@@ -61,8 +60,8 @@ def ids_in_datasets(folder: Path) -> set[str]:
     """Ids of all calls that some dataset version names."""
     found: set[str] = set()
     for path in folder.glob(f"*/{MANIFEST}") if folder.is_dir() else ():
-        found |= _manifest(path)["source_rows"].keys()
-        found |= {line["id"] for name in _FILES for line in _lines(path.with_name(name))}
+        found |= _manifest(path).get("source_rows", {}).keys()
+        found |= {line["id"] for name in FILES for line in _lines(path.with_name(name))}
     return found
 
 
@@ -100,17 +99,17 @@ def _purge_one(
     dry_run: bool,
 ) -> None:
     manifest = _manifest(folder / MANIFEST)
-    lines = {name: _lines(folder / name) for name in _FILES}
-    ids = {line["id"] for of_file in lines.values() for line in of_file} | manifest["source_rows"].keys()
+    lines = {name: _lines(folder / name) for name in FILES if name in manifest["files"]}
+    ids = {line["id"] for of_file in lines.values() for line in of_file} | manifest.get("source_rows", {}).keys()
     gone = among(ids)
     if not gone:
         return
-    examples = [line for name, of_file in lines.items() if name != EXCLUDED for line in of_file if line["id"] in gone]
+    examples = [line for name in _EXAMPLES for line in lines[name] if line["id"] in gone]
     done.rows[folder.name] += len(examples)
     done.listed += sum(line["id"] in gone for line in lines[EXCLUDED])
     unpinned = _without_copies(examples, [line for line in lines[EXCLUDED] if line["id"] not in gone], calls)
     kept = {name: [line for line in of_file if line["id"] not in gone] for name, of_file in lines.items()}
-    held = {_fingerprint(line) for name, of_file in kept.items() if name != EXCLUDED for line in of_file}
+    held = {_fingerprint(line) for name in _EXAMPLES for line in kept[name]}
     unpinned -= held
     if dry_run:
         done.sides += len(unpinned)
@@ -141,9 +140,10 @@ def _manifest_without(
     rows = manifest["rows"]
     changed = {key: value for key, value in manifest.items() if key != "purged"} | {
         "files": files,
-        "source_rows": {call: row for call, row in manifest["source_rows"].items() if call not in gone},
         "contradictions": [[call for call in case if call not in gone] for case in manifest["contradictions"]],
     }
+    if "source_rows" in manifest:  # versions that were built before each row had a line of its own
+        changed["source_rows"] = {call: row for call, row in manifest["source_rows"].items() if call not in gone}
     purged: dict[str, Any] = {"rows": {split: rows[split] - left[split] for split in SPLITS}}
     purged["sha256"] = content_hash({**changed, "purged": purged})
     return {**changed, "purged": purged}
@@ -183,7 +183,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     """What a version says of itself; one that cannot be read stops a purge before it begins."""
     try:
         manifest = json.loads(path.read_bytes())
-        if isinstance(manifest["source_rows"], dict) and isinstance(manifest["rows"], dict):
+        if isinstance(manifest["files"], dict) and isinstance(manifest["rows"], dict):
             return dict(manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(_damaged(path)) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections import Counter
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -14,11 +15,12 @@ from freehold.core.dataset import Dataset, Example
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
 from freehold.core.task import Task
-from freehold.datasets.write import MANIFEST
+from freehold.datasets.hygiene import SPLITS
+from freehold.datasets.write import MANIFEST, REVIEW, sha256_of
 from freehold.state.schema import DATASETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -62,7 +64,7 @@ def read_dataset(folder: Path, name: str, *, engine: Engine) -> Dataset:
             f"No dataset or task with a dataset is named {name!r}. {choice} Build one: freehold dataset build TASK"
         )
     found = folder / (name if name in known else of_task[0])
-    manifest = _read_manifest(found)
+    manifest = read_manifest(found)
     definition = manifest["task"]
     return Dataset(
         id=manifest["id"],
@@ -86,16 +88,56 @@ def read_examples(dataset: Dataset, split: Split) -> list[Example]:
     Raises:
         InputError: the file is missing or is not what was written.
     """
-    path = dataset.folder / f"{split}.jsonl"
-    content = _read(path)
-    if hashlib.sha256(content).hexdigest() != _read_manifest(dataset.folder)["files"][path.name]:
-        raise InputError(_changed(path, dataset.task.name))
-    return [_example(json.loads(line)) for line in content.decode().split("\n") if line]
+    return list(stream_examples(dataset, split))
+
+
+def stream_examples(dataset: Dataset, split: Split) -> Iterator[Example]:
+    """The examples of one side, one after the other. The whole file is checked before the first.
+
+    Raises:
+        InputError: the file is missing or is not what was written.
+    """
+    return (_example(line) for line in stream_lines(dataset, f"{split}.jsonl"))
+
+
+def stream_lines(dataset: Dataset, name: str) -> Iterator[dict[str, Any]]:  # Any: JSON
+    """The lines of one of a version's files; none if the version is older than that kind of file.
+
+    Raises:
+        InputError: the file is missing or is not what was written.
+    """
+    path = dataset.folder / name
+    known = read_manifest(dataset.folder)["files"]
+    if name not in known:
+        return
+    try:
+        if sha256_of(path) != known[name]:
+            raise InputError(_changed(path, dataset.task.name))
+        with path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_samples(dataset: Dataset, count: int) -> dict[str, Any]:  # Any: JSON
+    """The first rows of each side, and the first rows that somebody should look at, by what was found."""
+    review: dict[str, list[dict[str, Any]]] = {}
+    for line in stream_lines(dataset, REVIEW):
+        of_kind = review.setdefault(line["finding"], [])
+        if len(of_kind) < count:
+            of_kind.append(line)
+    sides = {split: list(islice(stream_lines(dataset, f"{split}.jsonl"), count)) for split in SPLITS}
+    return {"samples": sides, "review": {kind: lines for kind, lines in review.items() if lines}}
 
 
 def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
-    """What `freehold dataset build --json` and `dataset show --json` print."""
-    manifest = _read_manifest(dataset.folder)
+    """What `freehold dataset build --json` and `dataset show --json` print; null is what an older version lacks."""
+    manifest = read_manifest(dataset.folder)
+    by_split = manifest["provenance"]
+    total: Counter[str] = Counter()
+    for of_side in by_split.values():
+        total.update(of_side)
     return {
         "schema": manifest["schema"],
         "dataset": dataset.id,
@@ -106,18 +148,34 @@ def as_record(dataset: Dataset) -> dict[str, Any]:  # Any: JSON
         "excluded": [{"reason": reason, "rows": rows} for reason, rows in manifest["excluded"].items()],
         "split_by": manifest["split_by"],
         "test_from": manifest["test_from"],
-        "provenance": manifest["provenance"],
+        "provenance": dict(sorted(total.items())),
+        "provenance_by_split": by_split,
         "classes": manifest["classes"],
         "pii": manifest["pii"],
         "near_duplicates": manifest["near_duplicates"],
+        "leaks": manifest["excluded"].get("leak", 0),
+        "label_conflicts": len(manifest["contradictions"]),
         "contradictions": manifest["contradictions"],
+        **{name: manifest.get(name) for name in _LATER},
         "warnings": [*manifest["warnings"], *_purged_warning(manifest)],
         "policy": manifest["policy"],
         "folder": str(dataset.folder),
     }
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+_LATER = (
+    "duplicates_grouped", "leakage", "label_noise", "balance", "lengths", "months", "terms", "sources", "findings",
+    "rejected_rows",
+)  # fmt: skip
+"""Fields that the first versions lack."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:  # Any: JSON
+    """The manifest of a version.
+
+    Raises:
+        InputError: it is missing or was changed.
+    """
     path = folder / MANIFEST
     try:
         manifest = json.loads(_read(path))
@@ -158,9 +216,13 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Build the dataset again: freehold dataset build TASK"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be read ({error.strerror}). Build the dataset again: freehold dataset build TASK"
+    )
 
 
 def _changed(path: Path, task: str) -> str:

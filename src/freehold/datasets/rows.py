@@ -10,27 +10,30 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from freehold.core.chat import Message
+from freehold.core.identity import content_hash
 from freehold.core.spoken import answered, asked
+from freehold.datasets.spill import Content
 from freehold.datasets.targets import canonical_target, clean, mask_target
 from freehold.state.schema import CORRECTIONS
 from freehold.text.fingerprint import fingerprint
 from freehold.text.pii import kind_of, mask_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
 
     from freehold.core.call import Call
-    from freehold.core.progress import Progress
     from freehold.core.task import Provenance, Task
+    from freehold.datasets.spill import Place
 
 _PROVENANCE: dict[str, Provenance] = {
     "accepted": "human-accepted",
     "labelled": "human-labelled",
     "corrected": "human-corrected",
 }
+_HUMAN = frozenset(_PROVENANCE.values())
 _WEIGHT = {kind: weight for weight, kind in enumerate(_PROVENANCE)}
 """A correction outweighs a label, and a label an acceptance."""
 _OWN_ROUTES = frozenset({"own", "canary"})
@@ -44,40 +47,80 @@ class HumanWord:
     kind: str
     """`corrected`, `labelled` or `accepted`."""
     output: str
-    reviewer: str | None
-    reviewed_at: str | None
-    is_test: bool
+    reviewer: str | None = None
+    reviewed_at: str | None = None
+    is_test: bool = False
     """Imported as part of a test set."""
+    id: str | None = None
+    """Of the correction in the state database; None: it came with a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The file that a row was brought with."""
+
+    file: str
+    """Its name, not where it lay."""
+    line: int
+    terms: str | None = None
+    """Licence or terms, as whoever brought it says; None: nobody said."""
+    weight: float = 1.0
+    has_consent: bool = True
+    """False: the row says that it must not be trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A call as a dataset sees it, personal data masked."""
+    """A call as a dataset sees it, without its texts: those lie in the spill."""
 
     id: str
-    turns: tuple[Message, ...]
     fingerprint: str
     """Of the masked turns."""
-    target: str
+    answer: str
+    """The label, of a classification; else a hash of the answer."""
     provenance: Provenance
-    started_at: datetime | None
+    moment: str | None
+    """When the call began, as text that sorts by time; a time without a zone is UTC."""
     is_test: bool
-    rented_output: str | None
+    is_answered: bool
+    """The row has the answer of a rented model."""
     rented_model: str | None
-    pii: Mapping[str, int]
-    """Kind -> distinct values that were masked."""
+    """Which one's; None: nobody knows, or there is none."""
+    provider: str | None
+    pii: tuple[tuple[str, int], ...]
+    """(kind, distinct values that were masked)."""
     reason: str | None
     """Why it is left out; None while it is usable."""
+    sha256: str
+    """Of the masked row: the input, the answer and who gave it."""
+    characters: int
+    """Of the turns."""
+    answer_characters: int
+    corrections: tuple[str, ...] = ()
+    """Ids of the humans' words that it rests on."""
+    origin: Origin | None = None
+    """None: the ledger."""
+    place: Place | None = None
+    """Of its texts; None until they were laid down."""
 
     @property
     def is_human(self) -> bool:
         """A human stands behind the target."""
-        return self.provenance in _PROVENANCE.values()
+        return self.provenance in _HUMAN
 
     @property
-    def text(self) -> str:
-        """The turns as one text, for the search of near-duplicates."""
-        return _joined(self.turns)
+    def terms(self) -> str:
+        """Whose work the answer is: a flag for whoever has to read licences before the row trains."""
+        if self.origin is not None and self.origin.terms is not None:
+            return self.origin.terms
+        by = f":{self.provider or self.rented_model or 'unknown'}" if self.is_answered else ""
+        match self.provenance:
+            case "human-labelled":
+                return "undeclared" if self.origin else "own-work"
+            case "human-corrected" | "human-accepted":
+                return f"model-assisted{by}" if by else "own-work"
+            case _:
+                return f"model-output{by}"
 
 
 def read_human_words(engine: Engine, task: str) -> dict[str, list[HumanWord]]:
@@ -92,47 +135,25 @@ def read_human_words(engine: Engine, task: str) -> dict[str, list[HumanWord]]:
                     reviewer=row.reviewer,
                     reviewed_at=row.reviewed_at,
                     is_test=row.split == "test",
+                    id=row.id,
                 )
             )
     return dict(words)
 
 
-def read_rows(
-    task: Task, calls: Iterable[Call], words: Mapping[str, Sequence[HumanWord]], progress: Progress
-) -> list[Row]:
-    """The rows of a task by (time, id), those that say two things about one input marked as contradictory.
-
-    What an own model answered and no human looked at is no row: serving a call must not change a dataset.
-    """
-    progress.start("read rows", None)
-    rows: dict[str, Row] = {}
-    for call in calls:
-        if call.task == task.name and (not _is_own(call) or call.id in words):
-            rows[call.id] = _row(task, call, words.get(call.id, ()))
-            progress.update(1)
-    progress.finish()
-    return _mark_contradictions(sorted(rows.values(), key=time_and_id))
-
-
 def time_and_id(row: Row) -> tuple[str, str]:
     """Sort key: rows without a time come first."""
-    return (moment(row) or "", row.id)
+    return (row.moment or "", row.id)
 
 
-def moment(row: Row) -> str | None:
-    """When the call began, as text that sorts by time; a time without a zone is UTC."""
-    if row.started_at is None:
-        return None
-    zoned = row.started_at if row.started_at.tzinfo else row.started_at.replace(tzinfo=UTC)
-    return zoned.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
-    masked, mapping = mask_texts([clean(turn.content) for turn in _turns(call)])
-    turns = tuple(Message(turn.role, text) for turn, text in zip(_turns(call), masked, strict=True))
-    is_own = _is_own(call)
+def row_of(task: Task, call: Call, words: Sequence[HumanWord], origin: Origin | None = None) -> tuple[Row, Content]:
+    """What a dataset knows of a call, and what stands in it; personal data masked."""
+    given = turns_of(call)
+    masked, mapping = mask_texts([clean(turn.content) for turn in given])
+    turns = tuple(Message(turn.role, text) for turn, text in zip(given, masked, strict=True))
+    is_own = is_own_answer(call)
     answer = answered(call.response)
-    output, provenance, reason = _verdict(task, words)
+    output, provenance, reason = verdict_of(task, words)
     if not words:
         output, provenance = answer or "", "rented-output"
         reason = _fault_of_answer(call)
@@ -140,50 +161,74 @@ def _row(task: Task, call: Call, words: Sequence[HumanWord]) -> Row:
         reason = "truncated"
     if not any(turn.role == "user" and turn.content.strip() for turn in turns):
         reason = "empty"
+    if origin is not None and not origin.has_consent:
+        reason = "no-consent"
     target = canonical_target(task, output)
     text, known = mask_target(task, target.text, mapping)
-    rented = None
-    if answer is not None and not is_own:
-        rented, known = mask_target(task, clean(answer), known)
-    return Row(
+    rented = own = None
+    if answer is not None:
+        said, known = mask_target(task, clean(answer), known)
+        rented, own = (None, said) if is_own else (said, None)
+    started_at = None if call.started_at is None else call.started_at.isoformat()
+    joined = joined_turns(turns)
+    row = Row(
         id=call.id,
-        turns=turns,
-        fingerprint=fingerprint(_joined(turns)),
-        target=text,
+        fingerprint=fingerprint(joined),
+        answer=text if task.kind == "classification" else fingerprint_of_answer(text),
         provenance=provenance,
-        started_at=call.started_at,
+        moment=_moment(call.started_at),
         is_test=any(word.is_test for word in words),
-        rented_output=rented,
+        is_answered=rented is not None,
         rented_model=None if rented is None else call.model_served or call.model_requested,
-        pii=Counter(kind_of(placeholder) for placeholder in known),
+        provider=call.provider,
+        pii=tuple(sorted(Counter(kind_of(placeholder) for placeholder in known).items())),
         reason="truncated" if call.truncated else reason or target.reason,
+        sha256=content_hash([[turn.as_dict() for turn in turns], text, provenance, rented]),
+        characters=len(joined),
+        answer_characters=len(text),
+        corrections=tuple(word.id for word in words if word.id is not None),
+        origin=origin,
     )
+    return row, Content(tuple((turn.role, turn.content) for turn in turns), text, rented, own, started_at)
+
+
+def fingerprint_of_answer(text: str) -> str:
+    """By which equal answers are known; their case counts."""
+    return content_hash(text)[:32]
+
+
+def _moment(started_at: datetime | None) -> str | None:
+    if started_at is None:
+        return None
+    zoned = started_at if started_at.tzinfo else started_at.replace(tzinfo=UTC)
+    return zoned.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def fingerprint_of(turns: Iterable[Message]) -> str:
     """By which a text is known from one dataset to the next: of its masked turns, the system's left out."""
-    return fingerprint(_joined([turn for turn in turns if turn.role in ("user", "assistant")]))
+    return fingerprint(joined_turns([turn for turn in turns if turn.role in ("user", "assistant")]))
 
 
 def fingerprint_of_call(call: Call) -> str:
     """The same of a call in the ledger: it is masked first, as it would be for a dataset."""
-    turns = _turns(call)
+    turns = turns_of(call)
     masked, _ = mask_texts([clean(turn.content) for turn in turns])
     return fingerprint_of(Message(turn.role, text) for turn, text in zip(turns, masked, strict=True))
 
 
-def _is_own(call: Call) -> bool:
+def is_own_answer(call: Call) -> bool:
     """An own model answered, whether Freehold served it or a gateway passed the call on to it."""
     return call.model_version is not None or call.route in _OWN_ROUTES
 
 
-def _joined(turns: Sequence[Message]) -> str:
+def joined_turns(turns: Sequence[Message]) -> str:
+    """The turns as one text, for the search of near-duplicates."""
     if len(turns) == 1:
         return turns[0].content
     return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
 
 
-def _turns(call: Call) -> tuple[Message, ...]:
+def turns_of(call: Call) -> tuple[Message, ...]:
     """The user's and the assistant's turns; the system prompt, the same in every call, is dropped."""
     return tuple(turn for turn in asked(call.request) if turn.role in ("user", "assistant"))
 
@@ -194,7 +239,7 @@ def _fault_of_answer(call: Call) -> str | None:
     return "truncated" if call.finish_reason in _CUT_OFF else None
 
 
-def _verdict(task: Task, words: Sequence[HumanWord]) -> tuple[str, Provenance, str | None]:
+def verdict_of(task: Task, words: Sequence[HumanWord]) -> tuple[str, Provenance, str | None]:
     """The humans' answer to one call and its provenance; `contradictory` when they do not agree.
 
     Of one reviewer the weightiest word counts, and of equal ones the latest.
@@ -215,7 +260,7 @@ def _final_words(spoken: Sequence[HumanWord]) -> Iterator[HumanWord]:
     return (word for word in spoken if (_WEIGHT[word.kind], word.reviewed_at or "") == last)
 
 
-def _mark_contradictions(rows: list[Row]) -> list[Row]:
+def mark_contradictions(rows: list[Row]) -> list[Row]:
     """Mark the rows whose masked input has another human answer elsewhere.
 
     An imported test set is judged by itself: what is said in other rows cannot take a case out of it.
@@ -223,7 +268,7 @@ def _mark_contradictions(rows: list[Row]) -> list[Row]:
     targets: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
     for row in rows:
         if row.is_human and row.reason is None:
-            targets[row.fingerprint, row.is_test].add(row.target)
+            targets[row.fingerprint, row.is_test].add(row.answer)
     return [
         replace(row, reason="contradictory")
         if row.is_human and row.reason is None and len(targets[row.fingerprint, row.is_test]) > 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, update
@@ -11,42 +14,50 @@ from sqlalchemy.exc import IntegrityError
 
 from freehold.core.dataset import Dataset
 from freehold.core.errors import InputError
-from freehold.datasets.manifest import files_of, manifest_of
+from freehold.datasets.hygiene import SPLITS as SIDES
+from freehold.datasets.manifest import example_lines, manifest_of, row_lines
 from freehold.state.database import now
 from freehold.state.schema import DATASETS, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from sqlalchemy import Connection, Engine
 
+    from freehold.core.progress import Progress
     from freehold.datasets.manifest import Build
 
 MANIFEST = "manifest.json"
+EXCLUDED, ROWS, REVIEW = "excluded.jsonl", "rows.jsonl", "review.jsonl"
+FILES = (*(f"{split}.jsonl" for split in SIDES), EXCLUDED, ROWS, REVIEW)
+_INSERT_ROWS = 50_000
 
 
-def write_dataset(build: Build, folder: Path) -> tuple[Dataset, dict[str, Any]]:  # Any: the manifest, JSON
+def write_dataset(build: Build, folder: Path, progress: Progress) -> tuple[Dataset, dict[str, Any]]:  # Any: JSON
     """Write the dataset's folder into `folder` and return it with its manifest.
 
+    Row by row, so that a large one needs no more memory than a small one. What a killed run left gives way.
+
     Raises:
-        InputError: it cannot be written; nothing of it is left then.
+        OSError: it cannot be written; nothing of it is left then.
     """
-    files = files_of(build)
-    manifest = manifest_of(build, files)
-    files[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-    final = folder / manifest["id"]
-    part = folder / f".{manifest['id']}.part"
+    for left in folder.glob(f".{build.task.name}-*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = folder / f".{build.task.name}-{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not _is_same(final, files):
-            _write_folder(final, part, files)
-    except OSError as error:
+        part.mkdir()
+        manifest = manifest_of(build, _write_files(build, part, progress))
+        (part / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        final = folder / manifest["id"]
+        if not _is_same(final, manifest):
+            if final.exists():
+                shutil.rmtree(final)
+            part.replace(final)
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise InputError(
-            f"{final}: the dataset cannot be written ({error.strerror}). Free space or choose a folder that "
-            "you may write to, then build again."
-        ) from error
     dataset = Dataset(
         id=manifest["id"],
         task=build.task,
@@ -58,22 +69,68 @@ def write_dataset(build: Build, folder: Path) -> tuple[Dataset, dict[str, Any]]:
     return dataset, manifest
 
 
-def _is_same(folder: Path, files: Mapping[str, str]) -> bool:
-    return all(
-        (folder / name).is_file() and (folder / name).read_bytes() == content.encode()
-        for name, content in files.items()
-    )
+def _write_files(build: Build, folder: Path, progress: Progress) -> dict[str, str]:
+    """Write the JSONL files and give the hash of each."""
+    with ExitStack() as opened:
+        files = {name: opened.enter_context(_Lines(folder / name)) for name in FILES}
+        progress.start("write rows", len(build.kept))
+        for split, line in example_lines(build):
+            files[f"{split}.jsonl"].write(line)
+            progress.update(1)
+        progress.finish()
+        for call, reason in build.excluded.items():
+            files[EXCLUDED].write({"id": call, "reason": reason})
+        for line in row_lines(build):
+            files[ROWS].write(line)
+        for finding in build.hygiene.findings:
+            files[REVIEW].write(finding)
+    return {name: file.sha256 for name, file in files.items()}
 
 
-def _write_folder(final: Path, part: Path, files: Mapping[str, str]) -> None:
-    """Fill a folder of another name and rename it; what a killed or damaged run left there gives way."""
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for name, content in files.items():
-        (part / name).write_bytes(content.encode())
-    if final.exists():
-        shutil.rmtree(final)
-    part.replace(final)
+class _Lines:
+    """A JSONL file that is written, and its hash."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, line: Mapping[str, Any]) -> None:  # Any: what JSON can write
+        content = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        self._hash.update(content)
+        self._file.write(content)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _is_same(folder: Path, manifest: Mapping[str, Any]) -> bool:  # Any: JSON
+    """The version is there already, and whole."""
+    try:
+        there = json.loads((folder / MANIFEST).read_bytes())
+        return bool(there == manifest) and all(
+            sha256_of(folder / name) == sha256 for name, sha256 in manifest["files"].items()
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def register(
@@ -90,14 +147,13 @@ def register(
     Args:
         engine: The state database.
         dataset: What was written.
-        manifest: Kept without its list of source rows, which stands in the file.
+        manifest: As it stands in the file.
         known: Sides as they were when this build decided.
         decided: Fingerprint -> side of each text in the dataset.
 
     Raises:
         InputError: another build of the task decided sides in the meantime.
     """
-    kept = {key: value for key, value in manifest.items() if key != "source_rows"}
     try:
         with engine.begin() as connection:
             _remember_sides(connection, dataset.task.name, known, decided)
@@ -108,7 +164,7 @@ def register(
                         id=dataset.id,
                         task=dataset.task.name,
                         sha256=dataset.sha256,
-                        manifest=kept,
+                        manifest=dict(manifest),
                         created_at=now(),
                     )
                 )
@@ -120,13 +176,10 @@ def register(
 
 
 def _remember_sides(connection: Connection, task: str, known: Mapping[str, str], decided: Mapping[str, str]) -> None:
-    new = [
-        {"task": task, "fingerprint": fingerprint, "split": side}
-        for fingerprint, side in sorted(decided.items())
-        if fingerprint not in known
-    ]
-    if new:
-        connection.execute(insert(SPLITS), new)
+    new = sorted(decided.keys() - known.keys())
+    for start in range(0, len(new), _INSERT_ROWS):
+        some = new[start : start + _INSERT_ROWS]
+        connection.execute(insert(SPLITS), [{"task": task, "fingerprint": one, "split": decided[one]} for one in some])
     for fingerprint, side in sorted(decided.items()):
         if known.get(fingerprint, side) != side:  # imported as a test row after it had trained
             connection.execute(

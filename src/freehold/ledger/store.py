@@ -189,7 +189,7 @@ class Ledger:
             raise
 
 
-def refuse_damaged(folder: Path, error: duckdb.Error) -> None:
+def refuse_damaged(folder: Path, error: Exception) -> None:
     """Tell which file made a query fail; do nothing if all of them can be read.
 
     Raises:

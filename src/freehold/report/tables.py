@@ -161,7 +161,7 @@ def row_table(dataset: Mapping[str, Any]) -> Table:  # Any: JSON
 
 def provenance_table(dataset: Mapping[str, Any]) -> Table:  # Any: JSON
     """Who gave the answers that train and test, by split."""
-    by_split = dataset.get("provenance") or {}
+    by_split = dataset.get("provenance_by_split") or dataset.get("provenance") or {}
     kinds = dict.fromkeys(kind for counts in by_split.values() for kind in counts)
     return Table(
         "Who gave the answers",

@@ -25,7 +25,6 @@ from freehold.report.cost_tables import (
     waterfall_table,
     ways_table,
 )
-from freehold.report.dataset_facts import dataset_facts
 from freehold.report.findings import (
     next_measurement_words,
     premium_words,
@@ -46,8 +45,6 @@ from freehold.report.tables import (
     comparison_table,
     confusion_table,
     contender_table,
-    provenance_table,
-    row_table,
     step_table,
 )
 from freehold.report.visible import visible
@@ -157,17 +154,6 @@ def simple_text(record: Mapping[str, Any]) -> str:  # Any: JSON
 
 def _not_considered(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
     return [f"{each.get('name')}: {each.get('reason')}" for each in record.get("not_considered") or ()]
-
-
-def dataset_text(record: Mapping[str, Any]) -> str:  # Any: JSON
-    """Rows by split, rows left out by reason, provenance and masked personal data."""
-    return joined(
-        sentence(f"Dataset {record.get('dataset')} of task {record.get('task')}"),
-        plain_table(row_table(record)),
-        plain_table(provenance_table(record)),
-        "\n".join(sentence(f"{name}: {value}") for name, value in dataset_facts(record)),
-        bullets("Warnings", record.get("warnings") or ()),
-    )
 
 
 def evaluation_text(record: Mapping[str, Any]) -> str:  # Any: JSON

@@ -107,7 +107,9 @@ def import_logs(
     known = [(file, *_recognised(file, choices, result)) for file in found.logs]
     known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
     if not known_logs:
-        raise InputError(f"{', '.join(result.others[:3])}: no row of a known format. {_known_formats()}")
+        raise InputError(
+            f"{', '.join(result.others[:3])}: no row of a known format. docs/reference/logs.md has them all."
+        )
     keeper = RejectsFile(rejects)
     events = stores.ledger.folder.parent
     try:
@@ -149,13 +151,18 @@ def _recognised(file: LogFile | Database, choices: Choices, result: Imported) ->
         if not count:
             raise InputError(f"{file.name}: the file is empty. A log is {KINDS}.")
         fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
-        raise InputError(f"{file.name}: unknown format. {_known_formats()} This file has {fields}.")
+        raise InputError(
+            f"{file.name}: unknown format. This file has {fields}. Nearest: {_nearest(seen)}. "
+            "docs/reference/logs.md has every format, docs/reference/rows.md the fields of plain rows."
+        )
     result.others.append(file.name)
     return None, None
 
 
-def _known_formats() -> str:
-    return "A row has " + "; or ".join(each.says for each in FORMATS if each.says) + "."
+def _nearest(fields: Sequence[str]) -> str:
+    """How the format is known that speaks of most of these fields; plain rows where none speaks of any."""
+    told = [each.says for each in reversed(FORMATS) if each.says]  # plain rows before other tools' logs
+    return max(told, key=lambda says: sum(f"'{field}'" in says for field in fields))
 
 
 @dataclass(slots=True)
