@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from freehold.core.errors import InputError
 from freehold.economics.facts import model_facts
 from freehold.tuning import answers
-from freehold.tuning.plan import Pace, Plan, Rows, plan_run
+from freehold.tuning.plan import Machine, Pace, Plan, Rows, plan_run
 from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, machine_here, named_in_table, other_gpus
 from freehold.tuning.plan_memory import MOST_LOGITS, Load, learning_weights, plan_memory
 from freehold.tuning.plan_remedies import plan_with_remedies
@@ -196,6 +196,20 @@ def test_each_alternative_fits_when_it_is_typed_behind_the_command() -> None:
     assert plan.alternatives
     for way in plan.alternatives:
         assert plan_of(recipe(*options, *way.overrides)).fits, way.overrides
+
+
+def test_no_change_is_offered_twice() -> None:
+    """On a processor no devices can be added, and the lightest recipe has nothing lighter."""
+    wanted = recipe("devices.type=cpu", "devices.hardware=null", "training.gradient_checkpointing=false")
+    small = Machine(name="small", room_bytes=44 * GIB, hardware=None, rental=None)
+    pace = Pace(samples_per_s=1, tokens_per_s=1, seconds=3600, log_sd=0.5, source="x")
+    plan = plan_with_remedies(
+        wanted, LLAMA, small, stated_rows(10, 2048, max_tokens=2048), pace=pace, repace=lambda _: pace
+    )
+    assert not plan.fits
+    offered = [way.overrides for way in plan.alternatives]
+    assert offered
+    assert len(offered) == len(set(offered))
 
 
 def test_where_nothing_helps_it_is_said() -> None:
