@@ -32,7 +32,8 @@ TUNING = "Tuning"
 """What the loop calls its piece of work."""
 
 RUN_LOG_SD, CALIBRATION_LOG_SD, FIRST_STEPS_LOG_SD = 0.10, 0.20, 0.15
-"""Of the logarithm of measured over foreseen seconds (benchmarks/log.md: forecasts of the planner)."""
+"""Of the logarithm of measured over foreseen seconds. Assumed, not measured; the one run that was compared, on a shared
+machine, took 1.45 times what its calibration said (docs/decisions/0021-recipe-and-plan.md)."""
 
 FORWARD_SHARE = 0.5
 """Of a training step of an adapter, the forward pass: what a validation row costs beside a training row."""
@@ -41,10 +42,10 @@ FIRST_STEPS = 5
 
 UNREST = 0.5
 """How far the wall time of a run strays, in logarithms, for each unit by which others slowed the measurement: they may
-go, or more may come."""
+go, or more may come. An assumption."""
 
 FREE_SHARE = 0.7
-"""A smaller share of the processor's time is told; steps that wait for memory reach about so much alone."""
+"""A smaller share of the processor's time is told. An assumption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
