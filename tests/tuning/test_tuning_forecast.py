@@ -71,6 +71,7 @@ def test_a_sitting_is_taken_apart_into_what_grows_with_what() -> None:
     assert found is not None
     assert (found.fixed_s, found.prepared_s_per_row, found.trained_s_per_row) == (2.0, 0.1, 0.25)
     assert found.busy_share == 0.5  # one of two threads was at work
+    assert watch.busy_share(None) == 1.0  # other processes compute
     # 2 s, 0.1 × 120 rows, 0.25 × (100 + half of 20) × 3 epochs
     assert found.seconds(ROWS, epochs=3) == pytest.approx(2 + 12 + 82.5)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from freehold.core.errors import InputError
 from freehold.economics.facts import model_facts
 from freehold.tuning import answers
-from freehold.tuning.plan import Pace, Plan, Rows, plan_run
-from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, named_in_table, other_gpus
+from freehold.tuning.plan import Machine, Pace, Plan, Rows, plan_run
+from freehold.tuning.plan_inputs import base_facts, gpu, machine_for, machine_here, named_in_table, other_gpus
 from freehold.tuning.plan_memory import MOST_LOGITS, Load, learning_weights, plan_memory
 from freehold.tuning.plan_remedies import plan_with_remedies
 from freehold.tuning.plan_rows import stated_rows
@@ -198,6 +198,20 @@ def test_each_alternative_fits_when_it_is_typed_behind_the_command() -> None:
         assert plan_of(recipe(*options, *way.overrides)).fits, way.overrides
 
 
+def test_no_change_is_offered_twice() -> None:
+    """On a processor no devices can be added, and the lightest recipe has nothing lighter."""
+    wanted = recipe("devices.type=cpu", "devices.hardware=null", "training.gradient_checkpointing=false")
+    small = Machine(name="small", room_bytes=44 * GIB, hardware=None, rental=None)
+    pace = Pace(samples_per_s=1, tokens_per_s=1, seconds=3600, log_sd=0.5, source="x")
+    plan = plan_with_remedies(
+        wanted, LLAMA, small, stated_rows(10, 2048, max_tokens=2048), pace=pace, repace=lambda _: pace
+    )
+    assert not plan.fits
+    offered = [way.overrides for way in plan.alternatives]
+    assert offered
+    assert len(offered) == len(set(offered))
+
+
 def test_where_nothing_helps_it_is_said() -> None:
     wanted = recipe("base=kimi-k2", "devices.hardware=t4", "training.max_tokens=128", "training.micro_batch_size=1",
                     "method=qlora", "training.batch_size=1")  # fmt: skip
@@ -240,6 +254,13 @@ def test_a_record_tells_its_fields_and_where_the_price_comes_from() -> None:
 )
 def test_a_driver_s_name_of_a_gpu_is_found_in_the_table(name: str, found: str | None) -> None:
     assert named_in_table(name) == found
+
+
+def test_a_run_on_a_processor_is_foreseen_for_it_whatever_gpu_its_recipe_names() -> None:
+    here = machine_here(recipe("devices.type=cpu"))  # the recipe names an h100
+    assert here.hardware is None
+    with pytest.raises(InputError, match=r"devices\.hardware is 'h100', a GPU, and devices\.type is 'cpu'"):
+        machine_for(recipe("devices.type=cpu"))
 
 
 def test_what_cannot_be_planned_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from freehold.tuning.forecast import (
     Stopwatch,
     as_actual,
     as_forecast,
+    counted_threads,
     keep_pace,
     known_pace,
     read_forecast,
@@ -21,7 +22,7 @@ from freehold.tuning.forecast import (
     write_forecast,
 )
 from freehold.tuning.plan import Plan, plan_run
-from freehold.tuning.plan_inputs import base_facts, machine_for, other_gpus
+from freehold.tuning.plan_inputs import base_facts, machine_for, machine_here, other_gpus
 from freehold.tuning.plan_remedies import plan_with_remedies
 from freehold.tuning.plan_rows import count_rows, stated_rows
 
@@ -132,7 +133,7 @@ class Foresight:
                 max_tokens=recipe.training.max_tokens,
                 count=_tokens_of(base),
             )
-            self._machine = machine_for(recipe)
+            self._machine = machine_here(recipe)
             model = base_facts(str(base.folder))
             machine, rows = self._machine, self._rows
             self._plan = lambda pace: plan_run(recipe, model, machine, rows, pace=pace)
@@ -146,6 +147,7 @@ class Foresight:
             InputError: a GPU is too small for it, and nobody said to try anyway.
         """
         if self._plan is None or self._rows is None or self._machine is None:
+            click.echo(f"Nothing is foreseen of this run: {self.reason}", err=True)
             return
         measured = known_pace(self._runs, self._shape) if self._machine.hardware is None else None
         if self._machine.hardware is None and measured is None:
@@ -209,7 +211,7 @@ class Foresight:
         measured = watch.measured(
             rows=trained.examples,
             batch_size=self.recipe.training.batch_size,
-            threads=self.recipe.threads or 1,
+            threads=counted_threads(self.recipe),
             memory_bytes=memory,
             source="an earlier run on this machine",
             log_sd=RUN_LOG_SD,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.core.progress import Silent
-from freehold.tuning.forecast import CALIBRATION_LOG_SD, Measured, Stopwatch
+from freehold.tuning.forecast import CALIBRATION_LOG_SD, Measured, Stopwatch, counted_threads
 from freehold.tuning.metrics import peak_memory_bytes
 from freehold.tuning.train import MINIMUM_ROWS, train
 
@@ -60,7 +60,7 @@ def calibrate(
     return watch.measured(
         rows=len(sample),
         batch_size=recipe.training.batch_size,
-        threads=recipe.threads or 1,
+        threads=counted_threads(recipe),
         memory_bytes=peak_memory_bytes(),
         log_sd=CALIBRATION_LOG_SD,
         source=f"calibration of {len(watch.steps) - 1} steps on this machine",

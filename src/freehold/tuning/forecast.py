@@ -32,7 +32,8 @@ TUNING = "Tuning"
 """What the loop calls its piece of work."""
 
 RUN_LOG_SD, CALIBRATION_LOG_SD, FIRST_STEPS_LOG_SD = 0.10, 0.20, 0.15
-"""Of the logarithm of measured over foreseen seconds (benchmarks/log.md: forecasts of the planner)."""
+"""Of the logarithm of measured over foreseen seconds. Assumed, not measured; the one run that was compared, on a shared
+machine, took 1.45 times what its calibration said (docs/decisions/0021-recipe-and-plan.md)."""
 
 FORWARD_SHARE = 0.5
 """Of a training step of an adapter, the forward pass: what a validation row costs beside a training row."""
@@ -41,10 +42,10 @@ FIRST_STEPS = 5
 
 UNREST = 0.5
 """How far the wall time of a run strays, in logarithms, for each unit by which others slowed the measurement: they may
-go, or more may come."""
+go, or more may come. An assumption."""
 
 FREE_SHARE = 0.7
-"""A smaller share of the processor's time is told; steps that wait for memory reach about so much alone."""
+"""A smaller share of the processor's time is told. An assumption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +146,14 @@ class Stopwatch:
         steps = len(self.steps) - 1
         return None if steps < 2 else (self.steps[-1] - self.steps[1]) / (steps - 1)
 
-    def busy_share(self, threads: int) -> float:
-        """Processor time of the steps without the first, over wall time and threads; 1 before there are two."""
-        if len(self.steps) < 3 or self.steps[-1] <= self.steps[1]:
+    def busy_share(self, threads: int | None) -> float:
+        """Processor time of the steps without the first, over wall time and threads; 1 where that is not known."""
+        if threads is None or len(self.steps) < 3 or self.steps[-1] <= self.steps[1]:
             return 1.0
         return (self._processor[-1] - self._processor[1]) / (self.steps[-1] - self.steps[1]) / threads
 
     def measured(
-        self, *, rows: int, batch_size: int, threads: int, memory_bytes: int | None, source: str, log_sd: float
+        self, *, rows: int, batch_size: int, threads: int | None, memory_bytes: int | None, source: str, log_sd: float
     ) -> Measured | None:
         """What a sitting over `rows` rows on so many threads took; None if it had fewer than two steps."""
         step = self.step_s()
@@ -191,11 +192,17 @@ class FirstSteps:
                 tokens_per_s=samples * self._rows.tokens / seconds,
                 seconds=seconds,
                 log_sd=math.hypot(
-                    FIRST_STEPS_LOG_SD, UNREST * math.log(1.0 / min(1.0, watch.busy_share(self._recipe.threads or 1)))
+                    FIRST_STEPS_LOG_SD,
+                    UNREST * math.log(1.0 / min(1.0, watch.busy_share(counted_threads(self._recipe)))),
                 ),
                 source=f"the first {done} steps of this run",
             )
         )
+
+
+def counted_threads(recipe: Recipe) -> int | None:
+    """Threads of this process that compute; None where other processes do, whose time is not counted here."""
+    return (recipe.threads or 1) if recipe.devices.count == 1 else None
 
 
 def as_forecast(plan: Plan) -> dict[str, Any]:  # Any: JSON

@@ -69,6 +69,11 @@ def machine_for(recipe: Recipe, as_of: date | None = None) -> Machine:
     if name is None and recipe.devices.type in {"auto", "cuda"}:
         name = local_gpu()
     if name is not None and hardware(name).kind == "gpu":
+        if recipe.devices.type == "cpu":
+            raise InputError(
+                f"devices.hardware is {name!r}, a GPU, and devices.type is 'cpu'. Set devices.type=cuda, or "
+                "devices.hardware=null."
+            )
         return gpu(name, as_of)
     if recipe.devices.type == "cuda" and name is None:
         raise InputError(
@@ -83,6 +88,19 @@ def machine_for(recipe: Recipe, as_of: date | None = None) -> Machine:
         rental=rental(RENTED_PROCESSOR, as_of),
         price_share=threads / RENTED_THREADS,
     )
+
+
+def machine_here(recipe: Recipe) -> Machine:
+    """The device that a run takes, whatever its recipe was written for: `devices.type` is settled by then.
+
+    Raises:
+        InputError: the GPU is in no table, and the recipe names none.
+    """
+    name = None
+    if recipe.devices.type == "cuda":
+        name = local_gpu() or recipe.devices.hardware
+    devices = recipe.devices.model_copy(update={"hardware": name})
+    return machine_for(recipe.model_copy(update={"devices": devices}))
 
 
 def gpu(name: str, as_of: date | None = None) -> Machine:

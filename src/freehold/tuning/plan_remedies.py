@@ -55,6 +55,8 @@ def plan_with_remedies(
     found: list[Alternative] = []
     thrifty, more, lighter = _thrift(recipe), _more_devices(recipe, machine), _other_result(recipe)
     for is_same, needed in ((True, thrifty), (True, more), (False, lighter)):
+        if not needed:
+            continue
         ways = thrifty if needed is thrifty else [*needed, *thrifty]
         for change in _fewest(recipe, ways, needed, lambda changed: tried(changed, machine).fits):
             found.append(_alternative(tried(_changed(recipe, change), machine), change, is_same=is_same))
@@ -120,7 +122,7 @@ def _fewest(
 ) -> list[Change]:
     """The changes that fit: all single ones if any does, else all pairs, else all triples.
 
-    Of `needed`, if it names any, at least one is among them. What the recipe's fields forbid together is passed over.
+    Of `needed` at least one is among them. What the recipe's fields forbid together is passed over.
     """
     for size in range(1, MOST_CHANGES + 1):
         found: list[Change] = []
@@ -128,7 +130,7 @@ def _fewest(
             change: Change = {key: value for one in some for key, value in one.items()}
             change = {key: value for key, value in change.items() if value != _field(recipe, key)}
             says_two_things = any(change.get(key, value) != value for one in some for key, value in one.items())
-            if says_two_things or (needed and not any(one in needed for one in some)):
+            if says_two_things or not any(one in needed for one in some):
                 continue
             changed = _changed(recipe, change)
             if not any(contradictions(changed.model_dump(mode="json"), Recipe, {}, "")) and fits(changed):
