@@ -212,11 +212,12 @@ def test_what_an_error_costs_enters_the_costs(evaluated_as_perfect: Callable[...
     assert low < mean < high
 
 
-def test_exported_chat_rows_are_no_log(tuned: Terminal) -> None:
+def test_exported_chat_rows_come_back_as_what_people_said(tuned: Terminal) -> None:
     tuned.run("dataset", "export", "desk", "chat.jsonl")
 
-    shown = tuned.run("import", "chat.jsonl", "--task", "again")
+    record = tuned.run("import", "chat.jsonl", "--task", "again", "--json").record
 
-    assert shown.code == 2
-    assert "unknown format" in shown.error
-    assert json.loads((tuned.folder / "chat.jsonl").read_text().splitlines()[0])["messages"]
+    rows = [json.loads(line) for line in (tuned.folder / "chat.jsonl").read_text().splitlines()]
+    assert all(row["messages"] for row in rows)
+    assert record["formats"] == {"openai-fine-tuning": 1}
+    assert (record["imported"], record["corrections"]["labelled"]) == (len(rows), len(rows))
