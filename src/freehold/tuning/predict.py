@@ -124,7 +124,7 @@ class LocalModel:
         longest = max((len(prompt) for prompt in prompts), default=0)
         limit = min(self._decoder.longest, self._decoder.window or self._decoder.longest)
         if longest >= limit:
-            raise InputError(f"A prompt has {longest} tokens; {self.name} reads fewer than {limit} here.")
+            raise InputError(f"A prompt has {longest} tokens; {self.name} reads fewer than {limit}.")
         order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
         shared = shared_prefix(prompts) if prompts else 0
         progress.start(f"Asking {self.name}", len(order))
