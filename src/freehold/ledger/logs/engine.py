@@ -109,6 +109,8 @@ def import_logs(
     result = Imported(is_dry=choices.is_dry, others=list(found.others))
     known = [(file, *_recognised(file, choices, result)) for file in found.logs]
     known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
+    if not known_logs and result.refused:
+        raise InputError(result.refused[0].reason)
     if not known_logs:
         raise InputError(f"{', '.join(result.others[:3])}: no row of a known format. {_known_formats()}")
     keeper = RejectsFile(rejects)
@@ -141,7 +143,12 @@ def _recognised(file: LogFile | Database, choices: Choices, result: Imported) ->
     """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
     seen: list[str] = []
     count = 0
-    for row in first_rows(file, _FIRST_ROWS, encoding=choices.encoding):
+    try:
+        rows = first_rows(file, _FIRST_ROWS, encoding=choices.encoding)
+    except InputError as error:
+        result.refused.append(Refused(file.name, str(error)))
+        return None, None
+    for row in rows:
         count += not isinstance(row, Blank)
         if isinstance(row, RawRow):
             known = choices.format or format_of(row.values)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 10_000
 MOST_BYTES = 16 << 20
 """Files with more of either are a change of their own, and so are as many small ones as reach it."""
+_MOST_TABLES = 500
+"""More than so many are made one: a table of one row takes as much memory as one of a hundred."""
 
 
 class Together:
@@ -36,7 +38,8 @@ class Together:
         self._change = change
         self._count = count
         self._refuse = refuse
-        self._waiting: list[Taking] = []
+        self._waiting: list[tuple[Taking, int]] = []
+        self._ready: list[pa.Table] = []
         self._rows = self._bytes = self._words = 0
 
     def join(self, file: Taking) -> None:
@@ -47,43 +50,52 @@ class Together:
         """
         if file.ready and self._words:
             self.settle()
-        self._waiting.append(file)
+        self._waiting.append((file, sum(map(len, file.ready))))
         self._words += file.waiting.words
         self._rows += max(1, file.ready_rows)
         self._bytes += file.ready_bytes + file.waiting.size
+        self._ready += file.ready
+        file.ready = []
+        if len(self._ready) >= _MOST_TABLES:
+            self._ready = [pa.concat_tables(self._ready).combine_chunks()]
         if self._rows >= MOST_ROWS or self._bytes >= MOST_BYTES:
             self.settle()
 
     def settle(self) -> None:
         """Let all files that wait appear."""
-        files, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        ready, self._ready = self._ready, []
         self._rows = self._bytes = self._words = 0
-        if not files:
-            return
+        files = [file for file, _ in waiting]
+        rows = pa.concat_tables(ready).combine_chunks() if ready else None
         try:
-            self._commit(files)
+            self._commit(files, rows)
         except InputError as error:
             if len(files) == 1:
                 self._refuse(files[0].entry.file, error)
             else:
-                self._one_by_one(files)
+                self._one_by_one(waiting, rows)
         finally:
             for file in files:
                 file.close()
 
-    def _one_by_one(self, files: Sequence[Taking]) -> None:
+    def _one_by_one(self, waiting: Sequence[tuple[Taking, int]], rows: pa.Table | None) -> None:
         """Find those whose fault it is that their change could not be made."""
-        for file in files:
+        first = 0
+        for file, count in waiting:
             try:
-                self._commit([file])
+                self._commit([file], rows.slice(first, count) if rows is not None and count else None)
             except InputError as error:
                 self._refuse(file.entry.file, error)
+            first += count
 
-    def _commit(self, files: Sequence[Taking]) -> None:
+    def _commit(self, files: Sequence[Taking], rows: pa.Table | None) -> None:
+        if not files:
+            return
         change = self._change()
         try:
-            if ready := [rows for file in files for rows in file.ready]:
-                change.add(pa.concat_tables(ready).combine_chunks())
+            if rows is not None:
+                change.add(rows)
             change.commit(file.waiting for file in files)
         finally:
             change.close()
