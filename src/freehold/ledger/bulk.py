@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
@@ -17,17 +17,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from freehold.core.errors import InputError
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.counts import Counts
 from freehold.ledger.identifiers import fingerprints_of
 from freehold.ledger.index import UNDATED
-from freehold.ledger.publish import STAGED, StagedFile, changing, locked, reading, stage, swap
+from freehold.ledger.publish import STAGED, StagedFile, changing, locked, stage, swap
 from freehold.ledger.purged import Purged
 from freehold.ledger.rollup import add_sums, sums_of
 from freehold.ledger.stored import adopt_unknown_files
+from freehold.ledger.stored_marks import StoredMarks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _IMPORTS = "_imports"
 _LOCK = "_importing"
 _MOST_BUFFERED_BYTES = 96 << 20
-_MOST_REMEMBERED = 4_000_000
-"""Ids of stored days that are kept at hand."""
 _MOST_INDEXED = 100_000
 """The calls of a larger import are found in their files: the index would grow by fifty bytes for each of them."""
 _DAY_US = 86_400_000_000
@@ -67,17 +65,24 @@ def importing(folder: Path) -> Iterator[Path]:
 
 
 class Bulk:
-    """Rows on their way into the ledger. Made anew for each file; for the holder of `importing`."""
+    """Rows on their way into the ledger. Made anew for each change; for the holder of `importing`."""
 
-    def __init__(self, folder: Path, place: Path, *, is_dry: bool = False) -> None:
-        """`folder` is the ledger's, `place` what `importing` gave; nothing is written if it `is_dry`."""
+    def __init__(self, folder: Path, place: Path, *, is_dry: bool = False, stored: StoredMarks | None = None) -> None:
+        """Nothing waits yet.
+
+        Args:
+            folder: Of the ledger.
+            place: What `importing` gave.
+            is_dry: Nothing is written.
+            stored: What is known of the ledger since an earlier bulk of the same import.
+        """
         self._folder = folder
         self.place = place / secrets.token_hex(4)
         """Folder for what else is unfinished; it goes with the bulk."""
         self.place.mkdir()
         self._is_dry = is_dry
-        self._seen = Counts(self.place)
-        self._stored: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
+        self._stored = stored or StoredMarks(folder, self.place)
+        self._seen = self._stored.seen_dry if is_dry else Counts(self.place)
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._waiting_bytes: dict[str, int] = defaultdict(int)
         self._staged: list[StagedFile] = []
@@ -96,10 +101,11 @@ class Bulk:
         moments = rows.column("started_at")
         days_us = pc.fill_null(moments.cast(pa.int64()), -1).to_numpy()
         days = np.where(days_us < 0, -1, days_us // _DAY_US)
-        is_new = self._seen.add(marks) == 0
+        is_new = np.ones(len(rows), dtype=np.bool_)
         for number in np.unique(days):
-            of_day = (days == number) & is_new
-            is_new[of_day] = ~_isin(marks[of_day], self._stored_marks(_day_name(int(number))))
+            of_day = days == number
+            is_new[of_day] = ~_isin(marks[of_day], self._stored.of(_day_name(int(number))))
+        is_new &= self._seen.add(marks) == 0
         is_new &= ~self._were_purged(rows, is_new)
         for number in np.unique(days[is_new]) if not self._is_dry else ():
             self._wait(_day_name(int(number)), rows.filter(pa.array((days == number) & is_new)))
@@ -165,31 +171,6 @@ class Bulk:
             )
             self._summing = self._summing or duckdb.connect(config={"threads": 1})
             self._sums.append(sums_of(self._summing, rows, day))
-
-    def _stored_marks(self, day: str) -> NDArray[np.uint64]:
-        if day in self._stored:
-            self._stored.move_to_end(day)
-            return self._stored[day]
-        parts = [np.empty(0, dtype=np.uint64)]
-        with reading(self._folder):
-            for path in sorted((self._folder / f"day={day}").glob("*.parquet")):
-                parts += _marks_of(path)
-        self._stored[day] = np.sort(np.concatenate(parts))
-        while len(self._stored) > 1 and sum(map(len, self._stored.values())) > _MOST_REMEMBERED:
-            self._stored.popitem(last=False)
-        return self._stored[day]
-
-
-def _marks_of(path: Path) -> Iterator[NDArray[np.uint64]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(65_536, columns=["id"]):
-                yield fingerprints_of(batch.column(0))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path} is damaged ({type(error).__name__}). Move it away, run freehold ledger repair, and import again: "
-            "rows that are there already are not doubled."
-        ) from error
 
 
 def _isin(marks: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:

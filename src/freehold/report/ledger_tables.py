@@ -71,7 +71,7 @@ def imported_task_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
         tuple(
             (
                 visible(task, 48),
-                visible(kinds.get(task)),
+                visible(kinds.get(task) or "–"),
                 "–" if sure.get(task) is None else share(sure[task]),
                 exact(rows),
                 exact(held_out.get(task, 0)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import InputError
 from freehold.ledger.bulk import importing
+from freehold.ledger.logs.change import Change
 from freehold.ledger.logs.files import KINDS, first_rows, open_log, read_log
 from freehold.ledger.logs.format import Context, Format
 from freehold.ledger.logs.formats.table import FORMATS, format_of
@@ -21,6 +22,8 @@ from freehold.ledger.logs.raw_rows import Blank, RawRow, Rejected
 from freehold.ledger.logs.shelf import DiskShelf
 from freehold.ledger.logs.starts import Starts, anchor_of
 from freehold.ledger.logs.take import Taking
+from freehold.ledger.logs.together import Together
+from freehold.ledger.stored_marks import StoredMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +109,8 @@ def import_logs(
     result = Imported(is_dry=choices.is_dry, others=list(found.others))
     known = [(file, *_recognised(file, choices, result)) for file in found.logs]
     known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
+    if not known_logs and result.refused:
+        raise InputError(result.refused[0].reason)
     if not known_logs:
         raise InputError(
             f"{', '.join(result.others[:3])}: no row of a known format. docs/reference/logs.md has them all."
@@ -140,7 +145,12 @@ def _recognised(file: LogFile | Database, choices: Choices, result: Imported) ->
     """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
     seen: list[str] = []
     count = 0
-    for row in first_rows(file, _FIRST_ROWS, encoding=choices.encoding):
+    try:
+        rows = first_rows(file, _FIRST_ROWS, encoding=choices.encoding)
+    except InputError as error:
+        result.refused.append(Refused(file.name, str(error)))
+        return None, None
+    for row in rows:
         count += not isinstance(row, Blank)
         if isinstance(row, RawRow):
             known = choices.format or format_of(row.values)
@@ -177,6 +187,13 @@ class _Engine:
     progress: Progress
     _rows: int = field(default=0, init=False)
     _began: float = field(default_factory=time.perf_counter, init=False)
+    _stored: StoredMarks = field(init=False)
+    _together: Together = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has been read yet."""
+        self._stored = StoredMarks(self.stores.ledger.folder, self.place)
+        self._together = Together(self._change, self.result.tally.add, self._refuse)
 
     def run(self, logs: list[_Known]) -> None:
         """Take one log after another; what is left on the shelf comes last."""
@@ -184,14 +201,20 @@ class _Engine:
         self.result.files = list(files.values())
         self.progress.start("importing", sum(each.file.size for each in logs), unit="bytes")
         counted = {each.file.path.parent for each in logs if each.format.name == "windows"}
+        order = None
         for each in sorted(logs, key=lambda each: each.format.order):
+            if each.format.order != order:
+                self._together.settle()
+                order = each.format.order
             if each.format.name == "trace" and each.file.path.parent in counted and _is_offset(each):
                 self._pass_over(each, files[each.file])
             else:
                 self._take(each, files[each.file])
+        self._together.settle()
         for format_ in {each.format.name: each.format for each in logs}.values():
             if format_.finish is not None:
                 self._finish(format_)
+                self._together.settle()
         self.progress.finish()
 
     def _pass_over(self, log: _Known, entry: ImportedFile) -> None:
@@ -208,15 +231,26 @@ class _Engine:
             taking = self._taking(log.format, self._context(log, tally), tally, entry)
             with open_log(log.file, encoding=self.choices.encoding) as opened:
                 self._read(opened, taking, entry)
-            taking.finish()
-            taking.commit()
+            self._appear(taking)
         except InputError as error:
-            self.result.refused.append(Refused(log.file.name, str(error)))
-        else:
-            self.result.tally.add(tally)
-        finally:
+            self._refuse(log.file.name, error)
             if taking is not None:
                 taking.close()
+        except BaseException:
+            if taking is not None:
+                taking.close()
+            raise
+
+    def _appear(self, taking: Taking) -> None:
+        """Let the rows of a file that has been read appear, or wait for others as small."""
+        taking.finish()
+        if taking.change is None:
+            self._together.join(taking)
+            return
+        taking.change.commit([taking.waiting])
+        self.result.tally.add(taking.tally)
+        self.result.tally.add(taking.change.tally)
+        taking.close()
 
     def _read(self, opened: Log | OpenTable, taking: Taking, entry: ImportedFile) -> None:
         told = 0
@@ -237,14 +271,24 @@ class _Engine:
         try:
             assert format_.finish is not None
             taking.items(format_.finish(context))
-            taking.finish()
-            taking.commit()
-            self.result.tally.add(tally)
-        finally:
+            self._appear(taking)
+        except BaseException:
             taking.close()
+            raise
+
+    def _alone(self) -> Change:
+        """A change for one large file, after all that was read before it."""
+        self._together.settle()
+        return self._change()
+
+    def _change(self) -> Change:
+        return Change(self.stores, self.place, self._stored, is_dry=self.choices.is_dry, reject=self._reject)
+
+    def _refuse(self, file: str, error: InputError) -> None:
+        self.result.refused.append(Refused(file, str(error)))
 
     def _taking(self, format_: Format, context: Context, tally: Tally, entry: ImportedFile) -> Taking:
-        return Taking(self.stores, self.choices, format_, context, tally, entry, self.place, self._reject)
+        return Taking(self.stores, self.choices, format_, context, tally, entry, self.place, self._reject, self._alone)
 
     def _reject(self, row: Rejected) -> None:
         self.rejects.add(row)

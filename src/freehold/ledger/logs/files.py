@@ -87,8 +87,11 @@ def _add(found: Found, path: Path, *, is_named: bool) -> None:
 
 
 def _is_log(file: LogFile, found: Found) -> bool:
-    with opened(file) as stream:
-        head = stream.read(HEAD_BYTES)
+    try:
+        with opened(file) as stream:
+            head = stream.read(HEAD_BYTES)
+    except InputError:
+        return True  # it is refused with the reason when it is to be read, and the others are imported
     is_log = packing_of(head) == "parquet" or shape_of(Utf8(file.name, _Peeked(head)).read(HEAD_BYTES)) is not None
     if not is_log:
         found.others.append(file.name)

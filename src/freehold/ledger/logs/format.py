@@ -196,9 +196,6 @@ class Format:
     """Files of a lower order are read first, and those of equal order as they were named."""
     finish: Callable[[Context], Iterable[Item]] | None = None
     """What is left on the shelf when every file has been read; asked once, if a file was of this format."""
-    wraps: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]] | None] | None = None
-    """The rows inside of a row that wraps them where a generic rule would not do (`data`, `items`, … of a document are
-    opened without it); None: it wraps none."""
     offset_s: Callable[[Mapping[str, Any]], float | None] = lambda _values: None
     """Seconds from the start of its trace to a row; None: its time is a moment, or it has none."""
     columns: Callable[[Context], ColumnReader] | None = None

@@ -1,4 +1,4 @@
-"""Takes what one file holds: calls, volumes and words of humans wait until all of it was read, then they appear."""
+"""Takes what one file holds: calls, volumes and words of humans wait until all of it was read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from freehold.core.call import Call
-from freehold.ledger.bulk import Bulk
 from freehold.ledger.columns import table_of
 from freehold.ledger.counts import Counts
 from freehold.ledger.identifiers import call_ids, hashes_of
@@ -30,18 +29,18 @@ from freehold.ledger.logs.format import (
     Volume,
 )
 from freehold.ledger.logs.raw_rows import Blank, Piece, RawRow, Rejected
+from freehold.ledger.logs.together import MOST_BYTES, MOST_ROWS
 from freehold.ledger.logs.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from freehold.ledger.logs.change import Change
     from freehold.ledger.logs.engine import Choices, Stores
     from freehold.ledger.logs.format import ColumnReader, RowReader, Values
     from freehold.ledger.logs.imported import ImportedFile, Tally
 
-_BATCH_ROWS = 10_000
-_BATCH_BYTES = 16 << 20
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _US = timedelta(microseconds=1)
 BLANK_LINES = "blank lines"
@@ -59,22 +58,29 @@ class Taking:
     entry: ImportedFile
     place: Path
     reject: Callable[[Rejected], None]
+    alone: Callable[[], Change]
+    """Gives a change for this file, if it is a large one."""
+    change: Change | None = field(default=None, init=False)
+    """That of a large file; None: the file is small, so far."""
+    ready: list[pa.Table] = field(default_factory=list, init=False)
+    """Calls of a small file, with all columns of the ledger."""
+    ready_rows: int = field(default=0, init=False)
+    ready_bytes: int = field(default=0, init=False)
+    waiting: Waiting = field(init=False)
+    """What the file holds besides calls."""
     _calls: list[LoggedCall] = field(default_factory=list, init=False)
     _contents: list[str] = field(default_factory=list, init=False)
     """What tells each of them apart."""
     _lines: list[int] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
-    _bulk: Bulk = field(init=False)
-    _waiting: Waiting = field(init=False)
     _occurrences: Counts = field(init=False)
     _reader: RowReader = field(init=False)
     _columns: ColumnReader | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Make ready what the rows go through."""
-        self._bulk = Bulk(self.stores.ledger.folder, self.place, is_dry=self.choices.is_dry)
-        self._waiting = Waiting(self._bulk.place)
-        self._occurrences = Counts(self._bulk.place)
+        self.waiting = Waiting(self.place, self.entry.file)
+        self._occurrences = Counts(self.place)
         self._reader = self.format.reader(self.context)
         self._columns = None if self.format.columns is None else self.format.columns(self.context)
 
@@ -91,7 +97,7 @@ class Taking:
         count = 0
         for row in piece.rows():
             count += self._row(row)
-            if count >= _BATCH_ROWS:
+            if count >= MOST_ROWS:
                 yield count
                 count = 0
         yield count
@@ -103,10 +109,10 @@ class Taking:
                 case LoggedCall():
                     self._call(item, line, values)
                 case Volume():
-                    self._waiting.put_volume(item)
+                    self.waiting.put_volume(item)
                     self.tally.tasks[item.task or ""] += 1
                 case HumanWord():
-                    self._waiting.put_word(item, line)
+                    self.waiting.put_word(item, line)
                 case Skipped(reason):
                     self.tally.skipped[reason] += 1
                 case Unusable(at, reason):
@@ -116,29 +122,13 @@ class Taking:
         """The file is over."""
         self.items(self._reader.finish())
         self._flush()
-
-    def commit(self) -> None:
-        """Let everything appear."""
-        is_dry = self.choices.is_dry
-        if not is_dry:
-            self._bulk.commit()
-        if self._waiting.volumes:
-            appended = self.stores.volumes.append(self._waiting.take_volumes(), is_dry=is_dry)
-            self.tally.volumes += appended.new
-            self.tally.imported += appended.new
-            self.tally.duplicates += appended.duplicates
-        if not is_dry:
-            for said in self._waiting.said_with_calls(_BATCH_ROWS):
-                self.tally.held_out.update(call.task for word, call in said if word.is_test)
-                self.tally.corrections.update(self.stores.keep(said))
-            for words in self._waiting.words_alone(_BATCH_ROWS):
-                self._keep_alone(words)
         self.tally.tasks.pop("", None)
 
     def close(self) -> None:
         """Forget what has not appeared."""
-        self._waiting.close()
-        self._bulk.close()
+        self.waiting.close()
+        if self.change is not None:
+            self.change.close()
 
     def _row(self, row: RawRow | Rejected | Blank) -> int:
         match row:
@@ -164,12 +154,12 @@ class Taking:
         self._contents.append(content)
         self._lines.append(line)
         self._bytes += len(content) + 1_000
-        if len(self._calls) >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
+        if len(self._calls) >= MOST_ROWS or self._bytes >= MOST_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         """Hand the calls that wait to the bulk."""
-        calls, contents, lines = self._calls, self._contents, self._lines
+        calls, contents, lines, size = self._calls, self._contents, self._lines, self._bytes
         self._calls, self._contents, self._lines, self._bytes = [], [], [], 0
         if not calls:
             return
@@ -179,11 +169,11 @@ class Taking:
                 if (alone := _rows_of([logged])) is None:
                     self._reject(line, "a value that cannot be stored: no text, or a number beyond 64 bits")
                 else:
-                    self._add([logged], [content], alone)
+                    self._add([logged], [content], alone, size // len(calls))
             return
-        self._add(calls, contents, rows)
+        self._add(calls, contents, rows, size)
 
-    def _add(self, calls: list[LoggedCall], contents: list[str], rows: pa.Table) -> None:
+    def _add(self, calls: list[LoggedCall], contents: list[str], rows: pa.Table, size: int) -> None:
         moments = np.array(
             [-1 if one.call.started_at is None else (one.call.started_at - _EPOCH) // _US for one in calls],
             dtype=np.int64,
@@ -195,10 +185,10 @@ class Taking:
         ids = pc.coalesce(own, made)
         tasks = [one.call.task or self.context.task or self.stores.assign(one) for one in calls]
         rows = _with(rows, id=ids, task=pa.array(tasks, pa.string()))
-        self._count(rows)
+        self._hand_on(rows, size)
         for logged, identifier, task in zip(calls, ids.to_pylist(), tasks, strict=True):
             if logged.human is not None:
-                self._waiting.put_said(logged.human, identifier, task, logged.call.response)
+                self.waiting.put_said(logged.human, identifier, task, logged.call.response)
 
     def _add_columns(self, columns: Columns) -> None:
         rows = columns.rows
@@ -210,7 +200,8 @@ class Taking:
         tasks = rows.column("task")
         if tasks.null_count:
             tasks = pc.fill_null(tasks, self.context.task) if self.context.task else self._assigned(columns)
-        self._count(_with(rows, id=ids, task=tasks))
+        rows = _with(rows, id=ids, task=tasks)
+        self._hand_on(rows, rows.nbytes)
 
     def _assigned(self, columns: Columns) -> pa.Array:
         """Tasks of rows without a body: those that are alike in all that a rule may look at are asked about once."""
@@ -243,32 +234,19 @@ class Taking:
         known = {one: None if one is None else self.stores.seal(one) for one in subjects.unique().to_pylist()}
         return _with(rows, subject=pa.array([known[one] for one in subjects.to_pylist()], pa.string()))
 
-    def _count(self, rows: pa.Table) -> None:
+    def _hand_on(self, rows: pa.Table, size: int) -> None:
+        """Let rows wait for the end of the file; more than wait in memory go into a change of their own."""
         rows = self._sealed(rows)
-        purged = self._bulk.purged
-        new = self._bulk.add(rows)
-        purged = self._bulk.purged - purged
-        self.tally.imported += new
-        self.tally.purged += purged
-        self.tally.duplicates += len(rows) - new - purged
-        self.tally.truncated += pc.sum(rows.column("truncated")).as_py() or 0
-        for counted in pc.value_counts(rows.column("task").combine_chunks()).to_pylist():
-            self.tally.tasks[counted["values"]] += counted["counts"]
-
-    def _keep_alone(self, words: list[tuple[int, HumanWord]]) -> None:
-        """Keep words that came without their calls, which must be in the ledger."""
-        calls = self.stores.ledger.find(word.call for _, word in words)
-        known = [(word, calls[word.call]) for _, word in words if word.call in calls]
-        for line, word in words:
-            if word.call not in calls:
-                self._reject(line, f"no call {word.call[:60]!r} in the ledger: import its log first")
-        kept = self.stores.keep(known)
-        new = sum(kept.values())
-        self.tally.corrections.update(kept)
-        self.tally.imported += new
-        self.tally.duplicates += len(known) - new
-        self.tally.held_out.update(call.task for word, call in known if word.is_test)
-        self.tally.tasks.update(call.task for _, call in known)
+        if self.change is not None:
+            self.change.add(rows)
+            return
+        self.ready.append(rows)
+        self.ready_rows += len(rows)
+        self.ready_bytes += size
+        if self.ready_rows >= MOST_ROWS or self.ready_bytes >= MOST_BYTES:
+            self.change = self.alone()
+            while self.ready:
+                self.change.add(self.ready.pop(0))
 
     def _reject(self, line: int, reason: str) -> None:
         self.tally.rejected += 1

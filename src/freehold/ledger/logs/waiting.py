@@ -1,9 +1,10 @@
-"""Volumes and words of humans that wait on the disk until the file that they stand in has been read."""
+"""Volumes and words of humans that wait until the file that they stand in has been read."""
 
 from __future__ import annotations
 
 import pickle
-from typing import IO, TYPE_CHECKING, Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from freehold.core.call import Call
 
@@ -13,16 +14,30 @@ if TYPE_CHECKING:
 
     from freehold.ledger.logs.format import HumanWord, Volume
 
+_IN_MEMORY_BYTES = 1 << 20
+"""More of a kind waits on the disk."""
+
 
 class Waiting:
     """What one file holds besides calls, in the order in which it came."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` takes the files; they are gone when this is closed, or when the process dies."""
+    def __init__(self, folder: Path, file: str) -> None:
+        """`folder` takes what is too much for memory, under no name: it is gone when the process dies.
+
+        `file` is the name of the log.
+        """
         self._folder = folder
+        self.file = file
         self._streams: dict[str, IO[bytes]] = {}
         self.volumes = 0
         """How many there are."""
+        self.words = 0
+        """How many came without their calls."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes wait."""
+        return sum(stream.tell() for stream in self._streams.values())
 
     def put_volume(self, volume: Volume) -> None:
         """One more."""
@@ -35,33 +50,22 @@ class Waiting:
 
     def put_word(self, word: HumanWord, line: int) -> None:
         """A word that came alone."""
+        self.words += 1
         self._put("words", (line, word))
 
-    def take_volumes(self) -> Iterator[Volume]:
+    def all_volumes(self) -> Iterator[Volume]:
         """All volumes."""
         yield from self._all("volumes")
 
-    def said_with_calls(self, count: int) -> Iterator[list[tuple[HumanWord, Call]]]:
-        """Words with their calls, so many at a time."""
-        batch: list[tuple[HumanWord, Call]] = []
+    def said_with_calls(self) -> Iterator[tuple[HumanWord, Call]]:
+        """Words with their calls."""
         for word, call_id, task, response in self._all("said"):
-            batch.append((word, Call(id=call_id, task=task, response=response)))
-            if len(batch) == count:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            yield word, Call(id=call_id, task=task, response=response)
 
-    def words_alone(self, count: int) -> Iterator[list[tuple[int, HumanWord]]]:
-        """Lines and words, so many at a time."""
-        batch: list[tuple[int, HumanWord]] = []
+    def words_alone(self) -> Iterator[tuple[str, int, HumanWord]]:
+        """File, line and word."""
         for line, word in self._all("words"):
-            batch.append((line, word))
-            if len(batch) == count:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            yield self.file, line, word
 
     def close(self) -> None:
         """Throw everything away."""
@@ -70,16 +74,15 @@ class Waiting:
 
     def _put(self, kind: str, value: object) -> None:
         if kind not in self._streams:
-            path = self._folder / f"{kind}.waiting"
-            self._streams[kind] = path.open("w+b")
-            path.unlink()
+            spooled = SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder))  # noqa: SIM115  # see close
+            self._streams[kind] = cast("IO[bytes]", spooled)
         pickle.dump(value, self._streams[kind], protocol=pickle.HIGHEST_PROTOCOL)
 
     def _all(self, kind: str) -> Iterator[Any]:  # Any: what was put there
         stream = self._streams.get(kind)
         if stream is None:
             return
-        end = stream.tell()
+        end = stream.seek(0, 2)
         stream.seek(0)
         while stream.tell() < end:
             yield pickle.load(stream)  # noqa: S301  # written by this process into a file that nobody else can open

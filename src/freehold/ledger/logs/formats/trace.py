@@ -7,6 +7,7 @@ Azure and BurstGPT publish. Rows are read many at a time; where that cannot be, 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from freehold.core.call import Call
 from freehold.core.task import fault_of_name
 from freehold.ledger.bulk import empty_columns
-from freehold.ledger.logs.format import BadRow, Columns, Context, Format, Item, LoggedCall, Skipped, Values
+from freehold.ledger.logs.format import BadRow, Columns, Context, Format, Item, LoggedCall, Skipped, TaskKey, Values
 from freehold.ledger.logs.values import MOST, count_of, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ _NUMBERS = ("duration_ms", "ttft_ms")
 _TEXTS = tuple(name for name in _ALSO if name not in {*_COUNTS, *_NUMBERS})
 _TELLING = ("task", "request_id", "input_tokens", "output_tokens", "cache_read_tokens", "model_requested")
 """Columns that tell a row apart, besides its time."""
+_NAMING = ("client", "task", "key_id", "model", "Model")
+"""Fields that say whose a call is. Where none does, the file that holds it gives its name."""
+_ENDINGS = frozenset(
+    {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".zst", ".bz2", ".xz", ".zip"}
+)
 _BODIES = frozenset({"input", "output", "model_output", "request", "response", "messages", "prompt", "requests"})
 _KNOWN = frozenset({"split", *TIMES, *(name for names in _ALSO.values() for name in names)})
 _FIRST_MOMENT_S, _LAST_MOMENT_S = 946_684_800.0, 4_102_444_800.0
@@ -63,6 +69,7 @@ class TraceReader:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._key = key_of(context.file)
 
     def read(self, values: Values, _line: int) -> Iterable[Item]:
         """The call of a row."""
@@ -91,6 +98,7 @@ class TraceReader:
         )
         yield LoggedCall(
             call=call,
+            key=None if any(values.get(name) is not None for name in _NAMING) else self._key,
             source_id=content if has_id else None,
             content=None if has_id else content,
         )
@@ -105,6 +113,7 @@ class TraceColumns:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._key = key_of(context.file)
 
     def read(self, table: pa.Table) -> Columns | None:
         """The calls of these rows; None: one of them needs a closer look."""
@@ -145,9 +154,25 @@ class TraceColumns:
         return Columns(
             rows=empty_columns(len(table), started_at=started_at, **known),
             contents=contents,
+            keys=_keys(table, self._key),
             have_ids="request_id" in found,
             unused=frozenset(names - _KNOWN),
         )
+
+
+def key_of(file: str) -> TaskKey | None:
+    """The name of a file without its folder and its endings, as what its calls belong to; None: it has none."""
+    name = PurePath(file)
+    while name.suffix.lower() in _ENDINGS:
+        name = name.with_suffix("")
+    return TaskKey("name", name.name) if name.name.strip(" .-_") else None
+
+
+def _keys(table: pa.Table, key: TaskKey | None) -> list[TaskKey | None]:
+    named = [table.column(name).is_null().to_numpy() for name in _NAMING if name in table.column_names]
+    if not named:
+        return [key] * len(table)
+    return [key if is_nameless else None for is_nameless in np.logical_and.reduce(named).tolist()]
 
 
 def recognises(values: Mapping[str, Any]) -> bool:  # Any: not checked yet
