@@ -89,8 +89,8 @@ def cost_units(row: str, rates: str) -> str:
 
 
 def counted() -> str:
-    """SQL: the counts of a row are there and do not contradict each other."""
-    return f"(not is_absurd and coalesce(output_tokens >= 0 and {_PLAIN} >= 0, false))"
+    """SQL: the counts of a row are there and do not contradict each other, as tokens of no call would."""
+    return f"(calls > 0 and not is_absurd and coalesce(output_tokens >= 0 and {_PLAIN} >= 0, false))"
 
 
 def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> None:
