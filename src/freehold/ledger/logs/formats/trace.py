@@ -73,7 +73,7 @@ class TraceReader:
 
     def read(self, values: Values, _line: int) -> Iterable[Item]:
         """The call of a row."""
-        if not recognises(values):
+        if not _is_call(values):
             raise BadRow(f"no time ({', '.join(TIMES)}) with the tokens of a call (input_tokens, output_tokens)")
         if values.get("split") == "test":
             yield Skipped(_HELD_OUT)
@@ -133,6 +133,9 @@ class TraceColumns:
             moments_us, is_relative = _moments_us(table.column(times[0]).combine_chunks(), self._context)
         except (pa.ArrowException, ValueError):
             return None
+        lengths = [found[name].is_valid() for name in ("input_tokens", "output_tokens") if name in found]
+        if not lengths or not pc.all(pc.or_(lengths[0], lengths[-1])).as_py():
+            return None
         told = [
             found[name].to_pylist() if name in found else [None] * len(table)
             for name in _TELLING
@@ -182,6 +185,13 @@ def recognises(values: Mapping[str, Any]) -> bool:  # Any: not checked yet
         return False
     has = [any(name in names for name in _ALSO[column]) for column in ("input_tokens", "output_tokens")]
     return all(has) and any(name in names for name in TIMES)
+
+
+def _is_call(values: Mapping[str, Any]) -> bool:  # Any: as above
+    """Whether a row of a trace has what one must have; of a table, cells that hold nothing are not there."""
+    names = values.keys()
+    has = any(name in names for column in ("input_tokens", "output_tokens") for name in _ALSO[column])
+    return has and any(name in names for name in TIMES) and not names & _BODIES
 
 
 def offset_s(values: Mapping[str, Any]) -> float | None:  # Any: as above
