@@ -244,10 +244,16 @@ def test_every_format_has_a_name_of_its_own() -> None:
 
 
 def test_calls_that_name_nothing_are_named_after_the_file_of_their_trace(tmp_path: Path) -> None:
-    bare = {"t_s": 0, "input_tokens": 3, "output_tokens": 4}
+    bare: dict[str, Any] = {"t_s": 0, "input_tokens": 3, "output_tokens": 4}  # Any: JSON
     code = _lines(tmp_path / "code.jsonl", [bare] * 2)
     (tmp_path / "chat.v2.csv.gz").write_bytes(gzip.compress(b"t_s,input_tokens,output_tokens\n5,1,2\n"))
-    named = [{**bare, "task": "own"}, {**bare, "model": "m"}, {**bare, "key_id": "k"}, {**bare, "client": "c"}, bare]
+    named: list[dict[str, Any]] = [
+        {**bare, "task": "own"},
+        {**bare, "model": "m"},
+        {**bare, "key_id": "k"},
+        {**bare, "client": "c"},
+        bare,
+    ]
     mixed = _lines(tmp_path / "mixed.jsonl", named)
     for form in (None, ONE_BY_ONE):
         folder = tmp_path / ("columns" if form is None else "rows")
