@@ -123,7 +123,8 @@ STYLES: Mapping[str, Style] = {
 
 
 @lru_cache(maxsize=16)
-def _rows(file: Path) -> tuple[dict[str, Any], ...]:  # Any: JSON
+def rows_of(file: Path) -> tuple[dict[str, Any], ...]:  # Any: JSON
+    """The rows of a data set."""
     with file.open(encoding="utf-8") as lines:
         return tuple(map(json.loads, lines))
 
@@ -135,7 +136,7 @@ def mixed_log(
     rng = random.Random(seed)
     found: list[Row] = []
     for task in tasks:
-        there = _rows(data / SETS[task])
+        there = rows_of(data / SETS[task])
         number = rows if isinstance(rows, int) else rng.randint(*rows)
         for row in rng.sample(there, min(number, len(there))):
             system, asked = STYLES[style](rng, task, row["input"])

@@ -11,7 +11,9 @@ from sqlalchemy import Engine, insert, select
 
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
+from freehold.ledger.logs.format import Volume
 from freehold.ledger.store import Ledger
+from freehold.ledger.volumes import Volumes
 from freehold.state.database import first_broken_entry
 from freehold.state.keys import create_key, list_keys
 from freehold.state.schema import (
@@ -242,3 +244,16 @@ def test_a_rule_that_was_learned_is_known_in_the_request_and_at_import() -> None
     (other,) = calls_of([Row("", "Reply spam or ham. Is this text message spam?", "Win!", "spam")], task="")
     assert Assigner(learned=Learned([rule])).task_of(other) == "unassigned"  # the pieces stand in another order
     assert json.loads(json.dumps(dict(rule.body))) == rule.body
+
+
+def test_rows_known_only_by_their_sums_follow_a_new_name(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path / "volumes")
+    volumes.append([Volume(started_at=None, task=task, calls=7, source_id=f"{task}-1") for task in ("spam", "other")])
+    volumes.append([Volume(started_at=None, task=None, calls=7, source_id="nobody's")])
+
+    first = volumes.rename({"spam": "screening"})
+
+    assert first == 1
+    assert volumes.rename({"spam": "screening"}) == 0
+    tasks = [row["task"] for batch in volumes.read() for row in batch.to_pylist()]
+    assert sorted(map(str, tasks)) == ["None", "other", "screening"]

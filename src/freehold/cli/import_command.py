@@ -227,6 +227,9 @@ def import_into(
         taken.rows[name] = taken.rows.get(name, 0) + taken.rows.pop(old)
     if UNASSIGNED in taken.rows and result.tally.imported:
         _discover(taken, discover_tasks(session, progress))
+    if UNASSIGNED in taken.rows:  # rows that were there already may have their task by now
+        left = min(taken.rows.pop(UNASSIGNED), session.ledger.tasks().get(UNASSIGNED, 0))
+        taken.rows |= {UNASSIGNED: left} if left else {}
     for name in sorted(taken.rows):
         if name != UNASSIGNED:
             learnt = learn_task(session, name, kind)

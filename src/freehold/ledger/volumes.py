@@ -29,7 +29,7 @@ from freehold.ledger.store import Appended
 from freehold.ledger.stored import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from freehold.ledger.purge import Chosen
@@ -128,6 +128,29 @@ class Volumes:
                     path.unlink()
                 _sync(path.parent)
         return removed
+
+    def rename(self, names: Mapping[str, str]) -> int:
+        """Let rows follow their tasks (old name -> new name); gives how many. May be done any number of times."""
+        changed = 0
+        if not self._folder.is_dir():
+            return 0
+        old, new = pa.array(list(names), pa.string()), pa.array(list(names.values()), pa.string())
+        with locked(self._folder, CHANGERS):
+            self._settle()
+            for path in sorted(self._folder.glob("day=*/*.parquet")):
+                with _opened(path) as file:
+                    rows = file.read().select(SCHEMA.names)
+                tasks = rows.column("task").combine_chunks()
+                places = pc.index_in(tasks, value_set=old, skip_nulls=True)
+                if places.null_count == len(places):
+                    continue
+                changed += len(places) - places.null_count
+                renamed = rows.set_column(
+                    SCHEMA.get_field_index("task"), SCHEMA.field("task"), pc.coalesce(new.take(places), tasks)
+                )
+                (self._folder / "_staged" / self._stage(renamed)).replace(path)
+                _sync(path.parent)
+        return changed
 
     def _purged(self, identifiers: list[str]) -> set[str]:
         """Those that a purge has taken out."""

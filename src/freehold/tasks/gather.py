@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from freehold.tasks.templates import find_openings, find_templates, is_generic, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from freehold.tasks.answers import Shape
     from freehold.tasks.evidence import Evidence
     from freehold.tasks.space import Matrix
     from freehold.tasks.templates import Template
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _BRIEF, _OFTEN = 60, 3
 _LEAST_SPREAD = 1e-6
 _LOOKED_AT = 80
+_LEAST_ASKED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,39 @@ def gather(evidence: Sequence[Evidence], known: Sequence[str | None]) -> Gathere
     space = Space(bare)
     written = registers(bare)
     mean, spread = written.mean(axis=0), written.std(axis=0) + _LEAST_SPREAD
+    shapes = [shape_of(one.answer, one.tools) for one in evidence]
+    empty = {number for number, template in enumerate(templates) if is_generic(template.text)}
+    empty |= _shared(numbers, numbered, shapes)
     rows = Rows(
         vectors=space.place(bare),
         registers=(written - mean) / spread,
-        shapes=[shape_of(one.answer, one.tools) for one in evidence],
-        templates=[None if number is None or is_generic(templates[number].text) else number for number in numbers],
+        shapes=shapes,
+        templates=[None if number in empty else number for number in numbers],
         openings=numbered,
         known=known,
     )
     return Gathered(rows, templates, space, mean, spread, openings)
+
+
+def _shared(templates: Sequence[int | None], openings: Sequence[int | None], shapes: Sequence[Shape]) -> set[int]:
+    """Templates under which different things are asked for: each question brings its instruction and its own answers.
+
+    Such a system message ("Follow the instructions in the tags.") says nothing of the task.
+    """
+    calls = Counter(template for template in templates if template is not None)
+    groups: defaultdict[tuple[int, int], Counter[tuple[str, frozenset[str]]]] = defaultdict(Counter)
+    for template, opening, shape in zip(templates, openings, shapes, strict=True):
+        if template is not None and opening is not None:
+            groups[template, opening][shape.family, shape.keys] += 1
+    answers: defaultdict[int, set[tuple[str, frozenset[str]]]] = defaultdict(set)
+    for (template, _), kinds in groups.items():
+        kind, count = max(kinds.items(), key=lambda item: (item[1], item[0][0], sorted(item[0][1])))
+        if count >= _LEAST_ASKED and 2 * count > kinds.total():
+            answers[template].add(kind)
+    covered = Counter(dict.fromkeys(calls, 0))
+    for (template, _), kinds in groups.items():
+        covered[template] += kinds.total()
+    return {number for number, kinds in answers.items() if len(kinds) > 1 and 2 * covered[number] > calls[number]}
 
 
 def contents(evidence: Sequence[Evidence], numbers: Sequence[int | None], templates: Sequence[Template]) -> list[str]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 RuleKind = Literal["system", "asked", "words"]
 _MOST_REMEMBERED = 2_048
 _MOST_CHARACTERS = 60_000
-_FIRST_ASKED = 4_000
+FIRST_ASKED = 4_000
+"""Characters of what is asked that rules look at."""
 _MOST_WORDS = 60
 _LEAST_WORDS = 2
 _START = 24
@@ -50,7 +51,7 @@ class Learned:
         given = sorted(rules, key=lambda rule: (rule.kind, rule.task, rule.id))
         self._system = _Pieces([rule for rule in given if rule.kind == "system"])
         self._asked = _Pieces([rule for rule in given if rule.kind == "asked"])
-        self._words = _Words([rule for rule in given if rule.kind == "words"])
+        self._words = WordRules([rule for rule in given if rule.kind == "words"])
         self._seen: OrderedDict[bytes, str | None] = OrderedDict()
 
     @property
@@ -68,7 +69,7 @@ class Learned:
         """
         task = self._of_system(system) if system and self._system else None
         if task is None and asked:
-            asked = asked[:_FIRST_ASKED]
+            asked = asked[:FIRST_ASKED]
             if self._asked:
                 task = self._asked.task_of(normalised(asked))
             if task is None and by_words and self._words:
@@ -136,7 +137,7 @@ class _Pieces:
         return next((template.task for template in self._templates if template.fits(text)), None)
 
 
-class _Words:
+class WordRules:
     """Weighs the first words of a text for each task (naive Bayes); says nothing unless one is clearly ahead."""
 
     def __init__(self, rules: Sequence[LearnedRule]) -> None:
@@ -152,6 +153,12 @@ class _Words:
         return bool(self._tasks)
 
     def task_of(self, text: str) -> str | None:
+        """The task that is far enough ahead, or None."""
+        found = self.best_of(text)
+        return None if found is None or found[1] < self._margins[found[0]] else self._tasks[found[0]]
+
+    def best_of(self, text: str) -> tuple[int, float] | None:
+        """The rule that is ahead of those of all other tasks, and how far by word; None: too few words are known."""
         words = set(first_words(text))
         known = [found for word in words if (found := self._weights.get(word)) is not None]
         if len(known) < _LEAST_WORDS or 2 * len(known) < len(words):
@@ -165,7 +172,7 @@ class _Words:
             (score for number, score in enumerate(scores) if self._tasks[number] != self._tasks[best]),
             default=len(known) * self._floor[best],
         )
-        return self._tasks[best] if ahead / len(known) >= self._margins[best] else None
+        return best, ahead / len(known)
 
 
 def first_words(text: str) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Engine, delete, insert, select
 
+from freehold.ledger.volumes import VOLUMES, Volumes
 from freehold.state.database import now
 from freehold.state.schema import TASK_MOVES
 
@@ -119,7 +120,7 @@ def _rename(ledger: Ledger, names: Mapping[str, str], progress: Progress | None)
         return bool(pc.any(pc.is_in(rows.column("task"), value_set=old)).as_py())
 
     done = ledger.rewrite(change, concerns=concerns, columns=("task",), change_retired=change, progress=progress)
-    return done.rows_changed
+    return done.rows_changed + Volumes(ledger.folder.parent / VOLUMES).rename(names)
 
 
 def _move(ledger: Ledger, file: Path, progress: Progress | None) -> int:

@@ -72,6 +72,10 @@ class _Block:
 
 
 _NEITHER = re.compile(r"[^\w\s]")
+_ASCII = [chr(code) for code in range(128)]
+_CAPITALS = "".join(filter(str.isupper, _ASCII)).encode()
+_DIGITS = "".join(filter(str.isdigit, _ASCII)).encode()
+_OTHERS = "".join(filter(_NEITHER.match, _ASCII)).encode()
 
 
 def registers(texts: Sequence[str]) -> Matrix:
@@ -83,11 +87,21 @@ def _register(text: str) -> tuple[float, ...]:
     text = text[:2_500]
     length = max(1, len(text))
     words = text.split()
+    capitals, digits, others = _characters(text)
     return (
         float(np.log1p(length)),
         float(np.log1p(text.count("\n"))),
-        5 * sum(map(str.isupper, text)) / length,
-        5 * sum(map(str.isdigit, text)) / length,
-        5 * len(_NEITHER.findall(text)) / length,
+        5 * capitals / length,
+        5 * digits / length,
+        5 * others / length,
         min(20.0, sum(map(len, words)) / max(1, len(words))) / 3,
     )
+
+
+def _characters(text: str) -> tuple[int, int, int]:
+    """Capitals, digits, and characters of neither words nor spaces. ASCII is counted without a loop."""
+    if not text.isascii():
+        return sum(map(str.isupper, text)), sum(map(str.isdigit, text)), len(_NEITHER.findall(text))
+    data = text.encode()
+    capitals, digits, others = (len(data) - len(data.translate(None, kind)) for kind in (_CAPITALS, _DIGITS, _OTHERS))
+    return capitals, digits, others

@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from freehold.tasks.learned import Learned, LearnedRule, first_words, normalised
+from freehold.tasks.learned import FIRST_ASKED, Learned, LearnedRule, WordRules, first_words, normalised
 from freehold.tasks.templates import anchors_of
 
 if TYPE_CHECKING:
@@ -92,14 +92,7 @@ def _word_rules(sample: Sequence[Evidence], tasks: Sequence[str | None]) -> list
     if len(places) < 2:
         return []
     words = {place: sorted(set(first_words(sample[place].asked))) for of in places.values() for place in of}
-    training = {task: of[::2] for task, of in places.items()}
-    judge = Learned(_weighed(training, words, dict.fromkeys(places, 0.0)))
-    margins: dict[str, float] = {}
-    for task in places:
-        margin = _margin(task, training, places, words, sample)
-        if margin is not None:
-            margins[task] = margin
-    del judge
+    margins = _margins(places, words, sample)
     rules = _weighed(dict(places), words, {task: margins.get(task, math.inf) for task in places})
     return (
         [rule for rule in rules if rule.task in margins]
@@ -111,23 +104,29 @@ def _word_rules(sample: Sequence[Evidence], tasks: Sequence[str | None]) -> list
     )  # those that words cannot find still compete, so that their calls are not given to others
 
 
-def _margin(
-    task: str, training: dict[str, list[int]], places: dict[str, list[int]], words: dict[int, list[str]],
-    sample: Sequence[Evidence],
-) -> float | None:  # fmt: skip
-    """How far ahead a task must be for its calls to be told from all others' on the half that was not learned from."""
-    for margin in _MARGINS:
-        learned = Learned(_weighed(training, words, {other: margin if other == task else 0.0 for other in places}))
-        found = [
-            other
-            for other, of in places.items()
-            for place in of[1::2]
-            if learned.task_of("", sample[place].asked) == task
-        ]
-        right = sum(other == task for other in found)
-        if found and right >= _PURE * len(found):
-            return margin if right >= _USEFUL * len(places[task][1::2]) else None
-    return None
+def _margins(places: dict[str, list[int]], words: dict[int, list[str]], sample: Sequence[Evidence]) -> dict[str, float]:
+    """How far ahead each task must be for its calls to be told from all others' on the half not learned from.
+
+    Tasks that words do not find, or find wrongly, have none.
+    """
+    weighed = _weighed({task: of[::2] for task, of in places.items()}, words, dict.fromkeys(places, 0.0))
+    judge = WordRules(weighed)
+    claims: defaultdict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for task, of in places.items():
+        for place in of[1::2]:
+            best = judge.best_of(sample[place].asked[:FIRST_ASKED])
+            if best is not None:
+                claimed = weighed[best[0]].task
+                claims[claimed].append((best[1], claimed == task))
+    found = {}
+    for task, of in places.items():
+        for margin in _MARGINS:
+            kept = [is_right for lead, is_right in claims[task] if lead >= margin]
+            if kept and sum(kept) >= _PURE * len(kept):
+                if sum(kept) >= _USEFUL * len(of[1::2]):
+                    found[task] = margin
+                break
+    return found
 
 
 def _weighed(places: dict[str, list[int]], words: dict[int, list[str]], margins: dict[str, float]) -> list[LearnedRule]:
