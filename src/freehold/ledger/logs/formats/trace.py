@@ -159,7 +159,7 @@ class TraceColumns:
             contents=contents,
             keys=_keys(table, self._key),
             have_ids="request_id" in found,
-            unused=frozenset(names - _KNOWN),
+            unused=frozenset(name for name in names - _KNOWN if table.column(name).null_count < len(table)),
         )
 
 
@@ -307,6 +307,6 @@ TRACE = Format(
     reader=TraceReader,
     columns=TraceColumns,
     offset_s=offset_s,
-    unused=lambda values: set(values) - _KNOWN,
+    unused=lambda values: {name for name, value in values.items() if value is not None} - _KNOWN,
     says="a time ('t_s', 'timestamp', 'started_at') with 'input_tokens' and 'output_tokens'",
 )
