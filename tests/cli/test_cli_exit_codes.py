@@ -177,7 +177,7 @@ def test_a_dataset_whose_test_set_was_changed_is_not_used(imported: Terminal, de
     ("options", "said"),
     [
         (["training.epochs=0"], "training.epochs is 0"),
-        (["rank=8"], "rank is not a field of a recipe."),
+        (["rank=8"], "rank is not a field of a recipe; did you mean lora.rank?"),
         (["loose"], "Option 'loose': a change to a recipe is written key=value"),
         (["--recipe", "nowhere"], "Recipe 'nowhere' is neither a readable file nor a shipped recipe"),
         (["base=nowhere"], "Base model 'nowhere' is neither a known name"),

@@ -134,8 +134,8 @@ def test_json_in_another_tools_words_is_refused_with_what_is_known(terminal: Ter
     shown = terminal.run("import", stranger)
 
     assert shown.code == 2
-    assert "SpendLogs" in shown.err
-    assert "'resourceSpans'" in shown.err
+    assert "This file has 'answer_text', 'prompt_text'. Nearest: " in shown.err
+    assert "docs/reference/logs.md has every format" in shown.err
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
