@@ -124,6 +124,29 @@ def test_prompt_caching_saves_the_long_beginning_that_was_sent_a_moment_before()
     assert found.usd_per_call == pytest.approx(1_792 * 2.25e-6 / 2)
 
 
+def test_the_saving_of_prompt_caching_is_at_the_tier_that_a_call_was_billed_under() -> None:
+    model, rules = "gpt-4o-mini", "x" * 9_000  # cached input costs half; in a batch no less than other input
+
+    def saved(tier: str) -> float | None:
+        runs = [Prompt(0, each * 60.0, f"{rules}{each}", 2_000, 0, model, tier) for each in range(2)]
+        found = prefixes_of(runs, Pricing({}), AS_OF)
+        assert found is not None
+        return found.usd_per_call
+
+    assert saved("default") == saved("") == pytest.approx(1_920 * 0.075e-6 / 2)
+    assert saved("batch") == 0.0
+    assert saved("flex") == 0.0  # the price list has no such tariff of this model
+    asked = [
+        _call(number, rules + str(number), started_at=START + timedelta(seconds=number), service_tier=tier,
+              model_served=model, model_requested=model, input_tokens=2_000)
+        for number, tier in enumerate(["batch"] * 4)
+    ]  # fmt: skip
+    found = _only(asked).prefixes
+    assert found is not None
+    assert found.cacheable_share > 0.5
+    assert found.usd_per_call == 0.0
+
+
 @pytest.mark.parametrize(
     "second",
     [
