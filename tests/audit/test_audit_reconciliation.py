@@ -190,7 +190,7 @@ def test_an_alias_and_its_snapshot_are_one_model_where_the_two_sides_name_it_oth
 
 
 def test_equal_requests_and_tokens_at_another_amount_are_another_price_per_token() -> None:
-    counts = {"requests": 10, "input_tokens": 10_000, "cached_tokens": 4_000, "output_tokens": 1_000}
+    counts: dict[str, Any] = {"requests": 10, "input_tokens": 10_000, "cached_tokens": 4_000, "output_tokens": 1_000}
     found = _of([_cell(10)], _line(11 * _CALL_USD, **counts))
     assert _causes(found) == [("price", -_CALL_USD, None)]
     assert "the invoice's price per token is 10.0% higher" in found.lines[0].explanation
