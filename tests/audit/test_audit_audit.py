@@ -248,6 +248,13 @@ def test_the_middle_day_of_an_odd_number_is_in_neither_half() -> None:
     assert only([call()]).growth is None
 
 
+def test_calls_without_a_time_are_in_neither_the_peak_nor_the_mean() -> None:
+    dated = [call(number, started_at=MONDAY + timedelta(hours=number // 3)) for number in range(6)]
+    undated = [call(100 + number, started_at=None) for number in range(400)]
+    # two busy minutes of three calls each, in the 61 minutes from the first to the end of the last
+    assert only(dated).peak_to_mean == only([*dated, *undated]).peak_to_mean == pytest.approx(3 * 61 / 6)
+
+
 def test_the_share_with_corrections_is_unknown_unless_given() -> None:
     calls = [call(number) for number in range(4)]
     assert only(calls).corrected_share is None

@@ -53,6 +53,31 @@ def test_a_task_that_doubles_each_month_is_seen_and_the_trend_is_chosen_by_the_b
     assert second / first < 2.0
 
 
+def test_growth_that_two_weeks_seem_to_show_is_not_carried_on_for_three_months() -> None:
+    rising = np.round(20 * 40 ** (np.arange(14) / 13))  # forty times as many within two weeks
+    ups_and_downs = np.array([3, 900, 2, 40, 2500, 10, 1, 60, 3000, 9, 700, 5000, 30, 4000])
+    for calls in (rising, ups_and_downs):
+        forecast = forecast_of(_series(calls))
+        assert forecast is not None
+        for month in forecast.months:
+            assert month.calls / DAYS_PER_MONTH < 40 * calls.max()
+            assert month.low <= month.calls <= month.high
+
+
+@pytest.mark.parametrize("wander", [0.02, 0.15])
+@pytest.mark.parametrize("days", [21, 28, 60])
+def test_a_short_log_without_growth_is_not_forecast_to_explode(days: int, wander: float) -> None:
+    held = 0
+    for seed in range(30):
+        calls = _traffic(days + 91, growth=0.0, seed=seed, wander=wander)
+        forecast = forecast_of(_series(calls[:days]))
+        assert forecast is not None
+        month = forecast.months[2]
+        assert month.calls / DAYS_PER_MONTH < 5 * calls[:days].max()
+        held += month.low <= calls[days + 61 :].mean() * DAYS_PER_MONTH <= month.high
+    assert held / 30 > CONFIDENCE - 0.17
+
+
 def test_a_day_that_the_log_covers_in_part_is_no_fall() -> None:
     whole, cut = _series([240] * 28), _series([240] * 27 + [60], exposure=[1.0] * 27 + [0.25])
     ends = [growth_of(each) for each in (whole, cut)]

@@ -172,6 +172,32 @@ def test_a_model_under_another_name_of_the_catalogue_is_the_same_model() -> None
     assert [(line.model, line.difference_usd) for line in found.lines] == [("GPT-4o mini", Decimal(0))]
 
 
+def test_an_alias_and_its_snapshot_are_one_model_where_the_two_sides_name_it_otherwise() -> None:
+    dated, next_day = f"{_MODEL}-2024-07-18", _DAY + timedelta(days=1)
+    found = _of(
+        [_cell(10), _cell(10, day=next_day)],
+        _line(10 * _CALL_USD, model=dated, requests=10), _line(10 * _CALL_USD, day=next_day, requests=10),
+    )  # fmt: skip
+    assert [(line.difference_usd, line.causes) for line in found.lines] == [(0, ()), (0, ())]
+    strange = _of([_cell(10, model="house", asked="house")], _line("1", model="house-20260101", requests=10))
+    assert [(line.ledger_calls, line.invoice_requests) for line in strange.lines] == [(10, 10)]
+    apart = _of(
+        [_cell(10), _cell(5, model=dated)], _line(10 * _CALL_USD, requests=10), _line(5 * _CALL_USD, model=dated)
+    )
+    assert [(line.model, line.ledger_calls) for line in apart.lines] == [(_MODEL, 10), (dated, 5)]
+    other = _of([_cell(10, model="gpt-4o-2024-08-06")], _line("1", model="gpt-4o-2024-05-13"))
+    assert len(other.lines) == 2
+
+
+def test_equal_requests_and_tokens_at_another_amount_are_another_price_per_token() -> None:
+    counts: dict[str, Any] = {"requests": 10, "input_tokens": 10_000, "cached_tokens": 4_000, "output_tokens": 1_000}
+    found = _of([_cell(10)], _line(11 * _CALL_USD, **counts))
+    assert _causes(found) == [("price", -_CALL_USD, None)]
+    assert "the invoice's price per token is 10.0% higher" in found.lines[0].explanation
+    more = _of([_cell(10)], _line(11 * _CALL_USD, **counts | {"output_tokens": 2_000}))
+    assert "price" not in [kind for kind, _, _ in _causes(more)]
+
+
 def test_where_the_invoice_tells_no_models_whole_days_are_compared() -> None:
     found = _of([_cell(10), _cell(10, model="gpt-4o-mini-2024-07-18")], _line(20 * _CALL_USD, model=None))
     assert [(line.model, line.difference_usd) for line in found.lines] == [(ALL_MODELS, Decimal(0))]

@@ -78,6 +78,12 @@ def test_another_model_other_tools_or_a_failure_is_no_repeat(other: dict[str, An
     assert _only([_call(0, "open?"), _call(1, "open?", **other)]).savings.repeated_share == 0.0
 
 
+def test_an_embedding_call_costs_its_input() -> None:
+    found = _only([_call(0, "a", model_served="text-embedding-3-small", input_tokens=100, output_tokens=0)]).audit
+    assert found.priced_calls == 1
+    assert float(found.cost_usd or 0) == pytest.approx(0.000002)
+
+
 def test_a_log_without_prompts_has_no_cacheable_share() -> None:
     found = _only([_call(number, "", request=None, response=None) for number in range(3)])
     assert found.savings.repeated_share is None
@@ -122,6 +128,29 @@ def test_prompt_caching_saves_the_long_beginning_that_was_sent_a_moment_before()
     # 90 % of 2,000 tokens, in steps of 128: 1,792 of the second call; 1,792 × (2.50 − 0.25)/M over two calls
     assert found.cacheable_share == 1_792 / 4_000
     assert found.usd_per_call == pytest.approx(1_792 * 2.25e-6 / 2)
+
+
+def test_the_saving_of_prompt_caching_is_at_the_tier_that_a_call_was_billed_under() -> None:
+    model, rules = "gpt-4o-mini", "x" * 9_000  # cached input costs half; in a batch no less than other input
+
+    def saved(tier: str) -> float | None:
+        runs = [Prompt(0, each * 60.0, f"{rules}{each}", 2_000, 0, model, tier) for each in range(2)]
+        found = prefixes_of(runs, Pricing({}), AS_OF)
+        assert found is not None
+        return found.usd_per_call
+
+    assert saved("default") == saved("") == pytest.approx(1_920 * 0.075e-6 / 2)
+    assert saved("batch") == 0.0
+    assert saved("flex") == 0.0  # the price list has no such tariff of this model
+    asked = [
+        _call(number, rules + str(number), started_at=START + timedelta(seconds=number), service_tier=tier,
+              model_served=model, model_requested=model, input_tokens=2_000)
+        for number, tier in enumerate(["batch"] * 4)
+    ]  # fmt: skip
+    found = _only(asked).prefixes
+    assert found is not None
+    assert found.cacheable_share > 0.5
+    assert found.usd_per_call == 0.0
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,12 @@ def test_a_call_of_1000_and_500_tokens_costs_what_the_arithmetic_says(model: str
     assert cost_of_call(usage, priced(model)) == Decimal(usd)
 
 
+def test_an_embedding_model_has_its_price_without_its_provider_in_front() -> None:
+    price = priced("text-embedding-3-small")
+    assert price.provider == "openai"
+    assert cost_of_call(Usage(input_tokens=100, output_tokens=0), price) == Decimal("0.000002")
+
+
 def test_a_price_says_where_it_comes_from_and_that_it_is_the_list_price() -> None:
     price = priced("gpt-5.4")
     record = price.as_record()

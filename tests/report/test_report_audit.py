@@ -21,6 +21,7 @@ from freehold.report.audit_csv import audit_csv
 from freehold.report.audit_figures import replaceability_figure, spend_figure, week_figure
 from freehold.report.audit_page import audit_page
 from freehold.report.audit_text import audit_text
+from freehold.report.tables import traffic_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,6 +148,12 @@ def test_one_call_without_a_time_makes_a_page_without_pictures() -> None:
     page = _Tags(audit_page(record))
     assert "figure" not in page.tags
     assert record["tasks"][0]["tier"] is None
+
+
+def test_calls_without_a_day_are_of_no_dates() -> None:
+    rows = traffic_table({"tasks": [{"task": "desk", "first_day": None, "last_day": None}]}).rows
+    assert "no dates" in rows[0]
+    assert "? to ?" not in rows[0]
 
 
 def test_years_of_days_become_weeks_and_months() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CauseKind = Literal[
     "unpriced", "day-boundary", "missing-rows", "extra-rows", "failed-calls", "retries", "tier", "price-override",
-    "price-version", "cache", "tokens", "credit", "not-invoiced", "rounding",
+    "price-version", "price", "cache", "tokens", "credit", "not-invoiced", "rounding",
 ]  # fmt: skip
 _NEAR = Decimal("0.002")
 """A supposition holds if it gives the invoice's amount to within this share: token counts of the sides may differ."""
@@ -130,7 +130,8 @@ def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) ->
         _unpriced(rest, known)
         if not _suppose(rest, side, known, pricing, tolerance):
             _counts(rest, side, known, pricing)
-            _suppose(rest, side, known, pricing, tolerance)
+            if not _suppose(rest, side, known, pricing, tolerance):
+                _price_alone(rest, side, known)
     if rest.usd and abs(rest.usd) <= tolerance:
         rest.take("rounding", rest.usd, None, "less than what the invoice rounds away")
     return tuple(rest.causes)
@@ -203,6 +204,25 @@ def _counts(rest: _Rest, side: Side, known: Amounts, pricing: Pricing) -> None:
         rest.estimate("missing-rows", -known.invoice_usd * missing / requests, missing, lacks)
     elif extra:
         rest.estimate("extra-rows", known.ledger_usd * extra / known.ledger_calls, extra, has_more)
+
+
+def _price_alone(rest: _Rest, side: Side, known: Amounts) -> None:
+    """Requests and tokens are the same on both sides, so what differs is what a token costs."""
+    if rest.causes or known.unpriced_calls or not known.ledger_usd or known.invoice_requests not in {
+        None, known.ledger_calls, known.ledger_calls - sum(cell.calls for cell in side.cells if cell.is_error)
+    }:  # fmt: skip
+        return
+    ours = [cell.usage for cell in side.cells if cell.is_counted]
+    counts = (("input_tokens",) * 2, ("output_tokens",) * 2, ("cache_read_tokens", "cached_tokens"))
+    for mine, its in counts:
+        told = [getattr(line, its) for line in side.lines]
+        if None in told and mine != "cache_read_tokens":
+            return
+        if None not in told and sum(told) != sum(getattr(usage, mine) or 0 for usage in ours):
+            return
+    ratio = known.invoice_usd / known.ledger_usd - 1
+    sentence = "requests and tokens are the same on both sides: the invoice's price per token is "
+    rest.take("price", rest.usd, None, f"{sentence}{abs(ratio):.1%} {'higher' if ratio > 0 else 'lower'}")
 
 
 def _by_tokens(side: Side, pricing: Pricing) -> tuple[Decimal, bool] | None:

@@ -2,7 +2,8 @@
 
 The trend is a log-linear Poisson regression on the day with a weekly shape, its errors widened by how much more the
 days and weeks scatter than chance alone would make them (quasi-Poisson). The forecast is the better of two: the level
-of the last four weeks, and that trend, damped. Which one, and how wide its interval is, a back-test on the log itself
+of the last four weeks, and that trend, shrunk by its error and
+damped. Which one, and how wide its interval is, a back-test on the log itself
 says: the forecast is made at earlier days and compared with what came.
 
 Sources: McCullagh and Nelder, Generalized Linear Models, 1989, section 6.2 (overdispersion); Gardner and McKenzie,
@@ -147,8 +148,7 @@ def growth_of(series: Series) -> Growth | None:
     if series.lacks() is not None:
         return None
     slope, error = _trend(series)[:2]
-    # The slope that a wandering level shows by chance: Var = 6/5 of its variance a month over the months seen.
-    error = math.hypot(error, math.sqrt(1.2 * _wander(series) * DAYS_PER_MONTH / len(series.calls)))
+    error = _error_of(series, error)
     ends = (slope - _Z_GROWTH * error, slope + _Z_GROWTH * error)
     low, high = (math.expm1(min(_STEEPEST, max(-_STEEPEST, end))) for end in ends)
     return Growth(per_month=math.expm1(slope), low=low, high=high)
@@ -183,7 +183,12 @@ def forecast_of(series: Series) -> Forecast | None:
         wandered = math.sqrt(wander * (number - 0.5))
         tested = scatter * math.sqrt(max(1.0, (ahead - DAYS_PER_MONTH / 2) / horizon) * (1 + 1 / len(origins)))
         width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance))
-        months.append(Month(calls=calls, low=calls * math.exp(-width), high=calls * math.exp(width)))
+        # What the log shows may go on all the same: the interval reaches as far as that, within its widest.
+        shown = math.log(
+            max(1e-9, _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH, is_bold=True)) / max(1e-9, rate)
+        )
+        below, above = (min(_WIDEST, width + max(0.0, side)) for side in (-shown, shown))
+        months.append(Month(calls=calls, low=calls * math.exp(-below), high=calls * math.exp(above)))
     return Forecast(
         method=method,
         months=tuple(months),
@@ -205,10 +210,29 @@ def _level(series: Series) -> float:
     return float(series.calls[-days:].sum() / max(1e-9, series.exposure[-days:].sum()))
 
 
-def _ahead(series: Series, days: float, *, first: float = 0.0) -> float:
-    """Mean calls a day of a span ahead, by the damped trend: the log of the level moves by ever smaller steps."""
-    slope, _, level, end = _trend(series)
+def _error_of(series: Series, error: float) -> float:
+    """Standard error of a slope, with the slope that a wandering level shows by chance.
+
+    That has 6/5 of the level's variance a month over the months seen.
+    """
+    return math.hypot(error, math.sqrt(1.2 * _wander(series) * DAYS_PER_MONTH / len(series.calls)))
+
+
+def _ahead(series: Series, days: float, *, first: float = 0.0, is_bold: bool = False) -> float:
+    """Mean calls a day of a span ahead, by the damped trend: the log of the level moves by ever smaller steps.
+
+    The slope is shrunk by the share of its square that is error (James and Stein): where growth cannot be told from
+    none, this is the level. It goes on for no longer than the log has shown it; after that the level stays.
+    Bold: neither shrunk nor stopped.
+    """
+    slope, error, level, end = _trend(series)
     middle = (first + days / 2) / DAYS_PER_MONTH
+    if not is_bold:
+        error = _error_of(series, error)
+        middle = min(middle, 2 * end)
+        slope *= max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
+    if not slope:
+        return _level(series)
     damped = (1 - _DAMPING**middle) / -math.log(_DAMPING)
     return level * math.exp(min(_STEEPEST, max(-_STEEPEST, slope * (end + damped))))
 
@@ -267,6 +291,8 @@ def _wander(series: Series) -> float:
     What counting alone would scatter is taken off.
     """
     weeks = len(series.calls) // 7
+    if len(series.calls) < 9:  # one step alone has no variance
+        return 0.0
     if weeks >= 4:
         seen = series.calls[-7 * weeks :].reshape(weeks, 7).sum(axis=1) + 0.5
         before, after, smoothed = seen[:-1], seen[1:], 1.5

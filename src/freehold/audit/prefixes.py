@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from freehold.audit.pricing import four_rates
+from freehold.audit.pricing import four_rates, tariff_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,11 @@ def _common(one: str, other: str) -> int:
 
 
 def _saved_usd(prompt: Prompt, reusable: int, pricing: Pricing, as_of: date) -> float | None:
-    price = pricing.paid(prompt.model, prompt.model, as_of, "")
+    """At the tier that the call was billed under: what the batch price holds already cannot be saved once more."""
+    price = pricing.paid(prompt.model, prompt.model, as_of, prompt.tier)
     if price is None:
         return None
+    if price.tariff != (tariff_of(prompt.tier) or "list"):
+        return 0.0  # what the cache costs under that tariff is unknown: nothing is promised
     plain, read, _, _ = four_rates(price.rates_for(prompt.input_tokens))
     return float(max(0, reusable - prompt.cache_read_tokens) * (plain - read)) / 1e6

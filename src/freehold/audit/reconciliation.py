@@ -6,6 +6,7 @@ Causes and rest add up to the difference exactly, lines to the totals, whichever
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +17,7 @@ from freehold.audit.causes import Cause, Side, explain, priced_line
 from freehold.economics import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date
 
     from freehold.audit.billed import Cell
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ALL_MODELS = "all models"
 """Stands where the invoice does not tell models apart on a day."""
+_SNAPSHOT = re.compile(r"[-@]20\d\d-?[01]\d-?[0-3]\d$")
 _LARGEST_SHIFT_H = 14
 _WORTH_A_SHIFT = Decimal("0.2")
 """Days are taken to begin at another hour if that leaves less than this share of the differences."""
@@ -184,22 +186,34 @@ def _reconciled(side: Side, pricing: Pricing, tolerance: Decimal, costs: Mapping
 
 
 class _Names:
-    """Which names of the invoice and of the ledger mean one model: the same, or billed as the same in the catalogue."""
+    """Which names of the invoice and of the ledger mean one model.
+
+    The same name, or two that are billed as the same in the catalogue, or an alias and a dated snapshot of it
+    (`gpt-4o-mini`, `gpt-4o-mini-2024-07-18`). Where both sides use the same ones each day they are kept apart.
+    """
 
     def __init__(self, cells: Iterable[Cell], lines: Iterable[InvoiceLine]) -> None:
+        ours = {(cell.day, cell.model or cell.asked) for cell in cells}
+        theirs = [(line.day, line.model) for line in lines if line.model is not None]
+        known = {_plain(name) for _, name in [*theirs, *ours]}
+        one_model = {name: _one_model(name, known) for _, name in [*theirs, *ours]}
+        by_day: defaultdict[tuple[str, date], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+        for side, pairs in enumerate((theirs, ours)):
+            for day, name in pairs:
+                by_day[one_model[name], day][side].add(_plain(name))
+        mixed = {model for (model, _), (billed, asked) in by_day.items() if billed and asked and billed != asked}
         self._shown: dict[str, str] = {}
-        billed: dict[str, str] = {}
-        for line in lines:
-            if line.model is not None:
-                key = _plain(line.model)
-                self._shown.setdefault(key, line.model)
-                billed.setdefault(_billed(line.model), key)
+        first: dict[str, str] = {}
+        for _, name in theirs:
+            self._shown.setdefault(_plain(name), name)
+            first.setdefault(one_model[name], _plain(name))
         self._of: dict[str, str] = {}
-        for model in {cell.model or cell.asked for cell in cells}:
-            key = _plain(model)
-            self._of[model] = key if key in self._shown else billed.get(_billed(model), key)
-            self._shown.setdefault(self._of[model], model or "unknown")
-        self._invoiced = {_plain(line.model) for line in lines if line.model is not None}
+        for name, model in one_model.items():
+            is_apart = _plain(name) in self._shown and model not in mixed
+            self._of[name] = _plain(name) if is_apart else first.get(model, _plain(name))
+        for name, key in self._of.items():
+            self._shown.setdefault(key, name or "unknown")
+        self._invoiced = {self._of[name] for _, name in theirs}
         self.tells_models = bool(self._invoiced)
 
     def of_cell(self, cell: Cell) -> str:
@@ -208,7 +222,7 @@ class _Names:
 
     def of_line(self, line: InvoiceLine) -> str:
         """The same of a line."""
-        return ALL_MODELS if line.model is None else self._shown[_plain(line.model)]
+        return ALL_MODELS if line.model is None else self._shown[self._of[line.model]]
 
     def is_invoiced(self, cell: Cell) -> bool:
         """The invoice has the model on some day."""
@@ -217,6 +231,12 @@ class _Names:
 
 def _plain(model: str) -> str:
     return model.rpartition("/")[2].strip().lower().replace(" ", "-").replace("_", "-")
+
+
+def _one_model(name: str, known: Collection[str]) -> str:
+    """Equal for names of one model; a snapshot counts as its alias where one of the sides uses that."""
+    alias = _SNAPSHOT.sub("", _plain(name))
+    return _billed(alias if alias in known else name)
 
 
 def _billed(model: str) -> str:

@@ -105,7 +105,7 @@ def _find(name: str, provider: str | None) -> Entry | None:
         return replace(sold, taken_for=provider)
     seller, slash, rest = name.partition("/")
     if not (slash and rest):
-        return _entry(name, None)
+        return _entry(name, None) or _agreed(name)
     if provider_named(seller) is not None:
         return _entry(rest, seller) or _entry(name, None)
     found = _entry(name, None)
@@ -233,6 +233,17 @@ def _entry(model: str, provider: str | None) -> Entry | None:
     except LookupError:
         return _by_id(model, provider)
     return Entry(seller, entry, is_borrowed=not any(entry is own for own in seller.models))
+
+
+def _agreed(model: str) -> Entry | None:
+    """A model that no provider's rules claim, if all that list exactly this id ask the same for it.
+
+    Embedding models are such: OpenAI's and Azure's rules claim names of chat models only.
+    """
+    found = [entry for entry in entries() if entry.model.id.lower() == model.lower()]
+    if not found or any(entry.model.prices != found[0].model.prices for entry in found):
+        return None
+    return next((entry for entry in found if entry.provider.id == "openai"), found[0])
 
 
 def _by_id(model: str, provider: str | None) -> Entry | None:

@@ -131,7 +131,7 @@ def kind_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
             Column("growth", is_number=True),
             Column("a month, in 3 months", is_number=True),
             Column("error", is_number=True),
-            Column("peak/mean", is_number=True),
+            Column("peak minute", is_number=True),
             Column("replaceable", is_number=True),
         ),
         tuple(

@@ -211,6 +211,8 @@ def traffic_table(audit: Mapping[str, Any], *, with_days: bool = True) -> Table:
 
 
 def _period(task: Mapping[str, Any]) -> str:  # Any: JSON
+    if not (task.get("first_day") or task.get("last_day")):
+        return "no dates"
     return f"{visible(task.get('first_day') or '?')} to {visible(task.get('last_day') or '?')}"
 
 
@@ -225,7 +227,7 @@ def spending_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
             Column("no price", is_number=True),
             Column("p95 latency", is_number=True),
             Column("growth", is_number=True),
-            Column("peak/mean", is_number=True),
+            Column("peak hour", is_number=True),
             Column("corrected", is_number=True),
         ),
         tuple(
