@@ -178,7 +178,7 @@ def test_an_alias_and_its_snapshot_are_one_model_where_the_two_sides_name_it_oth
         [_cell(10), _cell(10, day=next_day)],
         _line(10 * _CALL_USD, model=dated, requests=10), _line(10 * _CALL_USD, day=next_day, requests=10),
     )  # fmt: skip
-    assert [(line.difference_usd, line.causes) for line in found.lines] == [(0, ()), (0, ())]
+    assert [(line.difference_usd, line.causes) for line in found.lines] == [(Decimal(0), ()), (Decimal(0), ())]
     strange = _of([_cell(10, model="house", asked="house")], _line("1", model="house-20260101", requests=10))
     assert [(line.ledger_calls, line.invoice_requests) for line in strange.lines] == [(10, 10)]
     apart = _of(
