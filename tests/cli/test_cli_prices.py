@@ -366,7 +366,7 @@ def test_all_recorded_bodies_are_priced_from_the_command_line(nowhere: Terminal,
     usages = shared_data / "prices_genai" / "usages.json"
     record = nowhere.run("prices", "price", "--usages", usages, "--as-of", "2026-08-21", "--json").record
     assert len(record["rows"]) == 1577
-    assert (record["priced"], record["recorded"]["rows"]["equal"]) == (1288, 1213)
+    assert (record["priced"], record["recorded"]["rows"]["equal"]) == (1291, 1216)
     assert all((row["total_usd"] is None) == (row["reason"] is not None) for row in record["rows"])
 
 
