@@ -18,7 +18,7 @@ from freehold.state.settings import TaskRule, TasksSection, load_settings
 from freehold.state.workspace import create_workspace
 from freehold.tasks.bounded_regex import compile_bounded
 from freehold.tasks.rules import TaskRules
-from freehold.tasks.system_prompt import system_prompt_of
+from freehold.tasks.system_prompt import prompt_of
 from freehold.text.fingerprint import fingerprint
 
 NO_KEY = SimpleNamespace(task=None)
@@ -144,12 +144,12 @@ def test_a_task_is_known_by_its_system_message() -> None:
     ],
 )
 def test_a_body_without_a_system_message_has_none(body: bytes) -> None:
-    assert system_prompt_of(body) is None
+    assert prompt_of(body)[0] is None
 
 
 @given(st.binary(max_size=300))
 def test_no_body_breaks_the_reader(body: bytes) -> None:
-    assert system_prompt_of(body) is None or b"s" in body
+    assert prompt_of(body)[0] is None or b"s" in body
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

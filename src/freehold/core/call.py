@@ -55,8 +55,3 @@ class Call:
     """A body is not whole: the log that it comes from had cut it. Such a call is counted and never trained on."""
     request: Mapping[str, Any] | None = None  # Any: the body as the client sent it
     response: Mapping[str, Any] | None = None  # Any: the body as the provider sent it
-
-    @property
-    def was_answered(self) -> bool:
-        """A model answered; a labelled row that a stranger brought has no answer."""
-        return self.response is not None

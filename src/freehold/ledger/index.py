@@ -138,13 +138,6 @@ class Index:
         return default if row is None else int(row[0])
 
 
-def raise_fact(connection: sqlite3.Connection, name: str, by: int) -> None:
-    """Add to a number that is kept by name."""
-    connection.execute(
-        "insert into facts values (?, ?) on conflict (name) do update set value = value + excluded.value", (name, by)
-    )
-
-
 def set_fact(connection: sqlite3.Connection, name: str, value: int) -> None:
     """Keep a number by name."""
     connection.execute("insert or replace into facts values (?, ?)", (name, value))

@@ -39,11 +39,6 @@ _CONTENT = msgspec.json.Decoder(str | list[_Part] | None)
 _STRING = msgspec.json.Decoder(str)
 
 
-def system_prompt_of(body: bytes) -> str | None:
-    """The text of the system message; None if there is none, or the body is no JSON object of these APIs."""
-    return prompt_of(body)[0]
-
-
 def prompt_of(body: bytes) -> tuple[str | None, str | None]:
     """The text of the system message and that of the first user's; None for what is not there."""
     try:

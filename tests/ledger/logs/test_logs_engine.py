@@ -115,7 +115,7 @@ def test_a_row_becomes_a_call_and_a_human_word(desk: _Desk) -> None:
 def test_a_labelled_row_was_never_answered_by_a_model(desk: _Desk) -> None:
     desk.take(desk.file("rows.jsonl", [{"input": "hi", "output": "greeting"}]))
     (call,) = desk.calls()
-    assert not call.was_answered
+    assert call.response is None
     assert (call.route, call.status, call.response) == (None, None, None)
 
 
