@@ -31,11 +31,12 @@ _COMMON_SHARE, _NUMBER_SHARE = 0.35, 0.2
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
     _WORD.findall(
-        """a about act after all also an and any are as at be been before but by can could did do does don either else every
-    explain few for from get give had has have he help her here his how i if in into is it its just know like ll make
-    many may me more most much must my need no not of on one only or other our out over own please re s say she should
-    show so some such t tell than that the their them then there these they this those to too up us use ve very want was
-    way we were what when where which who why will with would write you your"""
+        """a about act after all also an and any are as at be been before but by can could did do does don either else
+        every explain few for from get give had has have he help her here his how i if in into is it its just
+        know like ll make many may me more most much must my need no not of on one only or other our out over
+        own please re s say she should show so some such t tell than that the their them then there these they
+        this those to too up us use ve very want was way we were what when where which who why will with would
+        write you your"""
     )
 )
 _CHARACTERS, _STEM = 1_500, 5
