@@ -258,8 +258,8 @@ def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str
 _REPEATS = f"""
     with questions as (
         select c.task, c.question, c.moment, {cost_units("c", "r")} as units
-        from priced_rows c left join rates r using (served, asked, provider, tier, day, bucket)
-        where c.question is not null and c.standing = 'rented' and not c.is_error
+        from asked_rows c left join rates r using (served, asked, provider, tier, day, bucket)
+        where c.standing = 'rented' and not c.is_error
     ), placed as (
         select *, row_number() over asked as place, lag(moment) over asked as earlier
         from questions window asked as (partition by task, question order by moment nulls last)
