@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from freehold.core.errors import InputError
+
 if TYPE_CHECKING:
-    from tests.cli.conftest import Terminal
+    from tests.cli.conftest import Desk, Terminal
 
 
 def test_a_tuned_model_is_exported_registered_and_shown(tuned: Terminal) -> None:
@@ -65,3 +70,64 @@ def test_a_model_whose_weights_were_changed_is_not_exported(tuned: Terminal) -> 
     shown = tuned.run("models", "export", "desk")
     assert shown.code == 1
     assert "is not what was registered" in shown.error
+
+
+def ask(address: str, model: str) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "my card is gone"}]}
+    request = urllib.request.Request(
+        f"{address}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return str(json.load(response)["choices"][0]["message"]["content"])
+
+
+def test_a_base_in_fewer_bits_serves_the_adapter_and_is_written_once(tuned: Terminal) -> None:
+    from freehold.cli.serve_command import champions, endpoint_of
+    from freehold.cli.session import open_session
+
+    session = open_session()
+    times = []
+    for _ in range(2):
+        with endpoint_of(session, champions(session, ()), kind="q4_0", threads=1) as address:
+            assert ask(address, "desk")
+        (base,) = (tuned.folder / ".freehold" / "serving").glob("tiny-*-q4_0.gguf")
+        times.append(base.stat().st_mtime_ns)
+    assert times[0] == times[1]
+
+
+def test_a_base_that_changed_is_written_anew(tuned: Terminal, tmp_path: Path) -> None:
+    from freehold.serving.base_files import base_gguf
+
+    source = shutil.copytree(tuned.folder / "tiny", tmp_path / "copy")
+    first = base_gguf(source, "copy", tmp_path / "serving", kind="f16", is_immutable=False)
+    os.utime(source / "config.json", ns=(1, 1))
+    assert base_gguf(source, "copy", tmp_path / "serving", kind="f16", is_immutable=False) != first
+
+
+def test_a_model_whose_every_weight_was_trained_is_exported_and_served(tuned: Terminal, desk: type[Desk]) -> None:
+    from freehold.cli.serve_command import endpoint_of
+    from freehold.cli.session import open_session
+    from freehold.registry.store import get_model, list_models
+
+    whole = tuned.run("tune", "desk", *desk.tiny, "method=full", "training.epochs=1", "--quiet", "--json").record
+    session = open_session()
+    with endpoint_of(session, [get_model(session.state, whole["model"])], threads=1) as address:
+        assert ask(address, whole["model"])
+    with pytest.raises(InputError, match="so it shares no base with others"):
+        endpoint_of(session, list_models(session.state))
+    record = tuned.run("models", "export", whole["model"], "--to", "gguf", "--cases", "2", "--json").record
+    assert record["agreement"]["max_difference"] <= 0.05
+
+
+def test_what_fewer_bits_cost_is_said_before_they_are_served(tuned: Terminal) -> None:
+    from freehold.cli.serve_command import _loss
+    from freehold.cli.session import open_session
+    from freehold.registry.store import get_model
+
+    session = open_session()
+    model = get_model(session.state, "desk")
+    assert _loss(session, model, "q4_0").startswith(
+        f"Warning: nobody has measured what q4_0 costs {model.id}: freehold "
+    )
+    tuned.run("models", "export", "desk", "--to", "adapter-gguf", "--type", "q4_0", "--cases", "3")
+    assert "against 16 bits" in _loss(session, model, "q4_0")

@@ -52,12 +52,14 @@ def _quality(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:  # Any: 
         )
     ]
     if found["difference"] is not None:
-        limits = interval(found["difference_ci_low"], found["difference_ci_high"], points)
-        rows.append(
-            (
-                "Lost",
-                f"{points(found['difference'])} ({limits}) against 16 bits; {share(found['same_answers'])} of answers "
-                "are the same",
-            )
-        )
+        rows.append(("Change", loss_text(found)))
     return rows
+
+
+def loss_text(quality: Mapping[str, Any]) -> str:  # Any: JSON
+    """What separates a form's scores from those in 16 bits, on one line."""
+    limits = interval(quality["difference_ci_low"], quality["difference_ci_high"], points)
+    return (
+        f"{points(quality['difference'])} ({limits}) against 16 bits; {share(quality['same_answers'])} of answers "
+        "are the same"
+    )
