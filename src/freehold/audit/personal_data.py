@@ -38,6 +38,8 @@ _LONGEST_TEXT = 20_000
 _CONFIDENCE = 0.95
 _SPREAD = 8
 """Row groups that a task's sample is drawn from at least, where there are so many."""
+_CUT = "truncated"
+"""Column; files of older versions lack it."""
 
 StoppedBy = Literal["sample", "time"]
 
@@ -62,7 +64,7 @@ class PersonalData:
     sampled_calls: int
     calls_with_any: int
     cut_calls: int
-    """Longer than what was looked at: of them the counts are a lower bound."""
+    """Longer than what was looked at, or not whole in the log: of them the counts are a lower bound."""
     kinds: tuple[KindShare, ...]
     """By falling share."""
     stopped_by: StoppedBy | None
@@ -184,7 +186,8 @@ class _Search:
         if self.is_over or (part.looked_at and not self.lacks(part)):
             return
         with pq.ParquetFile(part.path) as file:
-            rows = file.read_row_group(part.group, columns=["task", *BODIES])
+            there = set(file.schema_arrow.names)
+            rows = file.read_row_group(part.group, columns=["task", *BODIES, *({_CUT} & there)])
         for task, order in _rows_of_tasks(rows, part.seed).items():
             sample = self.samples[task]
             wanted = order[part.looked_at : part.looked_at + min(most, self.calls_per_task - sample.calls)]
@@ -193,7 +196,8 @@ class _Search:
                 if self.has_ended():
                     self.is_over = True
                     return
-                _look(sample, [rows.column(body)[row].as_py() for body in BODIES])
+                is_cut = _CUT in there and bool(rows.column(_CUT)[row].as_py())
+                _look(sample, [rows.column(body)[row].as_py() for body in BODIES], is_cut=is_cut)
             sample.left_out |= part.left[task] > 0 and sample.calls >= self.calls_per_task
         part.looked_at += most
 
@@ -226,12 +230,13 @@ def _rows_of_tasks(rows: pa.Table, seed: float) -> dict[str, list[int]]:
     return dict(sorted(found.items()))
 
 
-def _look(sample: _Sample, bodies: Sequence[str | None]) -> None:
-    text, is_cut = _text_of(bodies)
+def _look(sample: _Sample, bodies: Sequence[str | None], *, is_cut: bool) -> None:
+    """Look at one call; `is_cut`: the log has not all of it."""
+    text, is_long = _text_of(bodies)
     kinds = {span.kind for span in find_pii(text)}
     sample.calls += 1
     sample.with_any += bool(kinds)
-    sample.cut += is_cut
+    sample.cut += is_cut or is_long
     sample.kinds.update(kinds)
 
 

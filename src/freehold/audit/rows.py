@@ -53,13 +53,20 @@ MEMORY = "1GB"
 _COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
-_ASKED = ("messages", "input", "prompt", "contents", "system", "instructions", "tools", "response_format", "text")
+_TURNS = ("messages", "input", "prompt", "contents")
+_ASKED = (*_TURNS, "system", "instructions", "tools", "response_format", "text")
+_EXTRACTED = {name: f"try(json_extract(request, '$.{name}'))" for name in _ASKED}
 _QUESTION = (
-    "case when request is not null then hash(coalesce(model_requested, model_served), "
-    + ", ".join(f"try(json_extract(request, '$.{name}'))" for name in _ASKED)
+    "case when not coalesce(truncated, false) and ("
+    + " or ".join(f"{_EXTRACTED[name]}::varchar not in ('null', '[]', '{{}}', '\"\"')" for name in _TURNS)
+    + ") then hash(coalesce(model_requested, model_served), "
+    + ", ".join(_EXTRACTED.values())
     + ") end"
 )
-"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out."""
+"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out.
+
+Null where the log has no prompt, or has cut it: two of which the same beginning is left need not be the same.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +168,8 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
     connection.execute(f"""
         create temp view counted_rows as
         select task, started_at::timestamp as moment, coalesce(model_served, '') as served,
-            coalesce(model_requested, '') as asked, coalesce(service_tier, '') as tier,
+            coalesce(model_requested, '') as asked, coalesce(provider, '') as provider,
+            coalesce(service_tier, '') as tier,
             case when status is null and error_type is null and coalesce(output_tokens, 0) = 0
                       and coalesce(route, '') = '' then 'labelled'
                  when {held_out} then 'held-out'
@@ -178,7 +186,8 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
         from call_rows
         union all
         select {unnamed}, started_at::timestamp, coalesce(model, ''), '',
-            coalesce(service_tier, ''), 'rented', false, false, false, false, coalesce({absurd}, false),
+            coalesce(provider, ''), coalesce(service_tier, ''), 'rented', false, false, false, false,
+            coalesce({absurd}, false),
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
             null, null, null, null
         from ({volumes}) where {wanted.condition(unnamed)}

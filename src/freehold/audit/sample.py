@@ -52,6 +52,7 @@ class Prompt:
     model: str
     tier: str = ""
     """As the provider calls it; empty: the list's."""
+    provider: str = ""
 
 
 def sampled_exchanges(connection: duckdb.DuckDBPyConnection, tasks: Sequence[str]) -> dict[str, list[Exchange]]:
@@ -85,7 +86,7 @@ def sampled_prompts(connection: duckdb.DuckDBPyConnection, tasks: Sequence[str])
     """By task, a dozen runs of consecutive calls."""
     found = connection.execute(f"""
         with placed as (
-            select task, id, served, asked, tier, moment, input_tokens, cache_read_tokens,
+            select task, id, served, asked, provider, tier, moment, input_tokens, cache_read_tokens,
                 (row_number() over (partition by task order by moment, id) - 1) // {_BLOCK} as block,
                 count(*) over (partition by task) // {_BLOCK} as blocks
             from counted_rows
@@ -93,17 +94,19 @@ def sampled_prompts(connection: duckdb.DuckDBPyConnection, tasks: Sequence[str])
                 and not is_error and {_is_one_of(tasks)}
         )
         select p.task, p.block, epoch(p.moment), c.request, p.input_tokens, coalesce(p.cache_read_tokens, 0),
-            coalesce(nullif(p.served, ''), p.asked), p.tier
+            coalesce(nullif(p.served, ''), p.asked), p.tier, p.provider
         from placed p join call_rows c using (id)
         where p.block % greatest(1, p.blocks // {_BLOCKS}) = 0 and length(c.request) < {_MOST_BODY_CHARACTERS}
         order by p.task, p.block, p.moment, p.id
     """)  # noqa: S608
     prompts: defaultdict[str, list[Prompt]] = defaultdict(list)
     while rows := found.fetchmany(500):
-        for task, block, second, request, tokens, read, model, tier in rows:
+        for task, block, second, request, tokens, read, model, tier, provider in rows:
             text = _sent(_object(request))
             if text:
-                prompts[task].append(Prompt(int(block), float(second), text, int(tokens), int(read), model, tier))
+                prompts[task].append(
+                    Prompt(int(block), float(second), text, int(tokens), int(read), model, tier, provider)
+                )
     return dict(prompts)
 
 

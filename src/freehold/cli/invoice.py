@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from freehold.audit.billed import cells_of, price_of_cell, volume_cells
 from freehold.audit.invoice import joined, read_invoice
+from freehold.audit.pricing import Pricing
 from freehold.audit.reconciliation import reconcile
-from freehold.audit.spending import Pricing
 from freehold.cli.price_files import own_prices
 from freehold.core.errors import InputError
 from freehold.ledger.index import Index
