@@ -310,8 +310,6 @@ def _check_fit(decoder: Decoder, recipe: Recipe, base: BaseModel, material: _Mat
             f"The tokenizer of {base.name} makes token {highest}; the model knows {decoder.embeddings} tokens, 0 to "
             f"{decoder.embeddings - 1}. The tokenizer in its folder belongs to another model; put its own there."
         )
-    if recipe.training.optimizer == "adamw_8bit" and recipe.devices.count > 1 and recipe.devices.parallel == "fsdp":
-        raise InputError("training.optimizer: adamw_8bit needs whole weights; with devices.parallel=fsdp use adamw.")
 
 
 def _objective(
