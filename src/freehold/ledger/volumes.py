@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -78,8 +79,7 @@ class Volumes:
             is_dry: Only tell what would become of them.
         """
         new = total = 0
-        with locked(self._folder, CHANGERS):
-            self._settle()
+        with self._changing(is_dry=is_dry):
             seen: dict[str, set[str]] = {}
             kept_out = 0
             staged: list[tuple[str, str]] = []
@@ -104,6 +104,16 @@ class Volumes:
             if staged:
                 self._publish(staged)
         return Appended(new=new, duplicates=total - new - kept_out, purged=kept_out)
+
+    @contextmanager
+    def _changing(self, *, is_dry: bool) -> Iterator[None]:
+        """Be the one who changes the volumes; a dry run makes nothing where there is nothing."""
+        if is_dry and not self._folder.is_dir():
+            yield
+            return
+        with locked(self._folder, CHANGERS):
+            self._settle()
+            yield
 
     def purge(self, chosen: Chosen, *, dry_run: bool = False) -> int:
         """Take rows out for good; gives how many. File by file: after a death, the same again does the rest."""

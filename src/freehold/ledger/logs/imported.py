@@ -146,6 +146,10 @@ class Imported:
         }
 
 
+REJECTS = "rejected"
+"""Folder of a workspace with a file of rejected rows for each import that had any."""
+
+
 class RejectsFile:
     """Keeps every rejected row's file, line and reason, however many there are."""
 
@@ -159,12 +163,11 @@ class RejectsFile:
         if self._path is None:
             return
         if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("w", encoding="utf-8", errors="replace")
         self._stream.write(json.dumps(row.as_dict(), ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """No more rows. A file of an earlier import goes if no row of this one was rejected."""
+        """No more rows."""
         if self._stream is not None:
             self._stream.close()
-        elif self._path is not None:
-            self._path.unlink(missing_ok=True)
