@@ -44,7 +44,7 @@ class Tally:
     duplicates: int = 0
     """Those that were there already."""
     purged: int = 0
-    """Calls that were purged once and are left out."""
+    """Calls that were purged once and are left out, and words about such."""
     volumes: int = 0
     """Volumes among what was imported."""
     truncated: int = 0
@@ -115,7 +115,8 @@ class Imported:
     def is_useless(self) -> bool:
         """Not one row could be used."""
         tally = self.tally
-        return bool(tally.rejected) and not (tally.imported or tally.duplicates or tally.skipped.total())
+        used = tally.imported or tally.duplicates or tally.purged or tally.skipped.total()
+        return bool(tally.rejected) and not used
 
     def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
         """The result as `import --json` prints it."""
