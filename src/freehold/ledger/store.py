@@ -43,6 +43,8 @@ class Appended:
     duplicates: int
     purged: int = 0
     """Were purged from the ledger, and were not taken in again."""
+    told_otherwise: int = 0
+    """Volumes of a time of which volumes of another length tell already; they were left out."""
 
 
 class Ledger:

@@ -81,6 +81,9 @@ class Volume:
 
     source_id: str
     """The bucket, whatever it holds: the same one again replaces nothing and adds nothing."""
+    series: str | None = None
+    """Of what it is a bucket: of two in one series, of different length, that cover the same time, one is too many.
+    None: nobody can tell."""
     started_at: datetime | None = None
     window_s: float | None = None
     task: str | None = None
