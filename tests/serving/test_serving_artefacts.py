@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -272,6 +274,39 @@ def test_a_place_that_cannot_be_written_is_told(desk: Desk, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written: Not a directory"):
         desk.make("adapter", target=tmp_path / "file" / "out")
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from freehold.core.errors import FreeholdError
+from freehold.core.progress import Silent
+from freehold.serving.gguf_export import export_base
+from freehold.tuning._files import told_when_full
+from freehold.tuning.merge import MergedWeights, write_merged
+folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for write in (
+    lambda: export_base(folder, out / "model.gguf"),
+    lambda: write_merged(MergedWeights(folder), out, kind="f32", shard_bytes=10**9, progress=Silent()),
+):
+    try:
+        with told_when_full(out, "run it again."):
+            write()
+    except FreeholdError as error:
+        print(error.exit_code, error)
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_no_file_that_looks_whole(tiny: TinyModel, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a disk that is full: both end a write in the middle."""
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, tiny.folder, tmp_path], capture_output=True, text=True, check=True
+    )
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"1 The disk of {tmp_path} is full: model.gguf could not be written whole")
+    assert second.startswith(f"1 The disk of {tmp_path} is full.")
+    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == []
 
 
 def test_without_checks_or_cases_an_artefact_says_that_nothing_was_checked(desk: Desk) -> None:
