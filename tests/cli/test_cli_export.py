@@ -23,7 +23,7 @@ def test_a_tuned_model_is_exported_registered_and_shown(tuned: Terminal) -> None
     folder = Path(record["folder"])
     assert (record["made"], record["form"], record["kind"]) == (True, "gguf", "q8_0")
     assert folder == tuned.folder / ".freehold" / "artefacts" / record["model"] / "gguf-q8_0"
-    assert record["agreement"]["max_difference"] <= record["agreement"]["tolerance"]
+    assert record["agreement"]["max_difference"] <= record["agreement"]["max_tolerance"]
     assert record["quality"]["n"] == 5
     assert record["quality"]["difference"] is not None
     assert json.loads((folder / "artefact.json").read_text())["files"] == record["files"]

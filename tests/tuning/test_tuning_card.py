@@ -91,6 +91,18 @@ def test_a_card_tells_data_training_power_and_licence() -> None:
     ):
         assert said in body, said
     assert "has not been measured" not in body
+    assert "did better" not in body
+
+
+def test_who_did_better_stands_among_the_limits() -> None:
+    metrics = [
+        Metric(name="topics-1", kind="own", value=0.5, ci_low=0.4, ci_high=0.6, n=87),
+        Metric(name="linear", kind="baseline", value=0.6, ci_low=0.5, ci_high=0.7, n=87),
+        Metric(name="majority", kind="baseline", value=0.1, ci_low=0.0, ci_high=0.2, n=87),
+    ]
+    _, body = parts(model_card(make_card(metric="accuracy", metrics=metrics)))
+    assert "- On the test cases linear (baseline) did better: 0.600 against 0.500." in body
+    assert body.count("did better") == 1
 
 
 def test_what_is_not_known_is_said() -> None:

@@ -81,8 +81,6 @@ def export(
             shard_bytes=round(shard_gb * 1e9),
             progress=progress,
         )
-    for warning in record["warnings"]:
-        click.echo(f"Warning: {warning}", err=True)
     show(record, artefact_text(record), as_json=as_json, next_step=f"freehold models show {quote(record['model'])}")
 
 

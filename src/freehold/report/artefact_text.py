@@ -37,7 +37,8 @@ def _agreement(found: Mapping[str, Any] | None) -> str:  # Any: JSON
         return "not compared"
     return (
         f"log-probabilities differ by {plain_number(found['max_difference'], 2)} nats at most, "
-        f"{plain_number(found['mean_difference'], 2)} on average; {plain_number(found['tolerance'], 2)} is allowed"
+        f"{plain_number(found['mean_difference'], 2)} on average; {plain_number(found['max_tolerance'], 2)} and "
+        f"{plain_number(found['mean_tolerance'], 2)} are allowed"
     )
 
 

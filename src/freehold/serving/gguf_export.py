@@ -12,10 +12,11 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFType, GGUFWriter, L
 from gguf.constants import Keys
 from gguf.quants import quantize
 
-from freehold.core.errors import InputError
+from freehold.core.errors import FreeholdError, InputError
 from freehold.serving._gguf_architectures import Network
 from freehold.serving._gguf_tokenizer import read_json, read_tokenizer
 from freehold.serving._safetensors import StoredWeights, weight_files
+from freehold.tuning._files import FULL
 from freehold.tuning.lora_files import check_plain_lora, factor_names, scale_of
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ def _gguf_file(target: Path, architecture: str) -> Iterator[GGUFWriter]:
         writer.close()
         unfinished.replace(target)
     except OSError as error:
+        if error.errno is None or error.errno in FULL:  # numpy says how much it wrote, and not why it stopped
+            raise FreeholdError(
+                f"The disk of {target.parent} is full: {target.name} could not be written whole, and nothing of it was "
+                "kept. Free some space and run the same command again."
+            ) from error
         raise InputError(
             f"{target} cannot be written: {error.strerror}. Free some space or choose another folder."
         ) from error

@@ -130,6 +130,13 @@ def _use(card: Card) -> str:
     ]
     if not any(metric.kind == "own" for metric in card.metrics):
         limits.insert(0, "How good its answers are has not been measured. `freehold evaluate` does it.")
+    own = max((metric.value for metric in card.metrics if metric.kind == "own"), default=None)
+    if own is not None:
+        limits[:0] = [
+            f"On the test cases {_line(metric.name)} ({metric.kind}) did better: {metric.value:.3f} against {own:.3f}."
+            for metric in card.metrics
+            if metric.kind != "own" and metric.value > own
+        ]
     listed = "\n".join(f"- {limit}" for limit in limits)
     return f"""## Intended use
 
@@ -240,7 +247,7 @@ def _footprint(card: Card) -> str:
         ("power", f"{_spread(power.kwh)} kWh"),
         ("emissions", f"{_spread(power.kg_co2)} kg CO2e"),
         ("price of the power", f"${_spread(power.usd)}"),
-        ("rent of the machine", "none: it was not rented by the hour" if paid is None else f"${paid:,.2f}"),
+        ("rent of the machine", "none: it was not rented by the hour" if paid is None else _paid(paid)),
     ]
     assumed = "\n".join(f"- {each}" for each in power.assumptions)
     return f"""## Cost and emissions of the run
@@ -250,6 +257,10 @@ def _footprint(card: Card) -> str:
 Nobody measured the power. It was told from the run's time with these assumptions:
 
 {assumed}"""
+
+
+def _paid(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.2g}"
 
 
 def _licence(card: Card) -> str:

@@ -65,7 +65,8 @@ class Checked:
                 (
                     "verified against PyTorch",
                     f"log-probabilities of likely tokens differ by {found.max_difference:.2g} nats at most and "
-                    f"{found.mean_difference:.2g} on average, at {found.places} places; {found.tolerance:g} is allowed",
+                    f"{found.mean_difference:.2g} on average, at {found.places} places; {found.max_tolerance:g} and "
+                    f"{found.mean_tolerance:g} are allowed",
                 ),
                 ("same most probable token", f"{found.same_first:.1%} of places"),
             ]
@@ -80,7 +81,7 @@ class Checked:
             if quality.difference is not None:
                 rows += [
                     (
-                        f"lost against {quality.reference}",
+                        f"difference to {quality.reference}",
                         f"{quality.difference:+.3f} ({quality.difference_ci_low:+.3f} to "
                         f"{quality.difference_ci_high:+.3f}), case by case",
                     ),

@@ -91,8 +91,11 @@ def make_artefact(
     fingerprint = content_hash(plan)
     manifest = read_manifest(order.target)
     if manifest is not None:
-        if manifest["model"] != source.id:
-            raise InputError(f"{order.target} holds model {manifest['model']!r}. Name another folder with --out.")
+        if [manifest[key] for key in ("model", "form", "kind")] != [source.id, order.form, order.kind]:
+            raise InputError(
+                f"{order.target} holds {manifest['model']} as {manifest['form']} ({manifest['kind']}). "
+                "Name another folder with --out."
+            )
         if manifest["fingerprint"] == fingerprint and not lost_files(order.target, manifest["files"]):
             return manifest, False
     with told_when_full(order.target.parent, _ADVICE), unfinished(order.target, fingerprint) as draft:
