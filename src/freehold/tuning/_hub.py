@@ -10,6 +10,7 @@ from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -73,7 +74,7 @@ def fetch(hub_id: str, revision: str | None, *, folder: Path, facts: str, progre
             f"The hub has no model {hub_id!r} that this machine may see. Check its name; for a private one set "
             "HF_TOKEN."
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UpstreamError(
             f"Base model {hub_id} could not be fetched from the hub ({type(error).__name__}: {reason}). Check the "
