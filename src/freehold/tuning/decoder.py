@@ -67,10 +67,10 @@ class Decoder:
                 **_loading(device, dtype, quantization),
             )
         except (OSError, ValueError, SafetensorError) as error:
-            reason = (str(error).splitlines() or [""])[0]
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
             raise InputError(
-                f"{folder} holds no model that transformers can read: {reason.rstrip('.')}. Get the folder anew, or name "
-                "another base."
+                f"{folder} holds no model that transformers can read: {reason}. Get the folder anew, or name another "
+                "base."
             ) from error
         self.model = cast("nn.Module", model.eval().requires_grad_(requires_grad=False))
         if quantization is None:
