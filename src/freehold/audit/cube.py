@@ -58,7 +58,7 @@ def build_cube(connection: duckdb.DuckDBPyConnection, pricing: Pricing, *, undat
     connection.execute(f"""
         create temp view priced_rows as
         select *, coalesce(moment::date, date '0001-01-01') as day, {bucket_of(edges | lacking)} as bucket,
-            {counted()} as is_counted
+            {counted()} as is_counted, output_tokens is not null as tells_output
         from counted_rows
     """)  # noqa: S608
     _note_assumptions(connection, pricing, undated_as_of)
@@ -79,18 +79,21 @@ def cost_units(row: str, rates: str) -> str:
         "plain": f"{row}.input_tokens - coalesce({row}.cache_read_tokens, 0) - coalesce({row}.cache_write_tokens, 0)",
         "read": f"coalesce({row}.cache_read_tokens, 0)",
         "written": f"coalesce({row}.cache_write_tokens, 0)",
-        "output": f"{row}.output_tokens",
+        "output": f"coalesce({row}.output_tokens, 0)",
     }
     total = " + ".join(f"({count})::hugeint * coalesce({rates}.{name}, 0)" for name, count in counts.items())
-    known = (
-        f"{row}.is_counted and {rates}.plain is not null and ({rates}.output is not null or {row}.output_tokens = 0)"
+    # A price without a rate for output is one of embeddings: an output that nobody counted is none there.
+    output = (
+        f"(({row}.tells_output and ({rates}.output is not null or {row}.output_tokens = 0)) "
+        f"or (not {row}.tells_output and {rates}.output is null))"
     )
+    known = f"{row}.is_counted and {rates}.plain is not null and {output}"
     return f"case when {known} then {total} end"
 
 
 def counted() -> str:
-    """SQL: the counts of a row are there and do not contradict each other, as tokens of no call would."""
-    return f"(calls > 0 and not is_absurd and coalesce(output_tokens >= 0 and {_PLAIN} >= 0, false))"
+    """SQL: the counts of a row's input are there, and none contradicts another, as tokens of no call would."""
+    return f"(calls > 0 and not is_absurd and coalesce(output_tokens, 0) >= 0 and coalesce({_PLAIN} >= 0, false))"
 
 
 def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> None:
@@ -101,9 +104,9 @@ def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> 
     connection.execute(f"""
         create temp table summed as
         select task, date_trunc('hour', moment) as hour, moment::date as day, served, asked, provider, tier,
-            standing,
-            {bucket_of(edges)} as bucket, {counted()} as is_counted, is_error,
-            is_retry, is_stream, sum(calls)::bigint as calls, {sums},
+            standing, {bucket_of(edges)} as bucket, {counted()} as is_counted,
+            output_tokens is not null as tells_output, is_error, is_retry, is_stream,
+            sum(calls)::bigint as calls, {sums},
             coalesce(sum(calls) filter (input_tokens is not null), 0)::bigint as input_calls,
             coalesce(sum(calls) filter (output_tokens is not null), 0)::bigint as output_calls,
             coalesce(sum(input_tokens) filter (cache_read_tokens is not null), 0) as cacheable_tokens,

@@ -16,6 +16,7 @@ from freehold.audit.measure import measure
 from freehold.audit.owning import OwnCase, own_case
 from freehold.audit.prefixes import prefixes_of
 from freehold.audit.pricing import Pricing
+from freehold.audit.questions import note_questions
 from freehold.audit.ranking import ranked
 from freehold.audit.replaceability import replaceability_of
 from freehold.audit.rows import Slice, Source, opened
@@ -181,14 +182,15 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
         assumptions = pricing.assumptions()
         found = Audit(tasks=tuple(tasks), price_catalogue=catalogue_version(), assumptions=assumptions)
         watched.finish()
+        note_questions(connection, source, question.wanted)
         saved = savings(connection, tasks, scale, pricing, as_of=question.as_of)
         week = week_of(connection, scale)
         lines = cost_lines(connection, scale) if question.with_lines else ()
         watched.start("texts", None)
         by_calls = sorted(tasks, key=lambda task: (-task.calls, task.task))
         sampled = [task.task for task in by_calls[:MOST_TASKS]] if question.read_texts else []
-        exchanges = sampled_exchanges(connection, sampled)
-        prompts = sampled_prompts(connection, sampled)
+        exchanges = sampled_exchanges(connection, source.calls, sampled)
+        prompts = sampled_prompts(connection, source.calls, sampled)
         watched.finish()
     dearest = {task.task for task in _dearest(tasks, saved)}
     watched.start("tasks", len(tasks))
@@ -216,6 +218,7 @@ def _examined(
     lacks = "The log has no times, so no month, no growth and no forecast." if series is None else series.lacks()
     reasons += [lacks] if lacks and task.calls else []
     growth, forecast = (None, None) if series is None or lacks else (growth_of(series), forecast_of(series))
+    reasons += [unknown] if forecast is not None and (unknown := forecast.lacks()) else []
     owning = own_case(task, saved.mix, question.plan) if question.plan is not None and owned else None
     reasons += [owning] if isinstance(owning, str) else []
     reasons += [saved.batch_reason] if saved.batch_reason else []

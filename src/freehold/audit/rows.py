@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from freehold.core.errors import InputError
 from freehold.economics.usage import MOST_TOKENS
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE
@@ -51,22 +52,6 @@ MEMORY = "1GB"
 """Of one audit; what does not fit is kept in a file meanwhile."""
 
 _COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-
-_TURNS = ("messages", "input", "prompt", "contents")
-_ASKED = (*_TURNS, "system", "instructions", "tools", "response_format", "text")
-_EXTRACTED = {name: f"try(json_extract(request, '$.{name}'))" for name in _ASKED}
-_QUESTION = (
-    "case when not coalesce(truncated, false) and ("
-    + " or ".join(f"{_EXTRACTED[name]}::varchar not in ('null', '[]', '{{}}', '\"\"')" for name in _TURNS)
-    + ") then hash(coalesce(model_requested, model_served), "
-    + ", ".join(_EXTRACTED.values())
-    + ") end"
-)
-"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out.
-
-Null where the log has no prompt, or has cut it: two of which the same beginning is left need not be the same.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +93,7 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
     """A connection with the view `counted_rows`, and `call_rows` with bodies, while nobody takes files away.
 
     Raises:
-        InputError: a file of the ledger is damaged.
+        InputError: a file of the ledger is damaged, or there is no room for the sums.
     """
     folders = [one for one in (source.calls, source.volumes) if one is not None and not isinstance(one, pa.Table)]
     spill = folders[0].parent / "_auditing" if folders else None
@@ -124,6 +109,11 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
         try:
             _views(connection, source, wanted)
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"The audit needs more than the {MEMORY} of memory that it allows itself, and has no room on disk "
+                "for what does not fit. Make the workspace's disk writable, or audit part of the log: --since, --task"
+            ) from error
         except duckdb.Error as error:
             for folder in folders:
                 refuse_damaged(folder, error)
@@ -182,14 +172,14 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
             1::bigint as calls, null::double as window_s, {sane},
             case when duration_ms >= 0 and isfinite(duration_ms) then duration_ms end as duration_ms,
             case when ttft_ms >= 0 and isfinite(ttft_ms) then ttft_ms end as ttft_ms,
-            id, {_QUESTION} as question
+            id
         from call_rows
         union all
         select {unnamed}, started_at::timestamp, coalesce(model, ''), '',
             coalesce(provider, ''), coalesce(service_tier, ''), 'rented', false, false, false, false,
             coalesce({absurd}, false),
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
-            null, null, null, null
+            null, null, null
         from ({volumes}) where {wanted.condition(unnamed)}
     """)  # noqa: S608 (names, dates and quoted text)
 

@@ -87,7 +87,7 @@ class TaskAudit:
     """Rented calls whose price is known; None: there is none."""
     priced_calls: int
     unpriced: dict[str, int]
-    """Model -> rented calls whose cost is unknown."""
+    """Model -> rented calls whose cost is unknown; with the priced ones and `unbilled_failures` they are all calls."""
     latency: Latency | None
     growth: float | None
     """Calls of the second half of the days over those of the first, minus one."""
@@ -113,6 +113,8 @@ class TaskAudit:
     retries: int = 0
     """Attempts that repeat a failed one."""
     retries_usd: Decimal | None = None
+    unbilled_failures: int = 0
+    """Failed calls without counts of tokens: nothing says that they cost anything, and they are not unpriced."""
     errors_usd: Decimal | None = None
     """Failed calls that cost something all the same."""
     volume_calls: int = 0
@@ -135,7 +137,7 @@ class TaskAudit:
 
     @property
     def unpriced_calls(self) -> int:
-        """Calls whose cost is unknown; those that failed are none of them."""
+        """Calls whose cost is unknown; those that failed before they used a token are none of them."""
         return sum(self.unpriced.values())
 
     @property
@@ -191,6 +193,7 @@ class TaskAudit:
             "priced_calls": self.priced_calls,
             "unpriced": {"calls": self.unpriced_calls, "models": dict(sorted(self.unpriced.items()))},
             "unpriced_calls": self.unpriced_calls,
+            "unbilled_failures": self.unbilled_failures,
             "by_model": [part.as_record("model") for part in self.by_model],
             "by_day": [part.as_record("day") for part in self.days],
             "latency_ms": None if self.latency is None else self.latency.as_record(),

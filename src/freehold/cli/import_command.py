@@ -219,7 +219,9 @@ def import_into(
         seal=subjects_of(session.workspace).sealed,
     )
     rejects = session.workspace.data / REJECTS_FILE
-    result = import_logs(find_logs(paths), stores, choices, progress=progress, rejects=rejects)
+    result = import_logs(
+        find_logs(paths, encoding=choices.encoding), stores, choices, progress=progress, rejects=rejects
+    )
     taken = Taken(result, [], {}, [], rows=dict(sorted(result.tally.tasks.items())))
     if choices.is_dry:
         return taken

@@ -91,6 +91,7 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 
     What stands before a slash is the provider if the catalogue has one of that id. Otherwise the name is tried
     as it is, and then with the prefix as something like a provider (`bedrock/...`), which the entry tells.
+    A provider that is stated apart may stand before the slash as well.
     Whether letters are large or small makes no difference.
     """
     found = _find(name, provider)
@@ -99,7 +100,9 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 
 def _find(name: str, provider: str | None) -> Entry | None:
     if provider is not None:
-        sold = _entry(name, provider)
+        prefix, slash, rest = name.partition("/")
+        is_said_twice = bool(slash) and prefix.lower() == provider.strip().lower()
+        sold = _entry(name, provider) or (_entry(rest, provider) if is_said_twice and rest else None)
         if sold is None or sold.provider.id == provider.strip().lower():
             return sold
         return replace(sold, taken_for=provider)
@@ -139,11 +142,11 @@ def entries() -> Iterator[Entry]:
 
 
 def nearest(name: str) -> list[str]:
-    """Up to three names of the catalogue that look like a name that it does not know."""
+    """Up to three names of the catalogue that look like a name without a price; never that name itself."""
     known = {entry.model.id: None for entry in entries()} | {
         f"{entry.provider.id}/{entry.model.id}": None for entry in entries()
     }
-    return get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    return get_close_matches(name.lower(), (one for one in known if one.lower() != name.lower()), n=3, cutoff=0.6)
 
 
 def stored_on(entry: Entry, as_of: date, tariff: Tariff) -> Stored | Missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from freehold.core.call import Call
 from freehold.ledger.columns import table_of
 from freehold.ledger.counts import Counts
 from freehold.ledger.identifiers import call_ids, hashes_of
+from freehold.ledger.logs.counted import are_possible, fault_of
 from freehold.ledger.logs.format import (
     BadRow,
     Columns,
@@ -81,6 +82,8 @@ class Taking:
     """What tells each of them apart."""
     _lines: list[int] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
+    _tasks: dict[tuple[str | None, ...], str] = field(default_factory=dict, init=False)
+    """Of the volumes of a key, provider and model."""
     _occurrences: Counts = field(init=False)
     _reader: RowReader = field(init=False)
     _columns: ColumnReader | None = field(init=False)
@@ -101,7 +104,7 @@ class Taking:
         columns = None
         if self._columns is not None and (table := piece.table()) is not None:
             columns = self._columns.read(table)
-        if columns is not None:
+        if columns is not None and are_possible(columns.rows):
             self._flush()
             self._add_columns(columns)
             yield len(columns.contents) + sum(columns.skipped.values())
@@ -122,8 +125,7 @@ class Taking:
                 case LoggedCall():
                     self._call(item, line, values)
                 case Volume():
-                    self.waiting.put_volume(item)
-                    self.tally.tasks[item.task or ""] += 1
+                    self._volume(item, line)
                 case HumanWord():
                     self.waiting.put_word(item, line)
                 case Skipped(reason):
@@ -182,7 +184,28 @@ class Taking:
                     self.tally.ignored_fields |= self.format.unused(values)
         return 1
 
+    def _volume(self, volume: Volume, line: int) -> None:
+        fault = fault_of(volume, of_many=True)
+        if fault is not None:
+            self._reject(line, fault)
+            return
+        named = replace(volume, task=volume.task or self.context.task or self._task_of(volume))
+        self.waiting.put_volume(named)
+        self.tally.tasks[named.task or ""] += 1
+
+    def _task_of(self, volume: Volume) -> str:
+        """The task of calls that are known by their sum alone: that of their key, or else of their model."""
+        told = (volume.key_id, volume.provider, volume.model)
+        if told not in self._tasks:
+            call = Call(id="", task="", key_id=told[0], provider=told[1], model_requested=told[2], model_served=told[2])
+            self._tasks[told] = self.stores.assign(LoggedCall(call=call))
+        return self._tasks[told]
+
     def _call(self, logged: LoggedCall, line: int, values: Values | None) -> None:
+        fault = None if self.format.name == "ledger" else fault_of(logged.call)
+        if fault is not None:
+            self._reject(line, fault)
+            return
         content = logged.source_id or logged.content
         if content is None:
             content = _text_of(values or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]  # Any: JSON of somebody else
 
 _MARKS_OF_JSON = ("{", "[", '"')
+_DECODER = json.JSONDecoder(strict=False)
+_CUT_OFF = re.compile(
+    r"""\s*+(?:"(?:[^"\\]++|\\.)*+(?:\\(?:u[0-9a-fA-F]{0,3})?)?|u[0-9a-fA-F]{0,4}|t|tr|tru|f|fa|fal|fals|n|nu|nul"""
+    r"""|N|Na|-|-I\w*|I\w*|\.|[eE][+-]?|\.\d+[eE][+-]?)?""",
+    re.DOTALL,
+)
+"""What is left of JSON where its parser stops because it ends: nothing, an open string, half a word, half a number."""
 _TRUE, _FALSE = frozenset({"true", "t", "1", "yes"}), frozenset({"false", "f", "0", "no", "none", "null"})
 
 
@@ -40,6 +48,24 @@ def parsed(value: object) -> Any:  # Any: JSON
     if not isinstance(value, str) or not value.lstrip().startswith(_MARKS_OF_JSON):
         return value
     return json_of(value)
+
+
+def is_half_json(value: object) -> bool:
+    """Whether a text is JSON that ends in the middle: an object or a list as far as it goes, without a fault in it.
+
+    Prose that begins with a bracket is none: it stops being JSON before it ends.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return False
+    text = value.strip()
+    try:
+        _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        has_begun = error.pos > 1 or text[error.pos : error.pos + 1] == '"'
+        return has_begun and _CUT_OFF.fullmatch(text, error.pos) is not None
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def mapping_of(value: object) -> dict[str, Any]:  # Any: JSON
