@@ -56,9 +56,7 @@ class Facts(NamedTuple):
 
 
 _OF_EACH_ROW = tuple(name for name in Facts._fields if name not in ("source_id", "usage"))
-_SHARED = tuple(
-    each.name for each in fields(Call) if each.name not in {"id", "task", *_OF_EACH_ROW, *_TOKENS, *BODIES}
-)
+_SHARED = tuple(each.name for each in fields(Call) if each.name not in {"id", "task", *_OF_EACH_ROW, *_TOKENS, *BODIES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
