@@ -139,7 +139,12 @@ def _context_first(rng: random.Random, task: str, text: str, examples: Examples)
 
 
 def _json_input(rng: random.Random, task: str, text: str, _: Examples) -> Row:
-    record = {"id": rng.randint(1, 10**7), "instruction": _PARAPHRASES[task][2], "text": text, "user": rng.choice(_PEOPLE)}
+    record = {
+        "id": rng.randint(1, 10**7),
+        "instruction": _PARAPHRASES[task][2],
+        "text": text,
+        "user": rng.choice(_PEOPLE),
+    }
     return Row(task, None, json.dumps(record, ensure_ascii=rng.random() < 0.5), None)
 
 
