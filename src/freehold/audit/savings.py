@@ -102,10 +102,10 @@ def savings(
     """By task: what a cache, the batch API and a cheaper model would save a month at the prices of `as_of`."""
     months = {task.task: _per_month(task) for task in tasks}
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-    rates: dict[tuple[str, str, str, int], _Offer | None] = {}
+    rates: dict[tuple[str, str, str, str, int], _Offer | None] = {}
     for task, *mixed in connection.execute(_MIX).fetchall():
-        served, asked, tier, bucket, is_stream, calls, *tokens, made = mixed
-        key = (served, asked, tier, bucket)
+        served, asked, provider, tier, bucket, is_stream, calls, *tokens, made = mixed
+        key = (served, asked, provider, tier, bucket)
         if key not in rates:
             rates[key] = _offer(key, pricing, as_of)
         offer = rates[key]
@@ -144,7 +144,7 @@ def _priced(one: _Sum, factor: float | None) -> Savings:
 
 _MIX = """
     select * exclude (tells_output) from (
-        select task, served, asked, tier, bucket, is_stream, tells_output, sum(calls), sum(input_tokens),
+        select task, served, asked, provider, tier, bucket, is_stream, tells_output, sum(calls), sum(input_tokens),
             sum(coalesce(cache_read_tokens, 0)), sum(coalesce(cache_write_tokens, 0)), sum(output_tokens)
         from cube where standing = 'rented' and is_counted group by all
     )
@@ -179,15 +179,16 @@ class _Offer:
     """Why there is no batch rate."""
 
 
-def _offer(key: tuple[str, str, str, int], pricing: Pricing, as_of: date) -> _Offer | None:
+def _offer(key: tuple[str, str, str, str, int], pricing: Pricing, as_of: date) -> _Offer | None:
     """Looked up once for all tasks; None: no price."""
-    served, asked, tier, bucket = key
-    price = pricing.paid(served, asked, as_of, tier)
+    served, asked, provider, tier, bucket = key
+    price = pricing.paid(served, asked, as_of, tier, provider)
     if price is None:
         return None
     length = bucket + 1 if bucket else 0
     cheaper = cheaper_than(price, pricing, as_of)
-    batch = pricing.at(price.alias_of or price.model, as_of, "batch")
+    batch = pricing.paid(served, asked, as_of, "batch", provider)
+    batch = None if batch is None or batch.tariff != "batch" else batch
     lacks = f"The price list has no batch price of {price.model} on {as_of}."
     is_dearer = price.rates_for(length) != price.rates
     if batch is not None and is_dearer and batch.rates_for(length) == batch.rates:
@@ -257,8 +258,8 @@ def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str
 _REPEATS = f"""
     with questions as (
         select c.task, c.question, c.moment, {cost_units("c", "r")} as units
-        from priced_rows c left join rates r using (served, asked, tier, day, bucket)
-        where c.question is not null and c.standing = 'rented' and not c.is_error
+        from asked_rows c left join rates r using (served, asked, provider, tier, day, bucket)
+        where c.standing = 'rented' and not c.is_error
     ), placed as (
         select *, row_number() over asked as place, lag(moment) over asked as earlier
         from questions window asked as (partition by task, question order by moment nulls last)

@@ -55,6 +55,8 @@ class Price:
     tariff: Tariff = "list"
     is_override: bool = False
     """The user's own row."""
+    is_borrowed: bool = False
+    """The provider sells it, and the catalogue has its maker's rates alone."""
 
     @property
     def input_usd_per_mtok(self) -> Decimal:
@@ -232,6 +234,7 @@ def _priced(
         alias_of=alias_of,
         note="; ".join(found.notes) or None,
         tariff=tariff,
+        is_borrowed=entry.is_borrowed,
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import struct
 import zipfile
 import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -36,6 +38,17 @@ _MAGIC = (
     (b"PAR1", "parquet"),
 )
 _MOST_MEMBERS = 100_000
+_DAMAGES = (
+    EOFError,
+    OSError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    struct.error,
+    pa.ArrowException,
+)
+"""What unpacking raises where a file is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +68,12 @@ class LogFile:
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        if self.member is None:
-            return self.path.stat().st_size
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.getinfo(self.member).compress_size
+        try:
+            if self.member is None:
+                return self.path.stat().st_size
+            return _archive_of(self.path).getinfo(self.member).compress_size
+        except (*_DAMAGES, KeyError):
+            return 0  # it has gone since it was found; reading it will say so
 
 
 def packing_of(head: bytes) -> str | None:
@@ -73,9 +88,9 @@ def members_of(path: Path) -> list[LogFile]:
         InputError: it is damaged, encrypted, or built to unpack to far more than it can hold.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        members = _archive_of(path).infolist()
+        inside = [info for info in members if not info.is_dir() and not _is_hidden(info.filename)]
+    except (*_DAMAGES, NotImplementedError) as error:
         raise InputError(f"{path}: no whole zip archive ({error}). Fetch it again.") from error
     if len(inside) > _MOST_MEMBERS:
         raise InputError(f"{path}: {len(inside):,} files in one archive. Unpack it and name the folder.")
@@ -104,7 +119,7 @@ class Unpacked:
         """
         try:
             data = self._stream.read(count)
-        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, pa.ArrowException) as error:
+        except _DAMAGES as error:
             said = str(error) or type(error).__name__
             raise InputError(
                 f"{self._name}: the file is cut off or broken ({said}). Nothing of it was imported: fetch it again."
@@ -131,21 +146,39 @@ def opened(file: LogFile) -> Iterator[Unpacked]:
     """
     with ExitStack() as stack:
         try:
-            raw: IO[bytes] = stack.enter_context(file.path.open("rb"))
-            if file.member is not None:
-                archive = stack.enter_context(zipfile.ZipFile(raw))
-                inner = stack.enter_context(archive.open(file.member))
-                _refuse_twice(file.name, inner.read(8))
-                inner.seek(0)
-                yield Unpacked(file.name, inner, None, archive.getinfo(file.member).compress_size)
-                return
-            packing = packing_of(raw.read(8))
-            raw.seek(0)
-            stream = raw if packing is None else stack.enter_context(_unpacking(packing, raw))
-        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, pa.ArrowException) as error:
-            said = getattr(error, "strerror", None) or error
+            unpacked = _member(file, stack) if file.member is not None else _whole(file, stack)
+        except (*_DAMAGES, KeyError, NotImplementedError, RuntimeError) as error:
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise InputError(f"{file.name}: cannot be read ({said}).") from error
-        yield Unpacked(file.name, stream, raw, file.size)
+        yield unpacked
+
+
+def _member(file: LogFile, stack: ExitStack) -> Unpacked:
+    assert file.member is not None
+    archive = _archive_of(file.path)
+    inner = stack.enter_context(archive.open(file.member))
+    _refuse_twice(file.name, inner.read(8))
+    inner.seek(0)
+    return Unpacked(file.name, inner, None, archive.getinfo(file.member).compress_size)
+
+
+def _whole(file: LogFile, stack: ExitStack) -> Unpacked:
+    raw: IO[bytes] = stack.enter_context(file.path.open("rb"))
+    packing = packing_of(raw.read(8))
+    raw.seek(0)
+    stream = raw if packing is None else stack.enter_context(_unpacking(packing, raw))
+    return Unpacked(file.name, stream, raw, file.size)
+
+
+def _archive_of(path: Path) -> zipfile.ZipFile:
+    """An archive that is open. Its list of members is read once, however many of them are."""
+    state = path.stat()
+    return _archive(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _archive(path: Path, _changed_ns: int, _size: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)  # closed when it is let go
 
 
 def _unpacking(packing: str, raw: IO[bytes]) -> IO[bytes]:

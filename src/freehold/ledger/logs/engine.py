@@ -7,18 +7,21 @@ same file again adds nothing, and repeats inside a file stay.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import InputError
 from freehold.ledger.bulk import importing
 from freehold.ledger.logs.change import Change
-from freehold.ledger.logs.files import KINDS, first_rows, open_log, read_log
+from freehold.ledger.logs.files import open_log, read_log
 from freehold.ledger.logs.format import Context, Format
-from freehold.ledger.logs.formats.table import FORMATS, format_of
 from freehold.ledger.logs.imported import MOST_LISTED, Imported, ImportedFile, Refused, RejectsFile, Tally
 from freehold.ledger.logs.raw_rows import Blank, RawRow, Rejected
+from freehold.ledger.logs.recognise import recognise
 from freehold.ledger.logs.shelf import DiskShelf
 from freehold.ledger.logs.starts import Starts, anchor_of
 from freehold.ledger.logs.take import Taking
@@ -26,8 +29,7 @@ from freehold.ledger.logs.together import Together
 from freehold.ledger.stored_marks import StoredMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from freehold.core.call import Call
     from freehold.core.progress import Progress
@@ -35,11 +37,9 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.files import Found, Log
     from freehold.ledger.logs.format import HumanWord, LoggedCall
     from freehold.ledger.logs.postgres import Database, OpenTable
+    from freehold.ledger.logs.recognise import Known
     from freehold.ledger.store import Ledger
     from freehold.ledger.volumes import Volumes
-
-_FIRST_ROWS = 1_000
-"""So many rows decide about the format of a file."""
 
 
 class HumanWordKeeper(Protocol):
@@ -77,7 +77,7 @@ class Choices:
     """Of traces whose times count from their start."""
     encoding: str | None = None
     is_dry: bool = False
-    """Nothing is written but for the file of rejects."""
+    """Nothing is written at all."""
 
 
 def import_logs(
@@ -99,26 +99,19 @@ def import_logs(
         stores: Where things go.
         choices: What the user said.
         progress: Told of bytes as they are read.
-        rejects: File that is to hold all rows that could not be used.
+        rejects: File that is to hold all rows that could not be used; it is made when there is one.
         today: On which traces end whose times count from their start; None: now.
 
     Raises:
         InputError: no file is of a known format, one that was named is not, or another import is under way.
     """
     began = time.perf_counter()
-    result = Imported(is_dry=choices.is_dry, others=list(found.others))
-    known = [(file, *_recognised(file, choices, result)) for file in found.logs]
-    known_logs = [_Known(file, format_, row) for file, format_, row in known if format_ is not None and row is not None]
-    if not known_logs and result.refused:
-        raise InputError(result.refused[0].reason)
-    if not known_logs:
-        raise InputError(
-            f"{', '.join(result.others[:3])}: no row of a known format. docs/reference/logs.md has them all."
-        )
-    keeper = RejectsFile(rejects)
+    result = Imported(is_dry=choices.is_dry)
+    known_logs = recognise(found, encoding=choices.encoding, form=choices.format, result=result)
+    keeper = RejectsFile(None if choices.is_dry else rejects)
     events = stores.ledger.folder.parent
     try:
-        with importing(stores.ledger.folder) as place:
+        with _elsewhere() if choices.is_dry else importing(stores.ledger.folder) as place:
             shelf = DiskShelf(place)
             starts = Starts(events / "trace_starts.json", today or datetime.now(UTC))
             engine = _Engine(stores, choices, result, place, shelf, starts, keeper, progress)
@@ -132,47 +125,11 @@ def import_logs(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A log whose format is known, from one of its rows."""
-
-    file: LogFile | Database
-    format: Format
-    row: RawRow
-
-
-def _recognised(file: LogFile | Database, choices: Choices, result: Imported) -> tuple[Format | None, RawRow | None]:
-    """The format of the first row that is of a known one, and that row. A file that was not named may be of none."""
-    seen: list[str] = []
-    count = 0
-    try:
-        rows = first_rows(file, _FIRST_ROWS, encoding=choices.encoding)
-    except InputError as error:
-        result.refused.append(Refused(file.name, str(error)))
-        return None, None
-    for row in rows:
-        count += not isinstance(row, Blank)
-        if isinstance(row, RawRow):
-            known = choices.format or format_of(row.values)
-            if known is not None:
-                return known, row
-            seen = seen or sorted(map(str, row.values))
-    if file.is_named:
-        if not count:
-            raise InputError(f"{file.name}: the file is empty. A log is {KINDS}.")
-        fields = ", ".join(repr(name[:40]) for name in seen[:8]) or "no JSON object at all"
-        raise InputError(
-            f"{file.name}: unknown format. This file has {fields}. Nearest: {_nearest(seen)}. "
-            "docs/reference/logs.md has every format, docs/reference/rows.md the fields of plain rows."
-        )
-    result.others.append(file.name)
-    return None, None
-
-
-def _nearest(fields: Sequence[str]) -> str:
-    """How the format is known that speaks of most of these fields; plain rows where none speaks of any."""
-    told = [each.says for each in reversed(FORMATS) if each.says]  # plain rows before other tools' logs
-    return max(told, key=lambda says: sum(f"'{field}'" in says for field in fields))
+@contextmanager
+def _elsewhere() -> Iterator[Path]:
+    """A folder outside of the ledger for what is unfinished; nobody else can look into it, and it goes at the end."""
+    with TemporaryDirectory(prefix="freehold-") as name:
+        yield Path(name)
 
 
 @dataclass(slots=True)
@@ -195,7 +152,7 @@ class _Engine:
         self._stored = StoredMarks(self.stores.ledger.folder, self.place)
         self._together = Together(self._change, self.result.tally.add, self._refuse)
 
-    def run(self, logs: list[_Known]) -> None:
+    def run(self, logs: list[Known]) -> None:
         """Take one log after another; what is left on the shelf comes last."""
         files = {each.file: ImportedFile(each.file.name, each.format.name) for each in logs}
         self.result.files = list(files.values())
@@ -217,14 +174,14 @@ class _Engine:
                 self._together.settle()
         self.progress.finish()
 
-    def _pass_over(self, log: _Known, entry: ImportedFile) -> None:
+    def _pass_over(self, log: Known, entry: ImportedFile) -> None:
         """A trace beside volumes: its calls are among those that the volumes count."""
         entry.rows = sum(not isinstance(row, Blank) for row in read_log(log.file, encoding=self.choices.encoding))
         reason = "a trace beside volumes by window: its calls are counted there; import it alone to have them instead"
         self.result.tally.skipped[reason] += entry.rows
         self.progress.update(log.file.size)
 
-    def _take(self, log: _Known, entry: ImportedFile) -> None:
+    def _take(self, log: Known, entry: ImportedFile) -> None:
         tally = Tally()
         taking = None
         try:
@@ -295,7 +252,7 @@ class _Engine:
         if len(self.result.rejected) < MOST_LISTED:
             self.result.rejected.append(row)
 
-    def _context(self, log: _Known, tally: Tally) -> Context:
+    def _context(self, log: Known, tally: Tally) -> Context:
         """What the reader of a file may know; what had to be assumed for it is noted."""
         with open_log(log.file, encoding=self.choices.encoding) as opened:
             anchor = anchor_of(opened.head)
@@ -321,7 +278,7 @@ class _Engine:
         )
 
 
-def _is_offset(log: _Known) -> bool:
+def _is_offset(log: Known) -> bool:
     return log.format.offset_s(log.row.values) is not None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.errors import InputError
 from freehold.ledger.logs.container import LogFile, Unpacked, members_of, opened, packing_of
+from freehold.ledger.logs.imported import Refused
 from freehold.ledger.logs.postgres import SCHEMES, Database, OpenTable, open_table
 from freehold.ledger.logs.raw_rows import (
     Blank,
@@ -22,7 +25,7 @@ from freehold.ledger.logs.raw_rows import (
     value_pieces,
 )
 from freehold.ledger.logs.shape import HEAD_BYTES, Shape, shape_of
-from freehold.ledger.logs.text import Utf8
+from freehold.ledger.logs.text import Utf8, encoding_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +36,9 @@ KINDS = (
     "JSON Lines, a JSON document, a CSV table or a Parquet file, plain or packed with gzip, Zstandard, bzip2, xz or zip"
 )
 
+_TELLING_BYTES = 512
+"""So many tell how a file is packed and encoded."""
+
 
 @dataclass(slots=True)
 class Found:
@@ -41,12 +47,19 @@ class Found:
     logs: list[LogFile | Database] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     """Files inside of folders and archives that are no logs."""
+    refused: list[Refused] = field(default_factory=list)
+    """Files and folders that cannot be opened, and archives that are damaged."""
 
 
-def find_logs(paths: Sequence[str | Path]) -> Found:
+def find_logs(paths: Sequence[str | Path], *, encoding: str | None = None) -> Found:
     """The logs that were named, and those inside the folders and archives that were named, in order.
 
-    What is hidden inside a folder, such as the data of a workspace, is passed over.
+    What is hidden inside a folder, such as the data of a workspace, is passed over. What cannot be read is refused and
+    does not keep the others from being found.
+
+    Args:
+        paths: Files, folders and addresses of databases.
+        encoding: Of their text, if the user says.
 
     Raises:
         InputError: a path does not exist, is no log, or holds none.
@@ -57,45 +70,77 @@ def find_logs(paths: Sequence[str | Path]) -> Found:
             found.logs.append(Database(str(named)))
             continue
         path = Path(named)
-        before = len(found.logs)
+        before = len(found.logs) + len(found.refused)
         if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
-                    _add(found, file, is_named=False)
-            if len(found.logs) == before:
+            for file in _files_of(path, found):
+                _add(found, file, encoding, is_named=False)
+            if len(found.logs) + len(found.refused) == before:
                 raise InputError(f"{path}: no log in this folder. A log is {KINDS}.")
+        elif path.is_file():
+            _add(found, path, encoding, is_named=True)
         elif path.exists():
-            _add(found, path, is_named=True)
+            raise InputError(f"{path}: no file, but a pipe or a device. Write what comes out of it into a file first.")
         else:
             raise InputError(f"{path}: there is no such file or folder.")
     return found
 
 
-def _add(found: Found, path: Path, *, is_named: bool) -> None:
+def _files_of(folder: Path, found: Found) -> list[Path]:
+    """The files inside of a folder that are not hidden, in order; what hides more of them is noted."""
+
+    def cannot_be_listed(error: OSError) -> None:
+        found.refused.append(Refused(str(error.filename), f"{error.filename}: cannot be read ({error.strerror})."))
+
+    files: list[Path] = []
+    for inside, folders, names in os.walk(folder, onerror=cannot_be_listed):
+        place = Path(inside)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.others += [str(place / name) for name in sorted(folders) if (place / name).is_symlink()]
+        files += [place / name for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def _add(found: Found, path: Path, encoding: str | None, *, is_named: bool) -> None:
+    if not path.is_file() and not path.is_symlink():
+        found.others.append(str(path))  # a socket, or a pipe that nobody may ever write into
+        return
     try:
         with path.open("rb") as file:
             packing = packing_of(file.read(8))
+        inside = members_of(path) if packing == "zip" else []
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        found.refused.append(Refused(str(path), f"{path}: cannot be read ({error.strerror or error})."))
+        return
+    except InputError as error:
+        found.refused.append(Refused(str(path), str(error)))
+        return
     if packing == "zip":
-        members = [member for member in members_of(path) if _is_log(member, found)]
+        members = [member for member in inside if _is_log(member, found, encoding)]
         if is_named and not members:
             raise InputError(f"{path}: no log in this archive. A log is {KINDS}.")
         found.logs += members
-    elif is_named or _is_log(LogFile(path), found):
+    elif is_named or _is_log(LogFile(path), found, encoding):
         found.logs.append(LogFile(path, is_named=is_named))
 
 
-def _is_log(file: LogFile, found: Found) -> bool:
+def _is_log(file: LogFile, found: Found, encoding: str | None) -> bool:
     try:
         with opened(file) as stream:
             head = stream.read(HEAD_BYTES)
+        is_log = packing_of(head) == "parquet" or shape_of(_text_at(file, head, encoding)) is not None
     except InputError:
         return True  # it is refused with the reason when it is to be read, and the others are imported
-    is_log = packing_of(head) == "parquet" or shape_of(Utf8(file.name, _Peeked(head)).read(HEAD_BYTES)) is not None
     if not is_log:
         found.others.append(file.name)
     return is_log
+
+
+def _text_at(file: LogFile, head: bytes, encoding: str | None) -> bytes:
+    """How the text of a file begins, as UTF-8; what is no text in its encoding gives no error here."""
+    try:
+        return Utf8(file.name, _Peeked(head), encoding).read(HEAD_BYTES)
+    except InputError:
+        return head.decode(encoding or encoding_of(head) or "utf-8", "replace").encode("utf-8", "replace")
 
 
 class _Peeked:
@@ -112,9 +157,9 @@ class _Peeked:
         return b"" if self._rest is None else self._rest.read(count)
 
 
-def _head_of(stream: Readable) -> bytes:
+def _head_of(stream: Readable, size: int = HEAD_BYTES) -> bytes:
     head = b""
-    while len(head) < HEAD_BYTES and (data := stream.read(HEAD_BYTES)):
+    while len(head) < size and (data := stream.read(size)):
         head += data
     return head
 
@@ -165,7 +210,7 @@ def open_log(file: LogFile | Database, *, encoding: str | None = None) -> Iterat
             yield table
         return
     with opened(file) as unpacked:
-        start = unpacked.read(4)
+        start = _head_of(unpacked, _TELLING_BYTES)
         if packing_of(start) == "parquet":
             if file.member is not None or packing_of(_first_bytes(file.path)) != "parquet":
                 raise InputError(f"{file.name}: a Parquet file that is packed. Unpack it and import it.")
@@ -197,6 +242,18 @@ def first_rows(file: LogFile | Database, count: int, *, encoding: str | None = N
         return list(islice(rows, count))
     finally:
         rows.close()  # type: ignore[attr-defined]  # a generator; it holds the file open
+
+
+def header_of(file: LogFile | Database, *, encoding: str | None = None) -> list[str]:
+    """The names of the columns of a table; [] of what is none, or cannot be opened."""
+    try:
+        with open_log(file, encoding=encoding) as log:
+            if not isinstance(log, Log) or log.shape is None or log.shape.kind != "table":
+                return []
+            first = log.head.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
+            return next(csv.reader([first], delimiter=log.shape.delimiter), [])
+    except InputError:
+        return []
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -32,6 +32,10 @@ _DEEPEST = 200
 """Nested deeper, a row is no log's: and whoever writes it down again would run out of stack."""
 
 
+NOT_UTF_8 = "not UTF-8 text"
+"""The reason for which a row is rejected that is written in another encoding begins so."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawRow:
     """One row as the file has it."""
@@ -170,7 +174,7 @@ def _leniently_parsed(name: str, number: int, value: bytes) -> Any:  # Any: JSON
         # Halves of surrogate pairs are no characters, and could not be written down again.
         return json.loads(clean(json.dumps(row, ensure_ascii=False))) if b"\\u" in value else row
     except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text: {error.reason} at byte {error.start + 1} of the line (see --encoding)"
+        reason = f"{NOT_UTF_8}: {error.reason} at byte {error.start + 1} of the line (see --encoding)"
     except json.JSONDecodeError as error:
         reason = f"not JSON: {error.msg} at column {error.colno}"
     except RecursionError:
@@ -244,7 +248,7 @@ def _table_rows(name: str, first: int, data: bytes, header: list[str], delimiter
         elif len(cells) != len(header):
             yield Rejected(name, line, f"not the {len(header)} columns of the header")
         elif any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell):
-            yield Rejected(name, line, "not UTF-8 text (see --encoding)")
+            yield Rejected(name, line, f"{NOT_UTF_8} (see --encoding)")
         else:
             named = zip(header, cells, strict=True)
             yield RawRow(line, {column: cell for column, cell in named if cell != ""})

@@ -16,7 +16,8 @@ WRAPPERS = frozenset({
 })  # fmt: skip
 """Names under which a document of one of the tools holds its rows."""
 _TOKENS = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*:\s*\[\s*\{)?|[{}\[\]]', re.DOTALL)
-_FIELD = re.compile(r"[\w .,;:/()\[\]$#%*-]{1,120}")
+_FIELD = re.compile(r"[\w .,;:/()\[\]$#%*\ufffd-]{1,120}")
+"""A name of a column, a letter in an unknown encoding among its letters."""
 
 
 @dataclass(frozen=True, slots=True)

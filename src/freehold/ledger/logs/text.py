@@ -23,6 +23,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_BEGINNINGS = (
+    (re.compile(rb"[\[{ \t\r\n]\0\0\0[^\0]\0\0\0"), "utf-32-le"),
+    (re.compile(rb"\0\0\0[\[{ \t\r\n]\0\0\0[^\0]"), "utf-32-be"),
+    (re.compile(rb"[\[{ \t\r\n]\0[^\0]\0"), "utf-16-le"),
+    (re.compile(rb"\0[\[{ \t\r\n]\0[^\0]"), "utf-16-be"),
+)
+"""JSON without a byte order mark: its first two characters are ASCII, whatever follows (RFC 4627, section 3)."""
+
+_LINE_END = re.compile(rb"\n\0|\0\n")
 
 
 class Readable(Protocol):
@@ -54,8 +63,12 @@ def encoding_of(head: bytes) -> str | None:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
-    even, odd = head[0:256:2].count(0), head[1:256:2].count(0)
-    half = max(1, min(len(head), 256) // 2)
+    for form, name in _BEGINNINGS:
+        if form.match(head):
+            return name
+    line = _LINE_END.split(head[:256], maxsplit=1)[0]  # the names of columns are ASCII where nothing else is
+    even, odd = line[0::2].count(0), line[1::2].count(0)
+    half = max(1, len(line) // 2)
     if odd > half * 0.6 and even < half * 0.2:
         return "utf-16-le"
     if even > half * 0.6 and odd < half * 0.2:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.core.identity import canonical_json
 from freehold.ledger.assemble import assemble
 from freehold.ledger.logs.format import BadRow
-from freehold.ledger.logs.formats._fields import parsed
+from freehold.ledger.logs.formats._fields import is_half_json, parsed
 from freehold.ledger.logs.values import clean
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _kept(value: object, read: Callable[[Any], Body]) -> Kept:  # Any: JSON
     if found is None or found in ("", {}, []) or _holds(found, _is_taken_out):
         return _NOTHING
     body = read(found)
-    return Kept(body, is_cut=_holds(body, _is_cut))
+    return Kept(body, is_cut=is_half_json(found) or _holds(body, _is_cut))
 
 
 def _as_request(value: Any) -> Body:  # Any: JSON

@@ -12,7 +12,7 @@ from freehold.ledger.logs.format import LoggedCall, TaskKey
 from freehold.ledger.logs.formats._bodies import Kept, endpoint_of, with_facts, without_vectors
 from freehold.ledger.logs.formats._fields import inner, word
 from freehold.ledger.logs.formats._keys import first_key, of_request
-from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, completed, usage_of
+from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, completed, usage_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def logged_call(
     answer = without_vectors(answer)
     said = _SILENT if answer.body is None else facts_of(None, answer.body)
     asked = with_facts(request.body, **dict(parameters or {}))
-    tokens = completed(usage_of(answer.body or {}), usage)
+    tokens = whole(completed(usage_of(answer.body or {}), usage))
     told = {name: value for name, value in facts.items() if value is not None}
     error = told.pop("error_type", None) or said.error_type
     status = told.get("status")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import BadRow
-from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
+from freehold.ledger.logs.values import clean, count_of, json_of, moment_from, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +18,23 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]  # Any: JSON of somebody else
 
 _MARKS_OF_JSON = ("{", "[", '"')
+_DECODER = json.JSONDecoder(strict=False)
+_CUT_OFF = re.compile(
+    r"""\s*+(?:"(?:[^"\\]++|\\.)*+(?:\\(?:u[0-9a-fA-F]{0,3})?)?|u[0-9a-fA-F]{0,4}|t|tr|tru|f|fa|fal|fals|n|nu|nul"""
+    r"""|N|Na|-|-I\w*|I\w*|\.|[eE][+-]?|\.\d+[eE][+-]?)?""",
+    re.DOTALL,
+)
+"""What is left of JSON where its parser stops because it ends: nothing, an open string, half a word, half a number."""
 _TRUE, _FALSE = frozenset({"true", "t", "1", "yes"}), frozenset({"false", "f", "0", "no", "none", "null"})
 
 
 def present(values: Values) -> dict[str, Any]:  # Any: as above
     """The fields that hold something. Empty text is how most exports write what is missing, NaN how pandas does."""
-    return {name: value for name, value in values.items() if value is not None and not _is_nothing(value)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and value != "" and (value.__class__ is not float or value == value)  # noqa: PLR0124 (NaN)
+    }
 
 
 def _is_nothing(value: object) -> bool:
@@ -36,10 +48,25 @@ def parsed(value: object) -> Any:  # Any: JSON
     """
     if not isinstance(value, str) or not value.lstrip().startswith(_MARKS_OF_JSON):
         return value
+    return json_of(value)
+
+
+def is_half_json(value: object) -> bool:
+    """Whether a text is JSON that ends in the middle: an object or a list as far as it goes, without a fault in it.
+
+    Prose that begins with a bracket is none: it stops being JSON before it ends.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return False
+    text = value.strip()
     try:
-        return json.loads(value)
+        _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        has_begun = error.pos > 1 or text[error.pos : error.pos + 1] == '"'
+        return has_begun and _CUT_OFF.fullmatch(text, error.pos) is not None
     except (ValueError, RecursionError):
-        return value
+        return False
+    return False
 
 
 def mapping_of(value: object) -> dict[str, Any]:  # Any: JSON
@@ -125,10 +152,10 @@ def moment(values: Values, *names: str) -> datetime | None:
     """
     for name in names:
         value = values.get(name)
-        given = {name: value.removesuffix(" UTC") if isinstance(value, str) else value}
-        found = moment_of(given, name)
-        if found is not None:
-            return found
+        if isinstance(value, str):
+            value = value.removesuffix(" UTC")
+        if value is not None and value != "":
+            return moment_from(value, name)
     return None
 
 

@@ -58,6 +58,14 @@ def beside(usage: Usage) -> Usage:
     return replace(usage, input_tokens=usage.input_tokens + cached)
 
 
+def whole(usage: Usage) -> Usage:
+    """Counts of which no part is larger than its whole: xAI, for one, has reasoning beside the output."""
+    reasoned, made = usage.reasoning_tokens, usage.output_tokens
+    if reasoned is not None and made is not None and reasoned > made:
+        usage = replace(usage, output_tokens=made + reasoned)
+    return inside(usage)
+
+
 def completed(usage: Usage, other: Usage) -> Usage:
     """The first counts; what they do not say is taken from the second.
 

@@ -13,6 +13,7 @@ from freehold.core.call import Call
 from freehold.core.identity import canonical_json
 from freehold.core.task import fault_of_name
 from freehold.ledger.logs.format import BadRow, Context, Format, HumanWord, Item, LoggedCall, Values
+from freehold.ledger.logs.formats._fields import is_half_json
 from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class CallReader:
             finish_reason=text_of(values, "finish_reason"),
             request={"messages": messages},
             response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
+            truncated=True if _is_cut(values["input"]) else None,
         )
         yield LoggedCall(
             call=call,
@@ -167,6 +169,11 @@ def _messages(value: object) -> list[dict[str, str]]:
     if not any(message["role"] == "user" and message["content"].strip() for message in messages):
         raise BadRow("'input' has no user message with text")
     return messages
+
+
+def _is_cut(value: object) -> bool:
+    """Whether a cell was to hold a list of messages, which ends in the middle."""
+    return isinstance(value, str) and value.lstrip().startswith("[") and is_half_json(value)
 
 
 def _decoded(value: str) -> object:
