@@ -199,7 +199,7 @@ def line_of(result: Record, usd_per_core_hour: float) -> str:
     by_kind: dict[str, Record] = {}
     for one in result["contenders"]:
         by_kind[one["name"] if one["kind"] == "baseline" else one["kind"]] = one
-    hours = result["cpu_seconds"] / 3600
+    usd = result["cpu_seconds"] / 3600 * usd_per_core_hour
 
     def shown(name: str) -> str:
         one = by_kind.get(name)
@@ -209,7 +209,7 @@ def line_of(result: Record, usd_per_core_hour: float) -> str:
     return (
         f"| {result['task']} | {result['metric']} | {result['examples']} | {result['n']} | {shown('own')} | "
         f"{shown('base')} | {shown(LINEAR)} | {shown(simplest)} | {result['seconds'] / 60:.0f} min, "
-        f"{hours:.2f} CPU-h, ${hours * usd_per_core_hour:.3f} |"
+        f"{result['cpu_seconds'] / 60:.1f} CPU-min, ${usd:.2g} |"
     )
 
 

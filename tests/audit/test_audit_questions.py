@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from freehold.audit.bodies import all_rows, bodies_of
 from freehold.audit.examine import Question, examine
-from freehold.audit.questions import question_of
+from freehold.audit.questions import question_of, words_of
 from freehold.audit.rows import Slice, Source
 from freehold.core.call import Call
 from freehold.core.identity import call_id
@@ -54,7 +54,7 @@ def test_two_requests_have_the_same_mark_when_what_decides_the_answer_is_the_sam
     def asked(body: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(_stored(body[name]) if name in body else None for name in ("messages", "input", "system", "tools"))
 
-    marks = question_of(_stored(one), "m"), question_of(_stored(other), "m")
+    marks = words_of(_stored(one)), words_of(_stored(other))
     empty: tuple[Any, ...] = (None, "", [], {})
     has_prompt = [any(body.get(name) not in empty for name in ("messages", "input")) for body in (one, other)]
     assert [mark is not None for mark in marks] == has_prompt
@@ -64,12 +64,13 @@ def test_two_requests_have_the_same_mark_when_what_decides_the_answer_is_the_sam
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"{", b'{"messages": ', b'"text"', b"\xff", b"[" * 100_000])
 def test_what_is_no_request_has_no_mark(body: bytes) -> None:
-    assert question_of(body, "m") is None
+    assert words_of(body) is None
 
 
 def test_the_model_is_part_of_the_question() -> None:
-    body = _stored({"input": "open?"})
-    assert question_of(body, "gpt-5.4") != question_of(body, "gpt-5.5")
+    words = words_of(_stored({"input": "open?"}))
+    assert words is not None
+    assert question_of(words, "gpt-5.4") != question_of(words, "gpt-5.5")
 
 
 def test_bodies_are_the_same_out_of_files_and_out_of_a_table(tmp_path: Path) -> None:

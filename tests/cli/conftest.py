@@ -139,6 +139,7 @@ class Oracle:
 def masked(text: str, folder: Path) -> str:
     """A command's output without what differs from run to run or from machine to machine."""
     text = text.replace(str(folder), "<workspace>")
+    text = re.sub(r"rejected/[0-9TZ-]+-[0-9a-f]{6}\.jsonl", "rejected/<import>.jsonl", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "<sha256>", text)
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<call>", text)
     text = re.sub(r"(?<=[a-z]-)[0-9a-f]{12}\b", "x" * 12, text)

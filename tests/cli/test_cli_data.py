@@ -89,7 +89,47 @@ def test_import_names_file_line_and_reason_of_each_rejected_row(terminal: Termin
     assert kept == record["rejected"]
     desk.write(log, desk.rows(3, seed=1))
     again = terminal.run("import", "log.jsonl", "--task", "desk", "--json").record
-    assert (again["rejects_file"], Path(record["rejects_file"]).exists()) == (None, False)
+    assert (again["rejects_file"], Path(record["rejects_file"]).exists()) == (None, True)
+
+
+def _everything_in(folder: Path) -> dict[str, bytes | None]:
+    """Files and folders, but for what readers of a SQLite database share in memory."""
+    paths = [path for path in folder.rglob("*") if not path.name.endswith("-shm")]
+    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def test_a_dry_run_writes_nothing_and_leaves_the_rejects_of_an_import(terminal: Terminal, desk: type[Desk]) -> None:
+    log = desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=1), without=["id"])
+    with log.open("a") as file:
+        file.write("[1]\n")
+    usage = {"object": "organization.usage.completions.result", "num_model_requests": 1, "model": "gpt-5.4"}
+    bucket = {"object": "bucket", "start_time": 1793491200, "end_time": 1793577600, "results": [usage]}
+    (terminal.folder / "usage.jsonl").write_text(json.dumps(bucket) + "\n")
+    (terminal.folder / "trace.csv").write_text("t_s,input_tokens,output_tokens\n0,10,5\n")
+    paths = ("log.jsonl", "usage.jsonl", "trace.csv")
+    before = _everything_in(terminal.folder)
+    record = terminal.run("import", *paths, "--dry-run", "--json").record
+    assert _everything_in(terminal.folder) == before
+    assert (record["imported"], record["rejected_rows"], record["rejects_file"]) == (5, 1, None)
+    real = terminal.run("import", *paths, "--json").record
+    assert Path(real["rejects_file"]).is_file()
+    before = _everything_in(terminal.folder)
+    again = terminal.run("import", *paths, "--dry-run", "--json").record
+    assert _everything_in(terminal.folder) == before
+    assert (again["imported"], again["duplicates"]) == (0, 5)
+
+
+def test_each_import_keeps_its_rejects_and_a_purge_knows_them_all(terminal: Terminal, desk: type[Desk]) -> None:
+    kept = []
+    for number in range(2):
+        log = desk.write(terminal.folder / "log.jsonl", desk.rows(3, seed=number), without=["id"])
+        log.write_text(log.read_text() + f"[{number}]\n")
+        kept.append(terminal.run("import", "log.jsonl", "--task", "desk", "--json").record["rejects_file"])
+    (terminal.folder / ".freehold/rejected.jsonl").write_text("{}\n")  # of an earlier version
+    assert all(Path(one).is_file() for one in kept)
+    record = terminal.run("purge", "--task", "desk", "--yes", "--json").record
+    assert {Path(one).name for one in [*kept, "rejected.jsonl"]} <= {Path(one).name for one in record["files_removed"]}
+    assert not any(Path(one).exists() for one in kept)
 
 
 def test_import_takes_corrections_in_whatever_order_files_are_named(terminal: Terminal, desk: type[Desk]) -> None:

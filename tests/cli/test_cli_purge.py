@@ -154,6 +154,21 @@ def test_purged_calls_do_not_come_back_with_their_log(terminal: Terminal, filled
     assert _holds_secret(terminal.folder) == []
 
 
+def test_a_correction_of_a_purged_call_is_counted_as_purged(terminal: Terminal) -> None:
+    rows = [{"id": f"lf-{number}", "input": f"question {number}", "model_output": "a"} for number in range(3)]
+    (terminal.folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert terminal.run("import", "log.jsonl", "--task", "desk").code == 0
+    (known,) = (call for call in Ledger(find_workspace(terminal.folder).calls).read() if call.request_id == "lf-1")
+    _done(terminal.run("purge", "--task", "desk", "--yes", "--json"))
+    words = [{"call_id": one, "output": "b"} for one in ("lf-0", known.id, "lf-7")]
+    (terminal.folder / "words.jsonl").write_text("".join(json.dumps(word) + "\n" for word in words))
+    record = _done(terminal.run("import", "words.jsonl", "--json"))
+    assert (record["purged"], record["imported"]) == (2, 0)
+    assert [(one["line"], one["reason"]) for one in record["rejected"]] == [
+        (3, "no call 'lf-7' in the ledger: import its log first")
+    ]
+
+
 def test_a_backup_that_was_put_back_is_purged_again(terminal: Terminal, filled: list[Call]) -> None:
     calls = find_workspace(terminal.folder).calls
     shutil.copytree(calls, terminal.folder / "backup", ignore=shutil.ignore_patterns("_*"))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from freehold.audit.pricing import Pricing
 
 _PLAIN = "input_tokens - coalesce(cache_read_tokens, 0) - coalesce(cache_write_tokens, 0)"
+_TELLS_HOUR = "coalesce(window_s, 0) <= 3600"
+"""Of the calls of a day together nobody knows the hour."""
 _RATES = ("plain", "read", "written", "output")
 
 
@@ -103,8 +105,8 @@ def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> 
     )
     connection.execute(f"""
         create temp table summed as
-        select task, date_trunc('hour', moment) as hour, moment::date as day, served, asked, provider, tier,
-            standing, {bucket_of(edges)} as bucket, {counted()} as is_counted,
+        select task, case when {_TELLS_HOUR} then date_trunc('hour', moment) end as hour, moment::date as day,
+            served, asked, provider, tier, standing, {bucket_of(edges)} as bucket, {counted()} as is_counted,
             output_tokens is not null as tells_output, is_error, is_retry, is_stream,
             sum(calls)::bigint as calls, {sums},
             coalesce(sum(calls) filter (input_tokens is not null), 0)::bigint as input_calls,
@@ -154,7 +156,7 @@ def _note_assumptions(connection: duckdb.DuckDBPyConnection, pricing: Pricing, u
     """Count what was priced by an assumption."""
     found = connection.execute("""
         select served, asked, provider, tier, day, sum(calls) from cube
-        where units is not null and standing = 'rented' and (tier <> '' or provider <> '' or hour is null)
+        where units is not null and standing = 'rented' and (tier <> '' or provider <> '' or year(day) = 1)
         group by all
     """).fetchall()
     for served, asked, provider, tier, day, calls in found:

@@ -19,6 +19,7 @@ from freehold.audit.pricing import Pricing
 from freehold.audit.questions import note_questions
 from freehold.audit.ranking import ranked
 from freehold.audit.replaceability import replaceability_of
+from freehold.audit.retries import WITHIN_MINUTES, with_retries
 from freehold.audit.rows import Slice, Source, opened
 from freehold.audit.sample import MOST_TASKS, sampled_exchanges, sampled_prompts
 from freehold.audit.savings import savings
@@ -178,11 +179,12 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
     watched.start("sums", None)
     with opened(source, question.wanted) as connection:
         scale = build_cube(connection, pricing)
-        tasks = measure(connection, scale, has_corrections=question.wanted.corrected_calls is not None)
+        counted = measure(connection, scale, has_corrections=question.wanted.corrected_calls is not None)
         assumptions = pricing.assumptions()
-        found = Audit(tasks=tuple(tasks), price_catalogue=catalogue_version(), assumptions=assumptions)
         watched.finish()
         note_questions(connection, source, question.wanted)
+        tasks = with_retries(connection, counted, scale)
+        found = Audit(tasks=tasks, price_catalogue=catalogue_version(), assumptions=assumptions)
         saved = savings(connection, tasks, scale, pricing, as_of=question.as_of)
         week = week_of(connection, scale)
         lines = cost_lines(connection, scale) if question.with_lines else ()
@@ -283,6 +285,13 @@ def _about_volume(task: TaskAudit) -> list[str]:
             f"{task.volume_calls:,} of the calls are known by their sum alone: their peak is at least what is shown, "
             "and they have no latency of their own."
         )
+    if task.inferred_retries:
+        said.append(
+            f"{task.inferred_retries:,} of the retries are told by their prompt: the same was asked within "
+            f"{WITHIN_MINUTES} minutes after a call that failed."
+        )
+    if task.retries is None:
+        said.append("Calls failed, and the log tells neither attempts nor prompts: retries are unknown.")
     if task.absurd_calls:
         said.append(f"{task.absurd_calls:,} calls have impossible counts of tokens; they are not priced.")
     return said

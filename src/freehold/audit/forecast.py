@@ -42,6 +42,8 @@ _ORIGINS = 6
 _WIDEST = 3.0
 """Log units: beyond a factor of twenty either way an interval says nothing more."""
 _STEPS, _CLOSE_ENOUGH = 50, 1e-8
+_WEEKS_TOLD = 8
+"""From so many on, a level that comes back is told from one that wanders."""
 _WEEKDAY_PRIOR = 1.0
 """Weight of the assumption that all weekdays are alike, in calls of a day."""
 _STEEPEST = math.log(1000.0)
@@ -312,6 +314,11 @@ def _wander(series: Series) -> float:
     else:
         before, after, smoothed = series.calls[:-7] + 0.5, series.calls[7:] + 0.5, 1.0
     steps = np.log(after / before)
+    if weeks >= _WEEKS_TOLD:
+        # What moves and comes back is no wandering: it makes steps that follow each other opposite.
+        moved = steps - steps.mean()
+        covariance = float((moved[1:] * moved[:-1]).sum() / (len(steps) - 1))
+        return max(0.0, float(np.var(steps, ddof=1)) + 2 * covariance) * DAYS_PER_MONTH / 7
     by_chance = float(np.mean(1 / before + 1 / after))
     # Sums of whole weeks move by two thirds of what the level moves in a week.
     return max(0.0, float(np.var(steps, ddof=1)) - by_chance) * smoothed * DAYS_PER_MONTH / 7

@@ -105,9 +105,9 @@ _BY_MODEL = f"""
     from cube where {_RENTED} group by all order by task, units desc nulls last, calls desc, name
 """  # noqa: S608
 _BY_DAY = f"""
-    select task, hour::date as day, sum(calls) as calls, sum(units) as units,
+    select task, case when year(day) > 1 then day end as day, sum(calls) as calls, sum(units) as units,
         coalesce(sum(calls) filter (units is not null), 0) as priced
-    from cube where {_RENTED} group by all order by task, day nulls last
+    from cube where {_RENTED} group by task, 2 order by task, day nulls last
 """  # noqa: S608
 _HOURS = f"""
     select task, min(hour) as first, max(hour) as last, max(calls) as peak, sum(calls) as calls from (

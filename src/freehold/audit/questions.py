@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROWS = 10_000
 """Marks that are handed over at once."""
 _EMPTY = frozenset({b"", b"null", b"[]", b"{}", b'""'})
-_SCHEMA = pa.schema([("id", pa.string()), ("question", pa.int64())])
+_SCHEMA = pa.schema([("id", pa.string()), ("words", pa.int64()), ("question", pa.int64())])
 
 
 class _Request(msgspec.Struct):
@@ -43,8 +43,11 @@ _ASKED = _Request.__struct_fields__
 
 
 def note_questions(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice) -> None:
-    """Make the view `asked_rows`: counted calls whose prompt the log has whole, with their `question`."""
-    connection.execute("create or replace temp table questions (id varchar, question bigint)")
+    """Make the view `asked_rows`: counted calls whose prompt the log has whole.
+
+    `words` is equal where the same was asked, `question` where the same model was asked the same.
+    """
+    connection.execute("create or replace temp table questions (id varchar, words bigint, question bigint)")
     for table in _marks(source, wanted):
         connection.register("marks", table)
         connection.execute("insert into questions select * from marks")
@@ -52,8 +55,8 @@ def note_questions(connection: duckdb.DuckDBPyConnection, source: Source, wanted
     connection.execute("create or replace temp view asked_rows as select * from priced_rows join questions using (id)")
 
 
-def question_of(request: bytes, model: str) -> int | None:
-    """A mark of what a model was asked; None: the request, as the ledger stores it, holds no prompt.
+def words_of(request: bytes) -> int | None:
+    """A mark of what was asked; None: the request, as the ledger stores it, holds no prompt.
 
     Two different questions have the same mark in one of 2^64 cases.
     """
@@ -63,17 +66,23 @@ def question_of(request: bytes, model: str) -> int | None:
         return None
     if all(bytes(getattr(asked, name)) in _EMPTY for name in _TURNS):
         return None
-    digest = blake2b(model.encode("utf-8", "surrogatepass"), digest_size=8)
+    digest = blake2b(digest_size=8)
     for name in _ASKED:
         digest.update(b"\0" + name.encode())
         digest.update(getattr(asked, name))
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 
+def question_of(words: int, model: str) -> int:
+    """A mark of what a model was asked."""
+    digest = blake2b(words.to_bytes(8, "big", signed=True), digest_size=8)
+    digest.update(model.encode())
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
 def _marks(source: Source, wanted: Slice) -> Iterator[pa.Table]:
     columns = ("id", "task", "model_requested", "model_served", "truncated", "request")
-    ids: list[str] = []
-    marks: list[int] = []
+    marks: list[tuple[str, int, int]] = []
     for batch in all_rows(source.calls, columns, since=wanted.since, until=wanted.until):
         for id_, task, asked, served, cut, request in zip(
             *(column.to_pylist() for column in batch.columns[:-1]),
@@ -82,11 +91,14 @@ def _marks(source: Source, wanted: Slice) -> Iterator[pa.Table]:
         ):
             if cut or request is None or wanted.task not in {None, task}:
                 continue
-            mark = question_of(memoryview(request), asked or served or "")  # type: ignore[arg-type]  # a view will do
-            if mark is not None:
-                ids.append(id_)
-                marks.append(mark)
-        if len(ids) >= _ROWS:
-            yield pa.table([ids, marks], schema=_SCHEMA)
-            ids, marks = [], []
-    yield pa.table([ids, marks], schema=_SCHEMA)
+            words = words_of(memoryview(request))  # type: ignore[arg-type]  # a view will do
+            if words is not None:
+                marks.append((id_, words, question_of(words, asked or served or "")))
+        if len(marks) >= _ROWS:
+            yield _table(marks)
+            marks = []
+    yield _table(marks)
+
+
+def _table(marks: list[tuple[str, int, int]]) -> pa.Table:
+    return pa.table([list(column) for column in zip(*marks, strict=True)] or [[], [], []], schema=_SCHEMA)

@@ -19,6 +19,7 @@ from freehold.economics.usage import MOST_TOKENS
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE
 from freehold.ledger.publish import READERS, locked, reading
+from freehold.ledger.rollup import SUMS
 from freehold.ledger.store import refuse_damaged
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ VOLUME_COLUMNS = {
 }
 """What of a volume is counted."""
 
+_DAY_S = 86_400
+
 MEMORY = "1GB"
 """Of one audit; what does not fit is kept in a file meanwhile."""
 
@@ -61,6 +64,8 @@ class Source:
     calls: Path | pa.Table | None = None
     """The ledger's folder of days, or rows with the ledger's columns."""
     volumes: Path | pa.Table | None = None
+    retired: pa.Table | None = None
+    """Sums of calls that retention has taken away, as `ledger.rollup.retired_sums` gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +153,13 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
     own = ", ".join(f"'{route}'" for route in OWN_ROUTES)
     absurd = " or ".join(f"{name} not between 0 and {MOST_TOKENS}" for name in _COUNTS)
     connection.execute(f"create temp view call_rows as select * from ({calls}) where {wanted.condition()}")  # noqa: S608
+    _retired_rows(connection, source.retired)
     # What volumes cover, all of them cover together: a task without a window had no call in it.
     connection.execute(f"""
         create temp view covered_windows as
-        select started_at::timestamp as moment, window_s from ({volumes})
-        where {wanted.days()} and started_at is not null and window_s > 0 and isfinite(window_s)
+        select started_at::timestamp as moment, window_s from (
+            select started_at, window_s from ({volumes}) union all select started_at, {_DAY_S}.0 from retired_rows
+        ) where {wanted.days()} and started_at is not null and window_s > 0 and isfinite(window_s)
     """)  # noqa: S608
     unnamed = f"coalesce(task, '{UNASSIGNED}')"
     connection.execute(f"""
@@ -181,7 +188,32 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
             null, null, null
         from ({volumes}) where {wanted.condition(unnamed)}
+        union all
+        select task, started_at::timestamp, model_served, model_requested, provider, service_tier,
+            case when is_own = 1 then 'own' when route = 'shadow' then 'shadow'
+                 when route = '' and is_counted = 0 then 'labelled' else 'rented' end,
+            is_error, false, false, false, false, calls, {_DAY_S}.0, {sane}, null, null, null
+        from retired_rows where {wanted.condition()}
     """)  # noqa: S608 (names, dates and quoted text)
+
+
+def _retired_rows(connection: duckdb.DuckDBPyConnection, retired: pa.Table | None) -> None:
+    """The view `retired_rows`: a day's sums in a row, failed calls in one of their own.
+
+    How many tokens failed calls used is not told apart in the sums: the others' row has them all, where there is one.
+    """
+    connection.register("retired_sums", SUMS.empty_table() if retired is None else retired)
+    whose = "is_counted = 1 and (not is_error or calls_of_day = errors)"
+    counts = ", ".join(f"case when {whose} then {name} end as {name}" for name in _COUNTS)
+    connection.execute(f"""
+        create temp view retired_rows as
+        select try_cast(day as date)::timestamptz as started_at, * exclude ({", ".join(_COUNTS)}, day), {counts}
+        from (
+            select * exclude (calls), calls as calls_of_day, unnest([false, true]) as is_error,
+                unnest([calls - errors, errors]) as calls
+            from retired_sums
+        ) where calls > 0
+    """)  # noqa: S608 (names of our own)
 
 
 def _relation(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from secrets import token_hex
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.engine import Choices
     from freehold.ledger.logs.imported import Imported
 
-REJECTS_FILE = "rejected.jsonl"
 UNASSIGNED = "unassigned"
 
 
@@ -92,14 +92,13 @@ def command(
     with TerminalProgress(quiet=quiet) as progress:
         taken = import_into(session, list(paths), choices, kind=kind, progress=progress)
     result = taken.result
-    rejects = session.workspace.data / REJECTS_FILE
     record = result.as_record() | {
         "tasks": taken.rows,
         "kinds": {one.name: one.work_kind for one in taken.tasks},
         "kind_confidence": taken.confidence,
         "discovered": taken.discovered,
         "warnings": taken.warnings,
-        "rejects_file": str(rejects) if result.tally.rejected else None,
+        "rejects_file": None if taken.rejects is None else str(taken.rejects),
     }
     fault = _fault(result, record)
     if fault is not None and result.is_useless:
@@ -122,7 +121,6 @@ def _choices(
         click.UsageError: one of them cannot be used.
     """
     import codecs
-    from datetime import UTC
 
     from freehold.core.task import fault_of_name
     from freehold.ledger.logs.engine import Choices
@@ -164,9 +162,8 @@ def _fault(result: Imported, record: dict[str, object]) -> str | None:
         return first.reason + more
     if result.is_useless:
         row = result.rejected[0]
-        return (
-            f"{row.file}, line {row.line}: {row.reason}. None of {result.tally.rejected:,} rows can be used; "
-            f"{record['rejects_file']} has them all."
+        return f"{row.file}, line {row.line}: {row.reason}. None of {result.tally.rejected:,} rows can be used" + (
+            f"; {record['rejects_file']} has them all." if record["rejects_file"] else "."
         )
     return None
 
@@ -184,6 +181,8 @@ class Taken:
     None: it was given, a dataset has settled it, or there is no answer.
     """
     warnings: list[str]
+    rejects: Path | None = None
+    """All rows that were rejected; None: there are none, or the import is a dry run."""
     discovered: dict[str, Any] | None = None  # Any: an open JSON object
     """What discovery made of calls that nothing names; None: there were none."""
     rows: dict[str, int] = field(default_factory=dict)
@@ -207,6 +206,7 @@ def import_into(
     from freehold.cli.purging import words_keeper
     from freehold.ledger.logs.engine import Stores, import_logs
     from freehold.ledger.logs.files import find_logs
+    from freehold.ledger.logs.imported import REJECTS
     from freehold.ledger.volumes import VOLUMES, Volumes
     from freehold.state.subject_key import subjects_of
 
@@ -216,13 +216,15 @@ def import_into(
         volumes=Volumes(session.workspace.calls.parent / VOLUMES),
         keep=words_keeper(session),
         assign=lambda logged: assigner.task_of(logged.call, logged.key),
-        seal=subjects_of(session.workspace).sealed,
+        seal=None if choices.is_dry else subjects_of(session.workspace).sealed,  # it may have to make the secret
     )
-    rejects = session.workspace.data / REJECTS_FILE
+    moment = datetime.now(UTC)
+    rejects = session.workspace.data / REJECTS / f"{moment:%Y-%m-%dT%H%M%SZ}-{token_hex(3)}.jsonl"
     result = import_logs(
         find_logs(paths, encoding=choices.encoding), stores, choices, progress=progress, rejects=rejects
     )
-    taken = Taken(result, [], {}, [], rows=dict(sorted(result.tally.tasks.items())))
+    kept = rejects if rejects.exists() else None
+    taken = Taken(result, [], {}, [], rejects=kept, rows=dict(sorted(result.tally.tasks.items())))
     if choices.is_dry:
         return taken
     for old, name in settle_names(session, result.tally.tasks, progress).items():

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from freehold.core.progress import Silent
 from freehold.corrections.store import count_words, forget_words, keep_words, spoken_of
 from freehold.datasets.purge import ids_in_datasets, purge_datasets, unpin_task
+from freehold.ledger.logs.imported import REJECTS
 from freehold.ledger.purge import Found, PurgedBefore, Selection, find, notes_of, purge, put_aside, segments_left
 from freehold.ledger.purged import Purged
 from freehold.ledger.volumes import VOLUMES, Volumes
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.format import HumanWord
     from freehold.ledger.purged import Part
 
-REJECTS_FILE = "rejected.jsonl"
+_REJECTS_FILE = "rejected.jsonl"
+"""Of imports before there was a file for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,8 +231,9 @@ def _runs(session: Session, datasets: PurgedDatasets) -> list[Path]:
 
 def _reports(session: Session) -> list[Path]:
     """Files that may hold pieces of rows of which nobody can tell whose they are; all can be made again or were bad."""
-    rejects = session.workspace.data / REJECTS_FILE
-    return [*([rejects] if rejects.is_file() else []), *put_aside(session.workspace.calls)]
+    data = session.workspace.data
+    rejects = [data / _REJECTS_FILE, *sorted((data / REJECTS).glob("*.jsonl"))]
+    return [*(path for path in rejects if path.is_file()), *put_aside(session.workspace.calls)]
 
 
 def _models(session: Session, datasets: PurgedDatasets) -> list[str]:

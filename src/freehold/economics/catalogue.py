@@ -36,6 +36,9 @@ TARIFFS: Mapping[Tariff, Mapping[str, str]] = {
 NEWEST_ON: Mapping[str, date] = {"0.2.3": date(2026, 11, 23)}
 """Version of the catalogue -> a day on which no newer one was published: what changed later, it cannot know."""
 
+_TUNED_AT_OPENAI = "ft:"
+"""How OpenAI, and nobody else, begins the name of a model that a customer has tuned there."""
+
 BY_THE_HOUR = "the provider charges by the time of day; its rate at 12:00 UTC is used"
 
 
@@ -108,7 +111,7 @@ def _find(name: str, provider: str | None) -> Entry | None:
         return replace(sold, taken_for=provider)
     seller, slash, rest = name.partition("/")
     if not (slash and rest):
-        return _entry(name, None) or _agreed(name)
+        return _entry(name, "openai" if name.startswith(_TUNED_AT_OPENAI) else None) or _agreed(name)
     if provider_named(seller) is not None:
         return _entry(rest, seller) or _entry(name, None)
     found = _entry(name, None)

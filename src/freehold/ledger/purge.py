@@ -140,7 +140,8 @@ def purge(
 
     def change(rows: pa.Table) -> pa.Table:
         mask = chosen.mask(rows)
-        purged.note(ids_of(rows.filter(mask)), part)
+        meant = rows.filter(mask)
+        purged.note(ids_of(meant), part, meant.column("request_id").to_pylist() if part == "row" else ())
         return rows.filter(pc.invert(mask)) if part == "row" else _without_bodies(rows, mask)
 
     def forget(sums: pa.Table) -> pa.Table:

@@ -6,9 +6,12 @@ before its row goes, so that a purge that dies midway leaves nothing that could 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
 from freehold.core.errors import InputError
 
@@ -24,7 +27,14 @@ Reason = Literal["row", "bodies", "aged"]
 _CODES: dict[Reason, int] = {"aged": -1, "row": 0, "bodies": 1}
 _REACH: dict[Part, tuple[int, int]] = {"row": (-1, 0), "bodies": (0, 1)}
 _TABLE = "create table if not exists purged (id blob primary key, why integer not null) without rowid"
+_NAMES = "create table if not exists named (hash blob primary key) without rowid"
+"""Hashes of what clients and logs called the purged rows: a correction may come later and call one so."""
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHUNK = 500
+
+
+def _hash_of(name: str) -> bytes:
+    return sha256(name.encode("utf-8", "replace")).digest()[:16]
 
 
 class Purged:
@@ -56,8 +66,25 @@ class Purged:
                 found.update(row[0] for row in connection.execute(query, [*chunk, *_REACH[part]]))
         return found
 
-    def note(self, ids: Iterable[bytes], reason: Reason) -> None:
-        """Note calls on the disk; a row that was purged stays so."""
+    def named(self, references: Collection[str]) -> set[str]:
+        """Which of these ids, the ledger's or those that a client or log gave, are of rows that must not come back.
+
+        Raises:
+            InputError: the list is damaged.
+        """
+        if not references or not self._path.exists():
+            return set()
+        by_id = {UUID(one).bytes: one for one in references if _UUID.fullmatch(one)}
+        found = {by_id[one] for one in self.among(by_id)}
+        by_hash = {_hash_of(one): one for one in references}
+        with self._open() as connection:
+            connection.execute(_NAMES)
+            query = "select 1 from named where hash = ?"
+            found.update(one for key, one in by_hash.items() if connection.execute(query, [key]).fetchone())
+        return found
+
+    def note(self, ids: Iterable[bytes], reason: Reason, names: Iterable[str | None] = ()) -> None:
+        """Note calls on the disk; a row that was purged stays so. `names` are what clients or logs called them."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as connection, connection:
             connection.execute(_TABLE)
@@ -66,6 +93,9 @@ class Purged:
                 "why = case when excluded.why = 0 or why + excluded.why = 0 then 0 else why end",
                 ((one, _CODES[reason]) for one in ids),
             )
+            connection.execute(_NAMES)
+            hashes = ((_hash_of(one),) for one in names if one is not None)
+            connection.executemany("insert or ignore into named values (?)", hashes)
 
     def counts(self) -> dict[Reason, int]:
         """How many calls are noted, and why."""

@@ -139,7 +139,7 @@ def _rewrite(
         column = pc.if_else(loses_body, pa.scalar(None, pa.string()), rest.column(body))
         rest = rest.set_column(rest.schema.get_field_index(body), SCHEMA.field(body), column)
     if len(gone):  # or their log would bring them back, to be counted twice
-        Purged(calls).note(ids_of(gone), "aged")
+        Purged(calls).note(ids_of(gone), "aged", gone.column("request_id").to_pylist())
     staged = [stage(calls, file[0], rest)] if len(rest) else []
     with duckdb.connect(config={"threads": 1}) as summing:
         sums = sums_of(summing, gone, file[0]) if len(gone) else None

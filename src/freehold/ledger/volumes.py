@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from freehold.core.errors import InputError
 from freehold.ledger.identifiers import call_ids
 from freehold.ledger.index import UNDATED
 from freehold.ledger.logs.format import Volume
+from freehold.ledger.overlaps import Overlaps
 from freehold.ledger.publish import CHANGERS, locked
 from freehold.ledger.purged import Purged
 from freehold.ledger.store import Appended
@@ -78,10 +80,10 @@ class Volumes:
             is_dry: Only tell what would become of them.
         """
         new = total = 0
-        with locked(self._folder, CHANGERS):
-            self._settle()
+        with self._changing(is_dry=is_dry):
             seen: dict[str, set[str]] = {}
-            kept_out = 0
+            kept_out = told_otherwise = 0
+            overlaps = Overlaps(self._folder)
             staged: list[tuple[str, str]] = []
             for batch in _batches(volumes):
                 total += len(batch)
@@ -94,6 +96,8 @@ class Volumes:
                     if identifier in gone:
                         kept_out += identifier not in known
                         known.add(identifier)
+                    elif identifier not in known and overlaps.is_told_otherwise(one):
+                        told_otherwise += 1
                     elif identifier not in known:
                         known.add(identifier)
                         by_day[day].append(place)
@@ -103,7 +107,18 @@ class Volumes:
                         staged.append((day, self._stage(rows.take(places))))
             if staged:
                 self._publish(staged)
-        return Appended(new=new, duplicates=total - new - kept_out, purged=kept_out)
+        duplicates = total - new - kept_out - told_otherwise
+        return Appended(new=new, duplicates=duplicates, purged=kept_out, told_otherwise=told_otherwise)
+
+    @contextmanager
+    def _changing(self, *, is_dry: bool) -> Iterator[None]:
+        """Be the one who changes the volumes; a dry run makes nothing where there is nothing."""
+        if is_dry and not self._folder.is_dir():
+            yield
+            return
+        with locked(self._folder, CHANGERS):
+            self._settle()
+            yield
 
     def purge(self, chosen: Chosen, *, dry_run: bool = False) -> int:
         """Take rows out for good; gives how many. File by file: after a death, the same again does the rest."""
@@ -114,7 +129,7 @@ class Volumes:
             self._settle()
             for path in sorted(self._folder.glob("day=*/*.parquet")):
                 with _opened(path) as file:
-                    rows = file.read().select(SCHEMA.names)
+                    rows = _of_today(file.read())
                 mask = chosen.mask(rows.append_column("subject", pa.nulls(len(rows), pa.string())))
                 gone = rows.filter(mask)
                 removed += len(gone)
@@ -139,7 +154,7 @@ class Volumes:
             self._settle()
             for path in sorted(self._folder.glob("day=*/*.parquet")):
                 with _opened(path) as file:
-                    rows = file.read().select(SCHEMA.names)
+                    rows = _of_today(file.read())
                 tasks = rows.column("task").combine_chunks()
                 places = pc.index_in(tasks, value_set=old, skip_nulls=True)
                 if places.null_count == len(places):
@@ -165,7 +180,8 @@ class Volumes:
             self._settle()
         for path in sorted(self._folder.glob("day=*/*.parquet")):
             with _opened(path) as file:
-                yield from (batch.select(SCHEMA.names).cast(SCHEMA) for batch in file.iter_batches())
+                for batch in file.iter_batches():
+                    yield from _of_today(pa.Table.from_batches([batch])).to_batches()
 
     def _ids(self, day: str) -> set[str]:
         found: set[str] = set()
@@ -230,6 +246,14 @@ def _batches(volumes: Iterable[Volume]) -> Iterator[list[Volume]]:
             batch = []
     if batch:
         yield batch
+
+
+def _of_today(rows: pa.Table) -> pa.Table:
+    """Rows with all columns; those that an earlier version did not have are unknown."""
+    for column in SCHEMA:
+        if column.name not in rows.column_names:
+            rows = rows.append_column(column, pa.nulls(len(rows), column.type))
+    return rows.select(SCHEMA.names).cast(SCHEMA)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -110,6 +110,46 @@ def test_usage_is_of_its_key_or_else_of_its_model(tmp_path: Path) -> None:
     assert stored == {"key_triage", "gpt-5.4-mini", "unassigned"}
 
 
+def _buckets(width_s: int, count: int, *, first: int = 0, **names: Any) -> str:
+    result = {"object": "organization.usage.completions.result", "num_model_requests": width_s, "model": "m", **names}
+    starts = [1793491200 + first + number * width_s for number in range(count)]
+    return "".join(
+        json.dumps({"object": "bucket", "start_time": at, "end_time": at + width_s, "results": [result]}) + "\n"
+        for at in starts
+    )
+
+
+@pytest.mark.parametrize("is_one_import", [True, False])
+@pytest.mark.parametrize(("former", "later"), [((86_400, 2), (3_600, 72)), ((3_600, 48), (86_400, 3))])
+def test_the_same_time_in_other_buckets_never_counts_twice(
+    tmp_path: Path, former: tuple[int, int], later: tuple[int, int], is_one_import: bool
+) -> None:
+    (tmp_path / "logs").mkdir()
+    first, second = tmp_path / "logs/1.jsonl", tmp_path / "logs/2.jsonl"
+    first.write_text(_buckets(*former))
+    if not is_one_import:
+        _take(tmp_path, first)
+    second.write_text(_buckets(*later))
+    result = _take(tmp_path, tmp_path / "logs")
+    assert sum(result.tally.skipped.values()) == 2 * 86_400 // later[0]
+    assert "longer or shorter buckets" in next(iter(result.tally.skipped))
+    calls = sum(row["calls"] for batch in Volumes(tmp_path / "volumes").read() for row in batch.to_pylist())
+    assert calls == 3 * 86_400
+    again = _take(tmp_path, tmp_path / "logs")
+    assert (again.tally.imported, again.tally.duplicates) == (0, former[1] + later[1] * 1 // 3)
+
+
+def test_other_keys_and_tiers_in_other_buckets_count(tmp_path: Path) -> None:
+    path = tmp_path / "usage.jsonl"
+    path.write_text(
+        _buckets(86_400, 1)
+        + _buckets(3_600, 24, api_key_id="key_a")
+        + _buckets(3_600, 24, batch=True)
+        + _buckets(3_600, 24, first=86_400)
+    )
+    assert _take(tmp_path, path).tally.imported == 73
+
+
 def test_usage_that_cannot_be_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "usage.jsonl"
     path.write_text(_usage(model="gpt-5.4", input_tokens=-4))

@@ -61,6 +61,7 @@ def test_prose_that_begins_with_a_bracket_is_not_cut(prose: str) -> None:
 def test_bodies_that_langfuse_has_cut_are_marked() -> None:
     row = {
         "id": "g1",
+        "trace_id": "t1",
         "type": "GENERATION",
         "start_time": "2026-10-05T12:00:00Z",
         "provided_model_name": "gpt-4o-mini",
@@ -69,7 +70,7 @@ def test_bodies_that_langfuse_has_cut_are_marked() -> None:
     }
     for cut in ({"input", "output"}, {"input"}, {"output"}, set()):
         whole = {"input": '[{"role":"user","content":"extract"}]', "output": '{"company": "ACME", "total": 12}'}
-        call = the_call({**row, **{name: whole[name] for name in whole if name not in cut}}, of="langfuse").call
+        call = the_call({**row, **{name: whole[name] for name in whole if name not in cut}}).call
         assert call.truncated == (True if cut else None)
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from freehold.ledger.bulk import Bulk
 from freehold.ledger.logs.imported import Tally
 from freehold.ledger.logs.raw_rows import Rejected
+from freehold.ledger.purged import Purged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_TOLD_OTHERWISE = (
+    "usage of a time that is in the ledger in longer or shorter buckets: freehold purge those to have these instead"
+)
 _BATCH_WORDS = 10_000
 
 
@@ -72,6 +76,9 @@ class Change:
             self.tally.volumes += appended.new
             self.tally.imported += appended.new
             self.tally.duplicates += appended.duplicates
+            self.tally.purged += appended.purged
+            if appended.told_otherwise:
+                self.tally.skipped[_TOLD_OTHERWISE] += appended.told_otherwise
         if self._is_dry:
             return
         for said in _batches(one.said_with_calls() for one in waits):
@@ -88,8 +95,11 @@ class Change:
         """Keep words that came without their calls, which must be in the ledger."""
         calls = self._stores.ledger.find(word.call for _, _, word in words)
         known = [(word, calls[word.call]) for _, _, word in words if word.call in calls]
+        gone = Purged(self._stores.ledger.folder).named({word.call for _, _, word in words} - calls.keys())
         for file, line, word in words:
-            if word.call not in calls:
+            if word.call in gone:
+                self.tally.purged += 1
+            elif word.call not in calls:
                 self.tally.rejected += 1
                 reason = f"no call {word.call[:60]!r} in the ledger: import its log first"
                 self._reject(Rejected(file, line, reason))

@@ -7,8 +7,11 @@ same file again adds nothing, and repeats inside a file stay.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from freehold.core.errors import InputError
@@ -26,8 +29,7 @@ from freehold.ledger.logs.together import Together
 from freehold.ledger.stored_marks import StoredMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from freehold.core.call import Call
     from freehold.core.progress import Progress
@@ -75,7 +77,7 @@ class Choices:
     """Of traces whose times count from their start."""
     encoding: str | None = None
     is_dry: bool = False
-    """Nothing is written but for the file of rejects."""
+    """Nothing is written at all."""
 
 
 def import_logs(
@@ -97,7 +99,7 @@ def import_logs(
         stores: Where things go.
         choices: What the user said.
         progress: Told of bytes as they are read.
-        rejects: File that is to hold all rows that could not be used.
+        rejects: File that is to hold all rows that could not be used; it is made when there is one.
         today: On which traces end whose times count from their start; None: now.
 
     Raises:
@@ -106,10 +108,10 @@ def import_logs(
     began = time.perf_counter()
     result = Imported(is_dry=choices.is_dry)
     known_logs = recognise(found, encoding=choices.encoding, form=choices.format, result=result)
-    keeper = RejectsFile(rejects)
+    keeper = RejectsFile(None if choices.is_dry else rejects)
     events = stores.ledger.folder.parent
     try:
-        with importing(stores.ledger.folder) as place:
+        with _elsewhere() if choices.is_dry else importing(stores.ledger.folder) as place:
             shelf = DiskShelf(place)
             starts = Starts(events / "trace_starts.json", today or datetime.now(UTC))
             engine = _Engine(stores, choices, result, place, shelf, starts, keeper, progress)
@@ -121,6 +123,13 @@ def import_logs(
     result.rejected.sort(key=lambda row: (order.get(row.file, len(order)), row.line))
     result.seconds = time.perf_counter() - began
     return result
+
+
+@contextmanager
+def _elsewhere() -> Iterator[Path]:
+    """A folder outside of the ledger for what is unfinished; nobody else can look into it, and it goes at the end."""
+    with TemporaryDirectory(prefix="freehold-") as name:
+        yield Path(name)
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ class Tally:
     duplicates: int = 0
     """Those that were there already."""
     purged: int = 0
-    """Calls that were purged once and are left out."""
+    """Calls that were purged once and are left out, and words about such."""
     volumes: int = 0
     """Volumes among what was imported."""
     truncated: int = 0
@@ -115,7 +115,8 @@ class Imported:
     def is_useless(self) -> bool:
         """Not one row could be used."""
         tally = self.tally
-        return bool(tally.rejected) and not (tally.imported or tally.duplicates or tally.skipped.total())
+        used = tally.imported or tally.duplicates or tally.purged or tally.skipped.total()
+        return bool(tally.rejected) and not used
 
     def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
         """The result as `import --json` prints it."""
@@ -146,6 +147,10 @@ class Imported:
         }
 
 
+REJECTS = "rejected"
+"""Folder of a workspace with a file of rejected rows for each import that had any."""
+
+
 class RejectsFile:
     """Keeps every rejected row's file, line and reason, however many there are."""
 
@@ -159,12 +164,11 @@ class RejectsFile:
         if self._path is None:
             return
         if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("w", encoding="utf-8", errors="replace")
         self._stream.write(json.dumps(row.as_dict(), ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """No more rows. A file of an earlier import goes if no row of this one was rejected."""
+        """No more rows."""
         if self._stream is not None:
             self._stream.close()
-        elif self._path is not None:
-            self._path.unlink(missing_ok=True)

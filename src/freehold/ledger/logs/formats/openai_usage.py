@@ -74,8 +74,11 @@ def _volume(result: Values, start: datetime, window_s: float | None) -> Item:
         )
     )
     is_embedding = kind == "embeddings"
+    source = f"openai-{'costs' if _is_cost(result) else 'usage'}"
+    told = [kind, *(names.get(name) for name in ("model", "api_key_id", "batch", "service_tier", "line_item"))]
     return Volume(
-        source_id=f"openai-{'costs' if _is_cost(result) else 'usage'}:{identity[:32]}",
+        source_id=f"{source}:{identity[:32]}",
+        series=f"{source}:{content_hash([None if one is None else str(one) for one in told])[:32]}",
         started_at=start,
         window_s=window_s,
         provider="openai",
