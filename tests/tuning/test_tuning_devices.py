@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,12 +81,7 @@ def test_devices_that_are_not_there_are_told() -> None:
     assert device_type(Devices(type="auto")) == "cpu"
 
 
-def test_products_that_were_compiled_for_one_shape_are_not_kept_unless_somebody_wants_it() -> None:
-    """Kept, they took a gigabyte that no batch read again; torch reads the variables at its first product."""
-    names = "'ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'"
-    told = f"import os, freehold.tuning.decoder; print(*(os.environ[name] for name in ({names})))"
-    plain = {key: value for key, value in os.environ.items() if not key.endswith("_CACHE_CAPACITY")}
-    for more, expected in (({}, "0 1"), ({"LRU_CACHE_CAPACITY": "64"}, "0 64")):
-        program = [sys.executable, "-c", told]
-        done = subprocess.run(program, env={**plain, **more}, capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines()[-1] == expected
+def test_few_products_that_were_compiled_for_one_shape_are_kept() -> None:
+    """A thousand took a gigabyte that no batch read again; torch reads the variables at its first product."""
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) <= 64
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) <= 64
