@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from freehold.audit.spending import Pricing, Spending, spending
+from freehold.audit.pricing import Pricing
+from freehold.audit.spending import Spending, spending
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import HOT_FROM, Index, set_fact
 from freehold.ledger.ingest import ingest

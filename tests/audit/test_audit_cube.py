@@ -136,8 +136,8 @@ def test_the_total_is_the_sum_of_its_parts_by_task_day_model_tier_and_hour(
     dated = sum(sum(task.weekday_calls) for task in tasks)
     assert dated == sum(map(sum, found.week.calls)) == sum(sum(task.hour_calls) for task in tasks)
     for task in tasks:
-        failed_unpriced = task.calls - task.priced_calls - task.unpriced_calls
-        assert 0 <= failed_unpriced <= task.errors
+        assert task.calls == task.priced_calls + task.unpriced_calls + task.unbilled_failures
+        assert task.unbilled_failures <= task.errors
 
 
 @settings(max_examples=25, deadline=None)

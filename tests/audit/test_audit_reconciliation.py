@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from freehold.audit.billed import Cell, cells_of
 from freehold.audit.invoice import Invoice, InvoiceLine
+from freehold.audit.pricing import Pricing
 from freehold.audit.reconciliation import ALL_MODELS, Reconciliation, reconcile
-from freehold.audit.spending import Pricing
 from freehold.core.call import Call
 from freehold.core.chat import Usage
 from freehold.economics.overrides import parse_overrides

@@ -84,6 +84,20 @@ def test_an_embedding_call_costs_its_input() -> None:
     assert float(found.cost_usd or 0) == pytest.approx(0.000002)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"request": {"messages": [{"role": "user", "content": "<truncated>"}]}, "truncated": True},
+        {"request": {"response_format": {"type": "json_object"}}},
+        {"request": {"tools": [], "messages": None, "input": [], "prompt": ""}},
+    ],
+)
+def test_prompts_that_the_log_has_cut_or_never_had_are_not_taken_for_the_same(fields: dict[str, Any]) -> None:
+    found = _only([_call(number, "", **fields) for number in range(60)])
+    assert found.savings.repeated_share is None
+    assert found.prefixes is None
+
+
 def test_a_log_without_prompts_has_no_cacheable_share() -> None:
     found = _only([_call(number, "", request=None, response=None) for number in range(3)])
     assert found.savings.repeated_share is None

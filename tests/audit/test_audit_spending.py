@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.audit.spending import Pricing, missing_edges, spending
+from freehold.audit.pricing import Pricing
+from freehold.audit.spending import missing_edges, spending
 from freehold.core.call import Call
 from freehold.core.chat import Usage
 from freehold.core.identity import call_id

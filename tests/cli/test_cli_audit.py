@@ -40,10 +40,14 @@ def audited(terminal: Terminal) -> Terminal:
 
 def test_one_task_and_some_days_are_a_part_of_the_whole(audited: Terminal) -> None:
     whole = audited.run("audit", "--json").record
-    assert whole["total"] == {"calls": 40, "cost_usd": 0.16, "unpriced_calls": 0}
+    assert whole["total"] == {
+        "calls": 40, "cost_usd": 0.16, "priced_calls": 40, "unpriced_calls": 0, "unbilled_failures": 0,
+    }  # fmt: skip
     part = audited.run("audit", "--task", "desk", "--since", "2026-10-06", "--until", "2026-10-10", "--json").record
     assert part["period"] == {"first_day": "2026-10-06", "last_day": "2026-10-10", "days": 5}
-    assert part["total"] == {"calls": 5, "cost_usd": 0.02, "unpriced_calls": 0}
+    assert part["total"] == {
+        "calls": 5, "cost_usd": 0.02, "priced_calls": 5, "unpriced_calls": 0, "unbilled_failures": 0,
+    }  # fmt: skip
     assert part["reconciliation"] == []
 
 

@@ -128,3 +128,12 @@ def test_wrong_usage_is_refused_before_anything_is_loaded(tmp_path: Path, words:
 @pytest.mark.parametrize("option", ["--model=nosuch", "--answers=nosuch", "--answers=base:nosuch.jsonl"])
 def test_a_slip_in_what_is_evaluated_is_refused_before_torch_is_loaded(tuned: Terminal, option: str) -> None:
     assert "torch" not in modules_after(["evaluate", "desk", option], tuned.folder, code=2)
+
+
+@pytest.mark.parametrize("module", ["freehold", "freehold.cli.main"])
+def test_python_runs_the_package_as_it_runs_the_script(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:9]) == (0, "freehold ")
+    wrong = subprocess.run([sys.executable, "-m", module, "nothing"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "No such command 'nothing'" in wrong.stderr

@@ -29,7 +29,7 @@ SECTION_OF = {
     "keys-create": "key", "keys-list": "keys", "keys-revoke": "key", "keys-rotate": "key",
     "keys-set": "key",
     "import-again": "import", "import-rejected": "import", "init": "init", "models-list": "models",
-    "models-promote": "model", "models-show": "model",
+    "models-export": "artefact", "models-promote": "model", "models-show": "model",
     "prices-check": "pricecheck", "prices-gpus": "rentals", "prices-list": "prices", "prices-override": "override",
     "prices-price": "bodies", "prices-show": "price", "prices-show-dated": "price",
     "simulate": "simulate", "tune": "tune", "tune-plan": "tuneplan", "verify": "verify",

@@ -113,12 +113,14 @@ def test_other_processes_make_the_same_rows(desk: Desk, tmp_path: Path, processe
     desk.row("write to ada@example.com about it please", "yes")
     words = read_human_words(desk.engine, "triage")
     with Spill(tmp_path) as here, Spill(tmp_path) as there:
-        rows, signatures = read_rows(desk.task, spoken_calls(desk.task, desk.calls, words), here, Silent())
-        others, of_others = read_rows(
+        rows, place_of, signatures = read_rows(desk.task, spoken_calls(desk.task, desk.calls, words), here, Silent())
+        others, places_of_others, of_others = read_rows(
             desk.task, spoken_calls(desk.task, desk.calls, words), there, Silent(), processes=processes
         )
         contents = [here.get(row.place) for row in rows if row.place]
-        assert (others, of_others) == (rows, signatures)
+        assert (others, places_of_others) == (rows, place_of)
+        assert of_others.digests.tolist() == signatures.digests.tolist()
+        assert of_others.words.tolist() == signatures.words.tolist()
         assert [there.get(row.place) for row in others if row.place] == contents
     assert any("[EMAIL_1]" in turn for content in contents for _, turn in content.turns)
 

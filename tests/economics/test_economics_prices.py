@@ -207,3 +207,27 @@ def test_our_arithmetic_agrees_with_the_catalogues_own(model: str, plain: int, r
     )
     ours = cost_of_call(Usage(input_tokens=plain + read, output_tokens=output, cache_read_tokens=read), priced(model))
     assert ours == theirs.total_price
+
+
+def test_a_provider_may_be_said_twice() -> None:
+    for name, provider in (("openai/text-embedding-3-small", "openai"), ("Anthropic/claude-opus-4-8", "anthropic")):
+        found = find_price(name, date(2026, 11, 20), provider=provider)
+        assert isinstance(found, Price)
+        assert found.provider == provider
+    assert isinstance(find_price("openai/", date(2026, 11, 20), provider="openai"), NoPrice)
+
+
+def test_a_name_without_a_price_is_never_offered_itself() -> None:
+    missing = find_price("anthropic/claude-opus-4-8", date(2026, 11, 20), provider="openai")
+    assert isinstance(missing, NoPrice)
+    near = missing.advice("anthropic/claude-opus-4-8").partition("Nearest: ")[2]
+    assert near
+    assert "anthropic/claude-opus-4-8" not in near.rstrip(".").split(", ")
+
+
+def test_an_output_that_nobody_counted_is_none_where_it_has_no_rate() -> None:
+    embeddings, chat = (find_price(name, date(2026, 11, 20)) for name in ("text-embedding-3-small", "gpt-5.4"))
+    assert isinstance(embeddings, Price)
+    assert isinstance(chat, Price)
+    assert cost_of_call(Usage(input_tokens=1_000_000), embeddings) == Decimal("0.02")
+    assert cost_of_call(Usage(input_tokens=1_000_000), chat) is None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from freehold.report.audit_page import audit_page
 from freehold.report.breakeven_page import breakeven_page
 from freehold.report.verdict_page import verdict_page
 
@@ -142,3 +144,55 @@ def test_the_break_even_page_prints_on_two_sides(
     printed = page.pdf(format=paper, prefer_css_page_size=False, print_background=True)
     page.close()
     assert len(re.findall(rb"/Type\s*/Page[^s]", printed)) == 2
+
+
+NAME_OVER_BUBBLE = """() => [...document.querySelectorAll("svg.chart:not([hidden])")].flatMap(svg => {
+  const bubbles = [...svg.querySelectorAll("circle.bubble")].map(each => each.getBoundingClientRect());
+  return [...svg.querySelectorAll("text")].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.width && bubbles.some(other =>
+      Math.min(box.right, other.right) - Math.max(box.left, other.left) > 1
+      && Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) > 3);
+  }).map(text => text.textContent);
+})"""
+
+
+def audited(tasks: int, *, known: float) -> dict[str, Any]:  # Any: JSON
+    """What an audit's page is drawn from: tasks of all volumes, many at the same one, with names of all kinds."""
+    draw = random.Random(tasks)
+    names = ["W" * 200, "<script>alert(1)</script>", "=SUM(A1)", "\u202eksat", "文書分類のとても長い名前", "it's"]
+    record: dict[str, Any] = {"total": {"calls": 1, "cost_usd": 1.0}, "ranking": [], "week": {}}
+    record["tasks"] = [
+        {
+            "task": names[number] if number < len(names) else f"client-{number}",
+            "calls": 1,
+            "calls_per_month": 10 ** draw.uniform(0, 7) if number % 3 else 120_000.0,
+            "replaceability": min(1.0, draw.gauss(0.85, 0.1)) if draw.random() < known else None,
+            "usd_per_month": 10 ** draw.uniform(0, 6),
+        }
+        for number in range(tasks)
+    ]
+    record["ranking"] = [
+        {"rank": rank, "task": each["task"], "action": "batch", "usd_per_month": 1e6, "certainty": "if-it-can-wait"}
+        for rank, each in enumerate(record["tasks"], start=1)
+    ]
+    return record
+
+
+@pytest.mark.parametrize("known", [1.0, 0.6, 0.0])
+@pytest.mark.parametrize("tasks", [1, 3, 12, 43, 200])
+def test_the_audit_names_no_task_over_another_and_shows_what_a_step_is_worth(
+    browser: Browser, tmp_path: Path, tasks: int, known: float
+) -> None:
+    html = audit_page(audited(tasks, known=known))
+    for width in (1280, 400):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        assert_clean(page, html, tmp_path)
+        assert page.evaluate(NAME_OVER_BUBBLE) == []
+        worth = page.locator(".steps td:nth-child(4)")
+        assert worth.count() == min(10, tasks)
+        for box in (each.bounding_box() for each in worth.all()):
+            assert box is not None
+            assert box["x"] > 0
+            assert box["x"] + box["width"] <= width
+        page.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from freehold.core.errors import InputError
-from freehold.serving._gguf_tokenizer import _LLAMA3_PATTERN, _QWEN2_PATTERN, read_bpe_tokenizer
+from freehold.serving._gguf_tokenizer import _LLAMA3_PATTERN, _QWEN2_PATTERN, read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_the_engine_cuts_any_text_as_hugging_face_does(
 
 
 def test_a_smollm_tokenizer_is_recognised(folder: Path) -> None:
-    tokenizer = read_bpe_tokenizer(folder, VOCABULARY)
+    tokenizer = read_tokenizer(folder, VOCABULARY)
     assert tokenizer.cut == "smollm"
     assert tokenizer.tokens[:3] == ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     assert tokenizer.types[:4] == (3, 3, 3, 1)
@@ -73,7 +73,7 @@ def test_other_ways_to_cut_text_are_recognised(
         value["model"]["ignore_merges"] = ignore_merges
 
     edit(folder / "tokenizer.json", change)
-    assert read_bpe_tokenizer(folder, VOCABULARY).cut == name
+    assert read_tokenizer(folder, VOCABULARY).cut == name
 
 
 @pytest.mark.parametrize(
@@ -93,30 +93,30 @@ def test_a_tokenizer_that_llama_cpp_would_misread_is_refused(
     file = folder / "tokenizer.json"
     edit(file, lambda tokenizer: tokenizer.update({part: value}))
     with pytest.raises(InputError) as caught:
-        read_bpe_tokenizer(folder, VOCABULARY)
+        read_tokenizer(folder, VOCABULARY)
     assert str(caught.value) == (
-        f"{file}: {found}. The GGUF export knows byte-level BPE cut as in GPT-2, SmolLM, Llama 3 and Qwen 2; "
-        "put the base's own GGUF beside it as base.gguf instead."
+        f"{file}: {found}. The GGUF export knows byte-level BPE cut as in GPT-2, SmolLM, Llama 3 and Qwen 2, "
+        "and pieces as in Gemma; put the base's own GGUF beside it as base.gguf instead."
     )
 
 
 def test_added_words_and_rows_without_a_token_keep_their_kind(folder: Path) -> None:
     added = {"id": VOCABULARY, "content": "FREEHOLD", "special": False}
     edit(folder / "tokenizer.json", lambda tokenizer: tokenizer["added_tokens"].append(added))
-    tokenizer = read_bpe_tokenizer(folder, VOCABULARY + 2)
+    tokenizer = read_tokenizer(folder, VOCABULARY + 2)
     assert tokenizer.tokens[-2:] == ("FREEHOLD", f"[PAD{VOCABULARY + 1}]")
     assert tokenizer.types[-2:] == (4, 5)
 
 
 def test_merges_written_as_text_and_tokens_written_as_objects_are_read(folder: Path) -> None:
-    expected = read_bpe_tokenizer(folder, VOCABULARY)
+    expected = read_tokenizer(folder, VOCABULARY)
 
     def as_text(value: dict[str, Any]) -> None:
         value["model"]["merges"] = [" ".join(merge) for merge in value["model"]["merges"]]
 
     edit(folder / "tokenizer.json", as_text)
     edit(folder / "tokenizer_config.json", lambda value: value.update(eos_token={"content": "<|im_end|>"}))
-    assert read_bpe_tokenizer(folder, VOCABULARY) == expected
+    assert read_tokenizer(folder, VOCABULARY) == expected
 
 
 def test_only_the_token_that_ends_an_answer_is_needed(folder: Path, tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_only_the_token_that_ends_an_answer_is_needed(folder: Path, tmp_path: Pa
     assert not {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.padding_token_id"} & fields.keys()
     edit(file, lambda value: value.pop("eos_token"))
     with pytest.raises(InputError) as caught:
-        read_bpe_tokenizer(folder, VOCABULARY)
+        read_tokenizer(folder, VOCABULARY)
     assert str(caught.value) == f"{file}: eos_token is missing, so no answer would ever end."
 
 
 def test_the_chat_template_may_stand_in_the_settings_and_must_stand_somewhere(folder: Path) -> None:
     template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    assert read_bpe_tokenizer(folder, VOCABULARY).chat_template == template
+    assert read_tokenizer(folder, VOCABULARY).chat_template == template
     (folder / "chat_template.jinja").unlink()
     edit(folder / "tokenizer_config.json", lambda value: value.update(chat_template="{{ messages }}"))
-    assert read_bpe_tokenizer(folder, VOCABULARY).chat_template == "{{ messages }}"
+    assert read_tokenizer(folder, VOCABULARY).chat_template == "{{ messages }}"
     edit(folder / "tokenizer_config.json", lambda value: value.pop("chat_template"))
     with pytest.raises(InputError) as caught:
-        read_bpe_tokenizer(folder, VOCABULARY)
+        read_tokenizer(folder, VOCABULARY)
     assert str(caught.value) == (
         f"{folder} has no chat template (chat_template.jinja). Choose an instruction-tuned base."
     )

@@ -68,6 +68,8 @@ class Row:
     system: str | None
     asked: str
     answer: str | None
+    examples: Sequence[tuple[str, str]] = ()
+    """Questions with their answers that go before, as turns of the same conversation."""
 
 
 Style = Callable[[random.Random, str, str], tuple[str | None, str]]
@@ -151,6 +153,8 @@ def calls_of(log: Sequence[Row], *, task: str = "unassigned", start: datetime | 
     first = start or datetime(2026, 9, 1, tzinfo=UTC)
     for number, row in enumerate(log):
         turns = [] if row.system is None else [{"role": "system", "content": row.system}]
+        for asked, answer in row.examples:
+            turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         turns.append({"role": "user", "content": row.asked})
         said = None if row.answer is None else {"choices": [{"message": {"role": "assistant", "content": row.answer}}]}
         moment = first + timedelta(minutes=number % 40_000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.text.near_duplicates import group_near_duplicates
+from freehold.text.near_duplicates import Signatures, group_near_duplicates, group_signatures, signatures
 
 MESSAGE = "I ordered a new card two weeks ago and it still has not arrived at my address"
 SHOPS = ["Zalando", "Amazon", "Lidl", "Ikea", "Rewe", "Otto"]
@@ -114,3 +114,21 @@ def _is_near(one: str, other: str) -> bool:
     numbers = [sorted(word for word in text.split() if word.isdigit()) for text in (one, other)]
     grams = [{f" {text} "[place : place + 4] for place in range(len(text) - 1)} for text in (one, other)]
     return numbers[0] == numbers[1] and len(grams[0] & grams[1]) / len(grams[0] | grams[1]) >= 0.7
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(["", "a", "\U0001f600", "\ud800", MESSAGE]), max_size=6))
+def test_a_signature_is_that_of_its_text_whatever_stands_beside_it(texts: list[str]) -> None:
+    together = signatures(texts)
+    alone = Signatures()
+    for text in texts:
+        alone.add(signatures([text]), 0)
+    for name in ("words", "numbers", "tokens", "digests"):
+        assert getattr(together, name).tolist() == getattr(alone, name).tolist()
+    assert len(together) == len(texts)
+
+
+@given(st.permutations(range(6)))
+def test_signatures_may_stand_in_another_order_than_the_texts(order: list[int]) -> None:
+    texts = ["something else entirely, please help me", MESSAGE, f"Hello, {MESSAGE}", "card lost", "Card lost!", "x"]
+    stored = signatures([texts[order.index(place)] for place in range(6)])
+    assert group_signatures(stored, texts.__getitem__, order=order) == [0, 1, 1, 3, 3, 5]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import threading
 import zipfile
 from dataclasses import replace
@@ -17,6 +18,7 @@ from freehold.core.progress import Silent
 from freehold.serving.gguf_export import export_base
 from freehold.tuning import bases
 from freehold.tuning.bases import FACTS, GGUF, KnownBase, cached_bases, fetch_base, known_bases
+from freehold.tuning.decoder import Decoder
 from tests.tiny_model import make_tiny_model
 
 if TYPE_CHECKING:
@@ -154,6 +156,20 @@ def test_a_local_folder_tells_its_origin(original: Path, tmp_path: Path) -> None
     facts = {"hub_id": "owner/other", "revision": "r", "licence": "mit", "source": "s"}
     (tmp_path / FACTS).write_text(json.dumps(facts))
     assert fetch_base(str(tmp_path), progress=Silent()).hub_id == "owner/other"
+
+
+def test_a_local_folder_whose_configuration_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type"')
+    with pytest.raises(InputError, match=r"config\.json: it is no JSON .* Get the folder anew\."):
+        fetch_base(str(tmp_path), progress=Silent())
+
+
+def test_a_model_whose_weights_are_cut_off_is_refused(original: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(original, tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"cut holds no model that transformers can read: .* Get the folder anew"):
+        Decoder(folder)
 
 
 def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:

@@ -36,6 +36,15 @@ def test_a_base_that_cannot_be_had_tells_what_to_set(
         fetch_base("owner/name", cache=tmp_path, progress=Silent())
 
 
+def test_a_hub_that_nobody_reaches_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")
+    with pytest.raises(
+        UpstreamError, match=r"owner/name could not be fetched .* \(ConnectError: .*HF_ENDPOINT, or name"
+    ):
+        fetch_base("owner/name", cache=tmp_path, progress=Silent())
+
+
 def test_a_commit_that_was_fetched_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_hub, "model_info", Mock(side_effect=AssertionError("asked")))
     folder = tmp_path / "bases" / f"owner--name@{COMMIT[:12]}"

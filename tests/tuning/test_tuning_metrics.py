@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from freehold.tuning.metrics import FILE, MetricsLog, peak_memory_bytes, read_metrics
+import pytest
+
+from freehold.tuning.metrics import FILE, MetricsLog, peak_memory_bytes, read_metrics, told_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,3 +55,34 @@ def test_steps_after_the_checkpoint_are_forgotten_when_a_run_continues(tmp_path:
 
 def test_a_run_that_has_not_begun_has_no_lines(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [
+        (KeyboardInterrupt(), "stopped"),
+        (SystemExit(143), "stopped"),
+        (ArithmeticError(), "diverged"),
+        (OSError(28, "full"), "failed"),
+    ],
+)
+def test_a_run_that_ends_before_its_time_says_why_until_it_goes_on(
+    tmp_path: Path, error: BaseException, ended: str
+) -> None:
+    log = MetricsLog(tmp_path, steps=4, done=0, seconds=0.0)
+    log.step(1, loss=2.0, learning_rate=0.1, rows=4, tokens=9)
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"step": 2, "lo')  # it was cut off
+    with pytest.raises(type(error)), told_end(tmp_path, diverged=ArithmeticError):
+        raise error
+    assert json.loads((tmp_path / FILE).read_text().splitlines()[-1]) == {"ended": ended}
+    MetricsLog(tmp_path, steps=4, done=1, seconds=1.0)
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1]
+    assert "ended" not in (tmp_path / FILE).read_text()
+
+
+def test_a_run_that_has_not_begun_or_is_told_by_another_process_notes_no_end(tmp_path: Path) -> None:
+    for folder in (tmp_path, None):
+        with pytest.raises(OSError, match="full"), told_end(folder, diverged=ArithmeticError):
+            raise OSError("full")
+    assert list(tmp_path.iterdir()) == []

@@ -227,7 +227,7 @@ def test_pairs_32_bits_and_offload_each_take_longer() -> None:
     assert plan_of(recipe("precision=float32", "devices.hardware=b200")).hours == pytest.approx(
         2 * plan_of(recipe("devices.hardware=b200")).hours
     )
-    away = plan_of(recipe("devices.parallel=fsdp", "devices.cpu_offload=true"))
+    away = plan_of(recipe("devices.count=2", "devices.parallel=fsdp", "devices.cpu_offload=true"))
     assert away.hours > plain
     assert away.pace.log_sd > plan_of(recipe()).pace.log_sd
 
@@ -304,7 +304,8 @@ def test_more_of_anything_takes_no_less_memory_and_sharing_takes_less(  # noqa: 
     assert total(tokens=tokens + 48) >= total()
     assert total(f"lora.rank={2 * rank}") >= total()
     assert total("training.gradient_checkpointing=false") >= total()
-    assert total("training.optimizer=adamw_8bit") <= total()
+    if parallel == "ddp" or count == 1:
+        assert total("training.optimizer=adamw_8bit") <= total()
     if parallel == "ddp" and count > 1:
         assert total("devices.parallel=fsdp") < total() or method != "full"
 

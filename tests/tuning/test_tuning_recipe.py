@@ -118,11 +118,28 @@ def test_a_recipe_from_before_methods_still_loads(tmp_path: Path) -> None:
             ["training.optimizer=adamw_8bit", "devices.cpu_offload=true", "devices.parallel=fsdp"],
             r"the moments lie in the host's memory, where only adamw works",
         ),
+        (
+            ["training.optimizer=adamw_8bit", "devices.count=2", "devices.parallel=fsdp", "lora.upper_layers=null"],
+            r"optimizer is 'adamw_8bit'; 8-bit moments need whole weights, and devices\.parallel=fsdp parts them\.",
+        ),
+        (["devices.cpu_offload=true", "devices.parallel=fsdp"], r"cpu_offload is true; one device shares its weights"),
+        (
+            ["devices.cpu_offload=true", "devices.parallel=fsdp", "devices.count=2", "devices.type=cpu"],
+            r"cpu_offload is true; the weights of processes on a processor are in the host's memory already\.",
+        ),
+        (["devices.count=2", "devices.type=mps"], r"count is 2; mps is one device\. Set devices\.count=1\."),
+        (["method=dpo", "devices.count=2", "devices.parallel=fsdp"], r"parallel is 'fsdp'; states of lower layers"),
     ],
 )
 def test_what_a_recipe_cannot_mean_is_told_with_what_it_could(options: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_recipe("smollm2-135m-cpu", options)
+
+
+def test_where_every_weight_learns_no_lower_layers_are_stored_whatever_is_learned_from() -> None:
+    shared = ["devices.count=2", "devices.parallel=fsdp", "lora.upper_layers=10"]
+    assert load_recipe("smollm2-135m-cpu", ["method=full", *shared]).weights == "full"
+    assert load_recipe("smollm2-135m-cpu", ["method=dpo", "dpo.weights=full", *shared]).weights == "full"
 
 
 def test_contradictions_are_told_beside_fields_that_are_wrong_by_themselves() -> None:

@@ -62,7 +62,9 @@ class Audit:
             "total": {
                 "calls": sum(task.calls for task in self.tasks),
                 "cost_usd": None if cost is None else float(cost),
+                "priced_calls": sum(task.priced_calls for task in self.tasks),
                 "unpriced_calls": sum(task.unpriced_calls for task in self.tasks),
+                "unbilled_failures": sum(task.unbilled_failures for task in self.tasks),
             },
             "tasks": [task.as_record() for task in self.tasks],
             "price_catalogue": self.price_catalogue,

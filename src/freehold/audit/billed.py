@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from freehold.core.chat import Usage
-from freehold.economics.prices import cost_of_call, price_of
+from freehold.economics.prices import cost_of_call
 from freehold.ledger.publish import reading
 from freehold.ledger.rollup import EDGES, least_input
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from freehold.audit.spending import Pricing
+    from freehold.audit.pricing import Pricing
     from freehold.economics.prices import Price
     from freehold.economics.rates import Rates
 
@@ -139,15 +139,12 @@ def volume_cells(batches: Iterable[pa.RecordBatch], *, first: date, last: date) 
 
 def price_of_cell(cell: Cell, pricing: Pricing) -> Price | None:
     """The price of its model on its day at its tier, as the audit finds it."""
-    day = cell.day.isoformat()
-    return pricing.find(cell.model, day, cell.tier) or pricing.find(cell.asked, day, cell.tier)
+    return pricing.paid(cell.model, cell.asked, cell.day, cell.tier, cell.provider)
 
 
 def catalogue_price(cell: Cell, pricing: Pricing, on: date) -> Price | None:
     """The catalogue's own price on a day, the user's rows left out."""
-    names = [name for name in (cell.model, cell.asked) if name]
-    found = (price_of(name, on, aliases=pricing.aliases) for name in names)
-    return next((price for price in found if price is not None), None)
+    return pricing.listed.paid(cell.model, cell.asked, on, "", cell.provider)
 
 
 def _cell(row: Mapping[str, object]) -> Cell:

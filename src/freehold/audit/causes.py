@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from freehold.audit.billed import Cell, catalogue_price, price_of_cell
 from freehold.core.chat import Usage
 from freehold.economics.prices import NoPrice, Price, cost_of_call, find_price
+from freehold.economics.sellers import seller_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
     from freehold.audit.invoice import InvoiceLine
-    from freehold.audit.spending import Pricing
+    from freehold.audit.pricing import Pricing
     from freehold.economics.catalogue import Tariff
 
 CauseKind = Literal[
@@ -139,7 +140,7 @@ def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) ->
 
 def priced_line(line: InvoiceLine, cells: Sequence[Cell], pricing: Pricing) -> InvoiceLine:
     """A line that tells tokens, with their cost at the price that the ledger has; as it is where there is none."""
-    price = pricing.find(line.model or "", line.day.isoformat(), line.tier or "")
+    price = pricing.paid(line.model or "", "", line.day, line.tier or "")
     price = price or next((found for cell in cells if (found := price_of_cell(cell, pricing)) is not None), None)
     if price is None or line.input_tokens is None or line.output_tokens is None:
         return line
@@ -302,17 +303,18 @@ def _other_prices(cells: Sequence[Cell], pricing: Pricing) -> Iterator[_Supposed
 
 def _with_tariff(cell: Cell, pricing: Pricing, tariff: Tariff) -> Price | None:
     """The price under a tariff on the day, or else the first one that is known of it."""
-    for name in filter(None, (cell.model, cell.asked)):
-        found = _find(name, cell.day, pricing, tariff)
-        if isinstance(found, NoPrice) and found.first_day is not None:
-            found = _find(name, found.first_day, pricing, tariff)
-        if isinstance(found, Price):
-            return found
+    for seller in dict.fromkeys((seller_of(cell.provider), None)):
+        for name in filter(None, (cell.model, cell.asked)):
+            found = _find(name, seller, cell.day, pricing, tariff)
+            if isinstance(found, NoPrice) and found.first_day is not None:
+                found = _find(name, seller, found.first_day, pricing, tariff)
+            if isinstance(found, Price):
+                return found
     return None
 
 
-def _find(name: str, day: date, pricing: Pricing, tariff: Tariff) -> Price | NoPrice:
-    return find_price(name, day, aliases=pricing.aliases, tariff=tariff, overrides=pricing.overrides)
+def _find(name: str, seller: str | None, day: date, pricing: Pricing, tariff: Tariff) -> Price | NoPrice:
+    return find_price(name, day, aliases=pricing.aliases, provider=seller, tariff=tariff, overrides=pricing.overrides)
 
 
 def _other_days(cells: Sequence[Cell], pricing: Pricing) -> set[date]:

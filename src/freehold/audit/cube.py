@@ -1,4 +1,4 @@
-"""Sums of a log by task, hour, model, tier and length of input, each with its exact cost.
+"""Sums of a log by task, hour, model, provider, tier and length of input, each with its exact cost.
 
 Money is counted in whole units of a power of ten of a dollar that makes every rate a whole number, so sums are exact
 in whatever order and along whatever slice they are added.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from freehold.audit.pricing import Pricing
 
 _PLAIN = "input_tokens - coalesce(cache_read_tokens, 0) - coalesce(cache_write_tokens, 0)"
+_TELLS_HOUR = "coalesce(window_s, 0) <= 3600"
+"""Of the calls of a day together nobody knows the hour."""
 _RATES = ("plain", "read", "written", "output")
 
 
@@ -51,14 +53,14 @@ def build_cube(connection: duckdb.DuckDBPyConnection, pricing: Pricing, *, undat
     connection.execute(f"""
         create temp table cube as
         select s.*, {cost_units("s", "r")} as units
-        from summed s left join rates r using (served, asked, tier, day, bucket)
+        from summed s left join rates r using (served, asked, provider, tier, day, bucket)
     """)  # noqa: S608 (names of our own)
     connection.execute("drop table summed")
     # Any row can be joined with its rates.
     connection.execute(f"""
         create temp view priced_rows as
         select *, coalesce(moment::date, date '0001-01-01') as day, {bucket_of(edges | lacking)} as bucket,
-            {counted()} as is_counted
+            {counted()} as is_counted, output_tokens is not null as tells_output
         from counted_rows
     """)  # noqa: S608
     _note_assumptions(connection, pricing, undated_as_of)
@@ -79,18 +81,21 @@ def cost_units(row: str, rates: str) -> str:
         "plain": f"{row}.input_tokens - coalesce({row}.cache_read_tokens, 0) - coalesce({row}.cache_write_tokens, 0)",
         "read": f"coalesce({row}.cache_read_tokens, 0)",
         "written": f"coalesce({row}.cache_write_tokens, 0)",
-        "output": f"{row}.output_tokens",
+        "output": f"coalesce({row}.output_tokens, 0)",
     }
     total = " + ".join(f"({count})::hugeint * coalesce({rates}.{name}, 0)" for name, count in counts.items())
-    known = (
-        f"{row}.is_counted and {rates}.plain is not null and ({rates}.output is not null or {row}.output_tokens = 0)"
+    # A price without a rate for output is one of embeddings: an output that nobody counted is none there.
+    output = (
+        f"(({row}.tells_output and ({rates}.output is not null or {row}.output_tokens = 0)) "
+        f"or (not {row}.tells_output and {rates}.output is null))"
     )
+    known = f"{row}.is_counted and {rates}.plain is not null and {output}"
     return f"case when {known} then {total} end"
 
 
 def counted() -> str:
-    """SQL: the counts of a row are there and do not contradict each other, as tokens of no call would."""
-    return f"(calls > 0 and not is_absurd and coalesce(output_tokens >= 0 and {_PLAIN} >= 0, false))"
+    """SQL: the counts of a row's input are there, and none contradicts another, as tokens of no call would."""
+    return f"(calls > 0 and not is_absurd and coalesce(output_tokens, 0) >= 0 and coalesce({_PLAIN} >= 0, false))"
 
 
 def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> None:
@@ -100,9 +105,10 @@ def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> 
     )
     connection.execute(f"""
         create temp table summed as
-        select task, date_trunc('hour', moment) as hour, moment::date as day, served, asked, tier, standing,
-            {bucket_of(edges)} as bucket, {counted()} as is_counted, is_error,
-            is_retry, is_stream, sum(calls)::bigint as calls, {sums},
+        select task, case when {_TELLS_HOUR} then date_trunc('hour', moment) end as hour, moment::date as day,
+            served, asked, provider, tier, standing, {bucket_of(edges)} as bucket, {counted()} as is_counted,
+            output_tokens is not null as tells_output, is_error, is_retry, is_stream,
+            sum(calls)::bigint as calls, {sums},
             coalesce(sum(calls) filter (input_tokens is not null), 0)::bigint as input_calls,
             coalesce(sum(calls) filter (output_tokens is not null), 0)::bigint as output_calls,
             coalesce(sum(input_tokens) filter (cache_read_tokens is not null), 0) as cacheable_tokens,
@@ -116,13 +122,13 @@ def _sum_rows(connection: duckdb.DuckDBPyConnection, edges: Collection[int]) -> 
 
 
 def _rate_table(connection: duckdb.DuckDBPyConnection, pricing: Pricing, undated_as_of: date | None) -> Scale:
-    """One row per model, tier, day and length that occurs, with rates as whole numbers."""
-    names = ("served", "asked", "tier", "day", "bucket")
+    """One row per model, provider, tier, day and length that occurs, with rates as whole numbers."""
+    names = ("served", "asked", "provider", "tier", "day", "bucket")
     keys = connection.execute(f"select distinct {', '.join(names)} from summed").fetchall()  # noqa: S608
     found: list[tuple[Decimal | None, ...]] = []
-    for served, asked, tier, day, bucket in keys:
+    for served, asked, provider, tier, day, bucket in keys:
         on = day or undated_as_of
-        price = None if on is None else pricing.paid(served, asked, on, tier)
+        price = None if on is None else pricing.paid(served, asked, on, tier, provider)
         found.append((None,) * 4 if price is None else four_rates(price.rates_for(bucket + 1 if bucket else 0)))
     known = {rate for row in found for rate in row if rate is not None}
     digits = max((-int(rate.normalize().as_tuple().exponent) for rate in known), default=0)
@@ -149,12 +155,13 @@ def _type_of(name: str) -> pa.DataType:
 def _note_assumptions(connection: duckdb.DuckDBPyConnection, pricing: Pricing, undated_as_of: date | None) -> None:
     """Count what was priced by an assumption."""
     found = connection.execute("""
-        select served, asked, tier, day, sum(calls) from cube
-        where units is not null and standing = 'rented' and (tier <> '' or hour is null) group by all
+        select served, asked, provider, tier, day, sum(calls) from cube
+        where units is not null and standing = 'rented' and (tier <> '' or provider <> '' or year(day) = 1)
+        group by all
     """).fetchall()
-    for served, asked, tier, day, calls in found:
+    for served, asked, provider, tier, day, calls in found:
         is_undated = day.year == 1
         pricing.undated += int(calls) if is_undated else 0
-        price = pricing.paid(served, asked, (undated_as_of or day) if is_undated else day, tier)
+        price = pricing.paid(served, asked, (undated_as_of or day) if is_undated else day, tier, provider)
         if price is not None:
-            pricing.note_list_price(price, tier, int(calls))
+            pricing.note(price, tier, provider, int(calls))

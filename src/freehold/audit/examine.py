@@ -16,8 +16,10 @@ from freehold.audit.measure import measure
 from freehold.audit.owning import OwnCase, own_case
 from freehold.audit.prefixes import prefixes_of
 from freehold.audit.pricing import Pricing
+from freehold.audit.questions import note_questions
 from freehold.audit.ranking import ranked
 from freehold.audit.replaceability import replaceability_of
+from freehold.audit.retries import WITHIN_MINUTES, with_retries
 from freehold.audit.rows import Slice, Source, opened
 from freehold.audit.sample import MOST_TASKS, sampled_exchanges, sampled_prompts
 from freehold.audit.savings import savings
@@ -177,18 +179,20 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
     watched.start("sums", None)
     with opened(source, question.wanted) as connection:
         scale = build_cube(connection, pricing)
-        tasks = measure(connection, scale, has_corrections=question.wanted.corrected_calls is not None)
+        counted = measure(connection, scale, has_corrections=question.wanted.corrected_calls is not None)
         assumptions = pricing.assumptions()
-        found = Audit(tasks=tuple(tasks), price_catalogue=catalogue_version(), assumptions=assumptions)
         watched.finish()
+        note_questions(connection, source, question.wanted)
+        tasks = with_retries(connection, counted, scale)
+        found = Audit(tasks=tasks, price_catalogue=catalogue_version(), assumptions=assumptions)
         saved = savings(connection, tasks, scale, pricing, as_of=question.as_of)
         week = week_of(connection, scale)
         lines = cost_lines(connection, scale) if question.with_lines else ()
         watched.start("texts", None)
         by_calls = sorted(tasks, key=lambda task: (-task.calls, task.task))
         sampled = [task.task for task in by_calls[:MOST_TASKS]] if question.read_texts else []
-        exchanges = sampled_exchanges(connection, sampled)
-        prompts = sampled_prompts(connection, sampled)
+        exchanges = sampled_exchanges(connection, source.calls, sampled)
+        prompts = sampled_prompts(connection, source.calls, sampled)
         watched.finish()
     dearest = {task.task for task in _dearest(tasks, saved)}
     watched.start("tasks", len(tasks))
@@ -216,6 +220,7 @@ def _examined(
     lacks = "The log has no times, so no month, no growth and no forecast." if series is None else series.lacks()
     reasons += [lacks] if lacks and task.calls else []
     growth, forecast = (None, None) if series is None or lacks else (growth_of(series), forecast_of(series))
+    reasons += [unknown] if forecast is not None and (unknown := forecast.lacks()) else []
     owning = own_case(task, saved.mix, question.plan) if question.plan is not None and owned else None
     reasons += [owning] if isinstance(owning, str) else []
     reasons += [saved.batch_reason] if saved.batch_reason else []
@@ -280,6 +285,13 @@ def _about_volume(task: TaskAudit) -> list[str]:
             f"{task.volume_calls:,} of the calls are known by their sum alone: their peak is at least what is shown, "
             "and they have no latency of their own."
         )
+    if task.inferred_retries:
+        said.append(
+            f"{task.inferred_retries:,} of the retries are told by their prompt: the same was asked within "
+            f"{WITHIN_MINUTES} minutes after a call that failed."
+        )
+    if task.retries is None:
+        said.append("Calls failed, and the log tells neither attempts nor prompts: retries are unknown.")
     if task.absurd_calls:
         said.append(f"{task.absurd_calls:,} calls have impossible counts of tokens; they are not priced.")
     return said

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 FEWEST_DAYS = 14
 FEWEST_CALLS = 50
-CONFIDENCE = 0.8
+CONFIDENCE = 0.9
 MONTHS = 3
-_Z_FORECAST = 1.2816
+REACH = 4
+"""Times the length of the log: what lies further ahead is not foretold."""
+_Z_FORECAST = 1.6449
 _Z_GROWTH = 1.6449
 GROWTH_CONFIDENCE = 0.9
 _DAMPING = 0.8
@@ -40,6 +42,8 @@ _ORIGINS = 6
 _WIDEST = 3.0
 """Log units: beyond a factor of twenty either way an interval says nothing more."""
 _STEPS, _CLOSE_ENOUGH = 50, 1e-8
+_WEEKS_TOLD = 8
+"""From so many on, a level that comes back is told from one that wanders."""
 _WEEKDAY_PRIOR = 1.0
 """Weight of the assumption that all weekdays are alike, in calls of a day."""
 _STEEPEST = math.log(1000.0)
@@ -86,12 +90,20 @@ class Forecast:
 
     method: Literal["level", "trend"]
     months: tuple[Month, ...]
+    """As many of the next three as the log's length allows (`REACH`)."""
     backtest: Backtest
     days: int
     """Of the log that it rests on."""
 
+    def lacks(self) -> str | None:
+        """Why some of the months are unknown; None: none is."""
+        if len(self.months) == MONTHS:
+            return None
+        return f"The calls span {self.days} days: what comes more than {REACH * self.days} days ahead is not foretold."
+
     def as_record(self, usd_per_call: float | None) -> dict[str, Any]:  # Any: JSON
         """As the audit lists it; money where the price of all calls is known."""
+        unknown = {"calls": None, "low": None, "high": None, "cost_usd": None}
         return {
             "method": self.method,
             "confidence": CONFIDENCE,
@@ -105,7 +117,8 @@ class Forecast:
                     "cost_usd": None if usd_per_call is None else month.calls * usd_per_call,
                 }
                 for number, month in enumerate(self.months, start=1)
-            ],
+            ]
+            + [{"month": number} | unknown for number in range(len(self.months) + 1, MONTHS + 1)],
             "backtest": {
                 "origins": self.backtest.origins,
                 "horizon_days": self.backtest.horizon_days,
@@ -176,6 +189,8 @@ def forecast_of(series: Series) -> Forecast | None:
     months, wander = [], _wander(series)
     for number in range(1, MONTHS + 1):
         ahead = number * DAYS_PER_MONTH
+        if ahead > REACH * days:
+            break
         rate = _level(series) if method == "level" else _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH)
         calls = rate * DAYS_PER_MONTH
         chance = 1.0 / math.sqrt(max(1.0, calls))
@@ -183,7 +198,7 @@ def forecast_of(series: Series) -> Forecast | None:
         wandered = math.sqrt(wander * (number - 0.5))
         tested = scatter * math.sqrt(max(1.0, (ahead - DAYS_PER_MONTH / 2) / horizon) * (1 + 1 / len(origins)))
         width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance))
-        # What the log shows may go on all the same: the interval reaches as far as that, within its widest.
+        # What the log shows may go on all the same: the interval reaches as far as that, undamped, within its widest.
         shown = math.log(
             max(1e-9, _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH, is_bold=True)) / max(1e-9, rate)
         )
@@ -223,7 +238,7 @@ def _ahead(series: Series, days: float, *, first: float = 0.0, is_bold: bool = F
 
     The slope is shrunk by the share of its square that is error (James and Stein): where growth cannot be told from
     none, this is the level. It goes on for no longer than the log has shown it; after that the level stays.
-    Bold: neither shrunk nor stopped.
+    Bold: neither shrunk nor stopped nor damped.
     """
     slope, error, level, end = _trend(series)
     middle = (first + days / 2) / DAYS_PER_MONTH
@@ -233,8 +248,8 @@ def _ahead(series: Series, days: float, *, first: float = 0.0, is_bold: bool = F
         slope *= max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
     if not slope:
         return _level(series)
-    damped = (1 - _DAMPING**middle) / -math.log(_DAMPING)
-    return level * math.exp(min(_STEEPEST, max(-_STEEPEST, slope * (end + damped))))
+    ahead = middle if is_bold else (1 - _DAMPING**middle) / -math.log(_DAMPING)
+    return level * math.exp(min(_STEEPEST, max(-_STEEPEST, slope * (end + ahead))))
 
 
 def _trend(series: Series) -> tuple[float, float, float, float]:
@@ -299,6 +314,11 @@ def _wander(series: Series) -> float:
     else:
         before, after, smoothed = series.calls[:-7] + 0.5, series.calls[7:] + 0.5, 1.0
     steps = np.log(after / before)
+    if weeks >= _WEEKS_TOLD:
+        # What moves and comes back is no wandering: it makes steps that follow each other opposite.
+        moved = steps - steps.mean()
+        covariance = float((moved[1:] * moved[:-1]).sum() / (len(steps) - 1))
+        return max(0.0, float(np.var(steps, ddof=1)) + 2 * covariance) * DAYS_PER_MONTH / 7
     by_chance = float(np.mean(1 / before + 1 / after))
     # Sums of whole weeks move by two thirds of what the level moves in a week.
     return max(0.0, float(np.var(steps, ddof=1)) - by_chance) * smoothed * DAYS_PER_MONTH / 7

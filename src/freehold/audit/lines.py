@@ -37,7 +37,7 @@ class CostLine:
 def cost_lines(connection: duckdb.DuckDBPyConnection, scale: Scale) -> tuple[CostLine, ...]:
     """All lines, by task, day, model and tier; they add up to the audit's totals."""
     found = connection.execute("""
-        select task, coalesce(strftime(hour::date, '%Y-%m-%d'), '') as day,
+        select task, case when year(day) = 1 then '' else strftime(day, '%Y-%m-%d') end as day,
             coalesce(nullif(served, ''), nullif(asked, ''), 'unknown') as model, tier, sum(calls),
             coalesce(sum(calls) filter (is_error), 0), coalesce(sum(calls) filter (units is not null), 0),
             sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Row = dict[str, Any]  # Any: a row of a query
 _RENTED = "standing = 'rented'"
+_UNBILLED = "(units is null and is_error and not is_counted)"
 _MODEL = "coalesce(nullif(served, ''), nullif(asked, ''), 'unknown')"
 _SHARES = (0.5, 0.95, 0.99)
 _UNDATED = "undated"
@@ -76,6 +77,7 @@ _TOTALS = f"""
         coalesce(sum(calls) filter ({_RENTED} and is_retry), 0) as retries,
         sum(units) filter ({_RENTED} and is_retry) as retry_units,
         coalesce(sum(calls) filter ({_RENTED} and units is not null), 0) as priced,
+        coalesce(sum(calls) filter ({_RENTED} and {_UNBILLED}), 0) as unbilled,
         coalesce(sum(corrected) filter ({_RENTED}), 0) as corrected,
         coalesce(sum(absurd) filter ({_RENTED}), 0) as absurd,
         coalesce(sum(volume_calls) filter ({_RENTED}), 0) as volume_calls,
@@ -99,13 +101,13 @@ _TOTALS = f"""
 _BY_MODEL = f"""
     select task, {_MODEL} as name, sum(calls) as calls, sum(units) as units,
         coalesce(sum(calls) filter (units is not null), 0) as priced,
-        coalesce(sum(calls) filter (units is null and not is_error), 0) as unpriced
+        coalesce(sum(calls) filter (units is null and not {_UNBILLED}), 0) as unpriced
     from cube where {_RENTED} group by all order by task, units desc nulls last, calls desc, name
 """  # noqa: S608
 _BY_DAY = f"""
-    select task, hour::date as day, sum(calls) as calls, sum(units) as units,
+    select task, case when year(day) > 1 then day end as day, sum(calls) as calls, sum(units) as units,
         coalesce(sum(calls) filter (units is not null), 0) as priced
-    from cube where {_RENTED} group by all order by task, day nulls last
+    from cube where {_RENTED} group by task, 2 order by task, day nulls last
 """  # noqa: S608
 _HOURS = f"""
     select task, min(hour) as first, max(hour) as last, max(calls) as peak, sum(calls) as calls from (
@@ -186,6 +188,7 @@ def _task(found: _Found, scale: Scale, covered: tuple[datetime | None, ...], *, 
         hour_calls=tuple(found.hour_calls),
         days=tuple(_part(str(row["day"] or _UNDATED), row, scale) for row in found.days if row["calls"]),
         by_model=tuple(_part(row["name"], row, scale) for row in found.models if row["calls"]),
+        unbilled_failures=int(totals["unbilled"]),
         retries=int(totals["retries"]),
         retries_usd=scale.usd(totals["retry_units"]),
         errors_usd=scale.usd(totals["error_units"]),

@@ -15,18 +15,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from scipy.special import betaincinv
 
+from freehold.audit.bodies import Group, groups_with_bodies, rows_of
 from freehold.core.spoken import answered, asked
 from freehold.ledger.columns import BODIES
 from freehold.ledger.publish import reading
-from freehold.ledger.store import refuse_damaged
-from freehold.ledger.stored import parquet_files
 from freehold.text.pii import find_pii
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -38,6 +37,7 @@ _LONGEST_TEXT = 20_000
 _CONFIDENCE = 0.95
 _SPREAD = 8
 """Row groups that a task's sample is drawn from at least, where there are so many."""
+_CUT = "truncated"
 
 StoppedBy = Literal["sample", "time"]
 
@@ -62,7 +62,7 @@ class PersonalData:
     sampled_calls: int
     calls_with_any: int
     cut_calls: int
-    """Longer than what was looked at: of them the counts are a lower bound."""
+    """Longer than what was looked at, or not whole in the log: of them the counts are a lower bound."""
     kinds: tuple[KindShare, ...]
     """By falling share."""
     stopped_by: StoppedBy | None
@@ -122,7 +122,7 @@ def personal_data(
     search = _Search(calls_per_task, lambda: clock() >= ends_at)
     chance = random.Random(seed)  # noqa: S311 (a sample, no secret)
     with reading(calls):
-        parts = [_Part(path, group, chance.random()) for path, group in _row_groups(calls, since, until)]
+        parts = [_Part(group, chance.random()) for group in groups_with_bodies(calls, since, until)]
         chance.shuffle(parts)
         most = max(1, -(-calls_per_task // min(_SPREAD, max(1, len(parts)))))
         while parts and not search.is_over:
@@ -132,32 +132,11 @@ def personal_data(
     return tuple(search.result(task) for task, sample in sorted(search.samples.items()) if sample.calls)
 
 
-def _row_groups(calls: Path, since: date | None, until: date | None) -> Iterator[tuple[Path, int]]:
-    """Parts of the ledger that hold a body; the files' own statistics tell."""
-    for day, name in parquet_files(calls):
-        if (since or until) and not (day[0].isdigit() and str(since or "") <= day <= str(until or "9999")):
-            continue
-        path = calls / f"day={day}" / name
-        try:
-            metadata = pq.read_metadata(path)
-        except (pa.ArrowException, OSError) as error:
-            refuse_damaged(calls, error)
-            raise
-        names = metadata.schema.to_arrow_schema().names
-        for group in range(metadata.num_row_groups):
-            columns = [metadata.row_group(group).column(names.index(body)) for body in BODIES if body in names]
-            stats = [column.statistics for column in columns]
-            if any(one is None or not one.has_null_count or one.null_count < column.num_values
-                   for one, column in zip(stats, columns, strict=True)):  # fmt: skip
-                yield path, group
-
-
 @dataclass(slots=True)
 class _Part:
     """A row group, and how far its calls have been looked at."""
 
-    path: Path
-    group: int
+    group: Group
     seed: float
     looked_at: int = 0
     """Calls of each task, as far as it has so many."""
@@ -183,18 +162,18 @@ class _Search:
         self.is_over = self.is_over or self.has_ended()
         if self.is_over or (part.looked_at and not self.lacks(part)):
             return
-        with pq.ParquetFile(part.path) as file:
-            rows = file.read_row_group(part.group, columns=["task", *BODIES])
-        for task, order in _rows_of_tasks(rows, part.seed).items():
+        chosen: dict[int, str] = {}
+        for task, order in _rows_of_tasks(part.group, part.seed).items():
             sample = self.samples[task]
             wanted = order[part.looked_at : part.looked_at + min(most, self.calls_per_task - sample.calls)]
             part.left[task] = len(order) - part.looked_at - len(wanted)
-            for row in wanted:
-                if self.has_ended():
-                    self.is_over = True
-                    return
-                _look(sample, [rows.column(body)[row].as_py() for body in BODIES])
-            sample.left_out |= part.left[task] > 0 and sample.calls >= self.calls_per_task
+            chosen |= dict.fromkeys(wanted, task)
+            sample.left_out |= part.left[task] > 0 and sample.calls + len(wanted) >= self.calls_per_task
+        for task, is_cut, *bodies in _calls_at(part.group, chosen):
+            if self.has_ended():
+                self.is_over = True
+                return
+            _look(self.samples[task], bodies, is_cut=is_cut)
         part.looked_at += most
 
     def result(self, task: str) -> PersonalData:
@@ -213,25 +192,39 @@ class _Search:
         )
 
 
-def _rows_of_tasks(rows: pa.Table, seed: float) -> dict[str, list[int]]:
+def _rows_of_tasks(group: Group, seed: float) -> dict[str, list[int]]:
     """Task -> its rows that have a body, in an order that the seed gives."""
-    order = list(range(len(rows)))
+    tasks: list[str | None] = []
+    for batch in rows_of(group, ["task", *BODIES]):
+        has_any = pc.or_(*(batch.column(body).is_valid() for body in BODIES))
+        tasks += pc.if_else(has_any, batch.column("task"), pa.scalar(None, pa.string())).to_pylist()
+    order = list(range(len(tasks)))
     random.Random(seed).shuffle(order)  # noqa: S311 (a sample, no secret)
-    tasks = rows.column("task").to_pylist()
-    valid = [rows.column(body).is_valid().to_pylist() for body in BODIES]
     found: defaultdict[str, list[int]] = defaultdict(list)
     for row in order:
-        if any(has[row] for has in valid):
-            found[tasks[row]].append(row)
+        if (task := tasks[row]) is not None:
+            found[task].append(row)
     return dict(sorted(found.items()))
 
 
-def _look(sample: _Sample, bodies: Sequence[str | None]) -> None:
-    text, is_cut = _text_of(bodies)
+def _calls_at(group: Group, chosen: Mapping[int, str]) -> Iterator[tuple[str, bool, str | None, str | None]]:
+    """Task, whether the log has cut it, request and response of some rows."""
+    start = 0
+    for batch in rows_of(group, [_CUT, *BODIES]) if chosen else ():
+        for row in range(len(batch)):
+            if (task := chosen.get(start + row)) is not None:
+                cut, request, response = (column[row].as_py() for column in batch.columns)
+                yield task, bool(cut), request, response
+        start += len(batch)
+
+
+def _look(sample: _Sample, bodies: Sequence[str | None], *, is_cut: bool) -> None:
+    """Look at one call; `is_cut`: the log has not all of it."""
+    text, is_long = _text_of(bodies)
     kinds = {span.kind for span in find_pii(text)}
     sample.calls += 1
     sample.with_any += bool(kinds)
-    sample.cut += is_cut
+    sample.cut += is_cut or is_long
     sample.kinds.update(kinds)
 
 

@@ -79,7 +79,7 @@ def _common(one: str, other: str) -> int:
 
 def _saved_usd(prompt: Prompt, reusable: int, pricing: Pricing, as_of: date) -> float | None:
     """At the tier that the call was billed under: what the batch price holds already cannot be saved once more."""
-    price = pricing.paid(prompt.model, prompt.model, as_of, prompt.tier)
+    price = pricing.paid(prompt.model, prompt.model, as_of, prompt.tier, prompt.provider)
     if price is None:
         return None
     if price.tariff != (tariff_of(prompt.tier) or "list"):

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, get_args
 
 from freehold.economics.catalogue import Tariff
-from freehold.economics.prices import price_of
+from freehold.economics.prices import Price, find_price
+from freehold.economics.sellers import seller_of
 from freehold.economics.usage import tariff_word
 
 if TYPE_CHECKING:
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from freehold.economics.overrides import Override
-    from freehold.economics.prices import Price
     from freehold.economics.rates import Rates
 
-_Run = tuple[date, date | None, "Price | None"]
+_Run = tuple[date, date | None, Price | None]
 """First day, first day of the next answer (None: none is known), and the answer."""
 
 
@@ -31,31 +31,44 @@ def tariff_of(service_tier: str | None) -> Tariff | None:
 
 @dataclass(slots=True)
 class Pricing:
-    """Prices by model, day and tariff."""
+    """Prices by model, seller, day and tariff."""
 
     aliases: Mapping[str, str]
     overrides: Sequence[Override] = ()
-    _runs: dict[tuple[str, Tariff], list[_Run]] = field(default_factory=dict)
+    _runs: dict[tuple[str, Tariff, str | None], list[_Run]] = field(default_factory=dict)
     _at_list: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Model and tier -> calls of that tier that have no price there, and were priced by the list."""
+    _elsewhere: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Model, seller that the log names and seller whose price was taken -> calls."""
+    _listed: Pricing | None = None
     undated: int = 0
     """Calls without a time that were priced as of an assumed day."""
 
-    def paid(self, served: str, asked: str, day: date, tier: str) -> Price | None:
-        """The price of the model that answered, else of the one that was asked for; at the tier, else at the list."""
+    def paid(self, served: str, asked: str, day: date, tier: str, provider: str = "") -> Price | None:
+        """The price of the model that answered, else of the one that was asked for; at the tier, else at the list.
+
+        What the provider itself asks for it comes first. A provider that the catalogue does not know, or of which
+        it has no rates for this model, is taken to ask what the model's name alone tells.
+        """
         tariff = tariff_of(tier)
         tried: list[Tariff] = ["list"] if tariff is None or tariff == "list" else [tariff, "list"]
         names = dict.fromkeys((served or asked or "unknown", asked or "unknown"))
-        found = (self.at(name, day, wanted) for wanted in tried for name in names)
+        found = (
+            self.at(name, day, wanted, seller)
+            for seller in dict.fromkeys((seller_of(provider), None))
+            for wanted in tried
+            for name in names
+        )
         return next((price for price in found if price is not None), None)
 
-    def at(self, model: str, day: date, tariff: Tariff) -> Price | None:
-        """The price of a model on a day under a tariff."""
-        known = self._runs.setdefault((model, tariff), [])
+    def at(self, model: str, day: date, tariff: Tariff, seller: str | None = None) -> Price | None:
+        """The price of a model on a day under a tariff; with a seller, the rate of its own."""
+        known = self._runs.setdefault((model, tariff, seller), [])
         for first, end, price in known:
             if first <= day and (end is None or day < end):
                 return price
-        price = price_of(model, day, aliases=self.aliases, tariff=tariff, overrides=self.overrides)
+        found = find_price(model, day, aliases=self.aliases, provider=seller, tariff=tariff, overrides=self.overrides)
+        price = found if isinstance(found, Price) and not (seller and found.is_borrowed) else None
         end = day + timedelta(days=1)
         if price is not None:
             ends = [row.valid_from for row in self.overrides if row.valid_from > day]
@@ -64,10 +77,22 @@ class Pricing:
         known.append((day, end, price))
         return price
 
-    def note_list_price(self, price: Price, tier: str, calls: int) -> None:
-        """Calls of a tier were priced by the list if that is another tariff."""
+    @property
+    def listed(self) -> Pricing:
+        """The same without the user's own rows."""
+        if not self.overrides:
+            return self
+        if self._listed is None:
+            self._listed = Pricing(self.aliases)
+        return self._listed
+
+    def note(self, price: Price, tier: str, provider: str, calls: int) -> None:
+        """Calls were priced, maybe by another tariff than that of their tier or by another seller than theirs."""
         if price.tariff != tariff_of(tier):
             self._at_list[price.model, tier] += calls
+        is_said = price.is_override or price.alias_of is not None
+        if provider and not is_said and seller_of(provider) != price.provider:
+            self._elsewhere[price.model, provider, price.provider] += calls
 
     def edges(self) -> set[int]:
         """Input lengths at which the rates of any price found so far change."""
@@ -89,6 +114,11 @@ class Pricing:
             "on the day: priced by the list."
             for (model, tier), calls in self._at_list.items()
             if calls
+        }
+        lines |= {
+            f"{calls} {'call' if calls == 1 else 'calls'} of {model} through {provider!r}, of which the catalogue "
+            f"has no rate for it: priced like {seller}'s."
+            for (model, provider, seller), calls in self._elsewhere.items()
         }
         return tuple(sorted(lines))
 

@@ -122,12 +122,13 @@ def _about_owning(task: Examined) -> Iterator[Step]:
 
 
 def _about_failures(task: Examined) -> Iterator[Step]:
-    """Calls that failed and were billed; without those, attempts that repeat them."""
+    """Calls that failed and were billed all the same. What repeats one that was not is no waste."""
     audit = task.audit
-    wasted = audit.errors_usd or audit.retries_usd
+    wasted = audit.errors_usd
     if wasted and audit.calls_per_month and audit.calls:
         usd = float(wasted) * audit.calls_per_month / audit.calls
-        said = f"{audit.errors:,} failed calls and {audit.retries:,} repeated ones were billed."
+        again = f", and {audit.retries:,} calls repeat failed ones" if audit.retries else ""
+        said = f"Of {audit.errors:,} failed calls some were billed{again}."
         todo = f"look at the errors: freehold ledger export --task {quote(audit.task)}"
         yield _step(audit.task, "fewer-failures", usd, "measured", (said, todo))
 

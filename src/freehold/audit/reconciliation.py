@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from freehold.audit.billed import Cell
     from freehold.audit.invoice import Invoice, InvoiceLine
-    from freehold.audit.spending import Pricing
+    from freehold.audit.pricing import Pricing
 
 ALL_MODELS = "all models"
 """Stands where the invoice does not tell models apart on a day."""

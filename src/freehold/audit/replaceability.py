@@ -153,8 +153,11 @@ def _measured(
     """The score with its interval; agreement is in proportion to what the rented model agrees with itself."""
     if agreement is None:
         return commonest, None, None
-    measured = max(commonest, agreement.share)
-    expected = max(measured, agreement.expected(questions or agreement.asked))
+    # A probe that does no better than a constant has learnt nothing: chance puts it a little above as often as below.
+    _, beyond_chance = _wilson(commonest, agreement.asked)
+    has_learnt = agreement.share > beyond_chance
+    measured = agreement.share if has_learnt else commonest
+    expected = agreement.expected(questions or agreement.asked) if has_learnt else commonest
     is_known = equal.share is not None and equal.pairs >= _FEWEST_PAIRS
     ceiling = max(measured, equal.share or 0.0) if is_known else 1.0
     low, high = _wilson(measured, agreement.asked)

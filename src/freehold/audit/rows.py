@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from freehold.core.errors import InputError
 from freehold.economics.usage import MOST_TOKENS
 from freehold.ledger.columns import SCHEMA
 from freehold.ledger.index import INDEX_FILE
 from freehold.ledger.publish import READERS, locked, reading
+from freehold.ledger.rollup import SUMS
 from freehold.ledger.store import refuse_damaged
 
 if TYPE_CHECKING:
@@ -47,19 +49,12 @@ VOLUME_COLUMNS = {
 }
 """What of a volume is counted."""
 
+_DAY_S = 86_400
+
 MEMORY = "1GB"
 """Of one audit; what does not fit is kept in a file meanwhile."""
 
 _COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-
-_ASKED = ("messages", "input", "prompt", "contents", "system", "instructions", "tools", "response_format", "text")
-_QUESTION = (
-    "case when request is not null then hash(coalesce(model_requested, model_served), "
-    + ", ".join(f"try(json_extract(request, '$.{name}'))" for name in _ASKED)
-    + ") end"
-)
-"""Equal for calls that ask the same model the same; what changes no answer, such as a user's id, is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +64,8 @@ class Source:
     calls: Path | pa.Table | None = None
     """The ledger's folder of days, or rows with the ledger's columns."""
     volumes: Path | pa.Table | None = None
+    retired: pa.Table | None = None
+    """Sums of calls that retention has taken away, as `ledger.rollup.retired_sums` gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +98,7 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
     """A connection with the view `counted_rows`, and `call_rows` with bodies, while nobody takes files away.
 
     Raises:
-        InputError: a file of the ledger is damaged.
+        InputError: a file of the ledger is damaged, or there is no room for the sums.
     """
     folders = [one for one in (source.calls, source.volumes) if one is not None and not isinstance(one, pa.Table)]
     spill = folders[0].parent / "_auditing" if folders else None
@@ -117,6 +114,11 @@ def opened(source: Source, wanted: Slice) -> Iterator[duckdb.DuckDBPyConnection]
         try:
             _views(connection, source, wanted)
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"The audit needs more than the {MEMORY} of memory that it allows itself, and has no room on disk "
+                "for what does not fit. Make the workspace's disk writable, or audit part of the log: --since, --task"
+            ) from error
         except duckdb.Error as error:
             for folder in folders:
                 refuse_damaged(folder, error)
@@ -151,17 +153,20 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
     own = ", ".join(f"'{route}'" for route in OWN_ROUTES)
     absurd = " or ".join(f"{name} not between 0 and {MOST_TOKENS}" for name in _COUNTS)
     connection.execute(f"create temp view call_rows as select * from ({calls}) where {wanted.condition()}")  # noqa: S608
+    _retired_rows(connection, source.retired)
     # What volumes cover, all of them cover together: a task without a window had no call in it.
     connection.execute(f"""
         create temp view covered_windows as
-        select started_at::timestamp as moment, window_s from ({volumes})
-        where {wanted.days()} and started_at is not null and window_s > 0 and isfinite(window_s)
+        select started_at::timestamp as moment, window_s from (
+            select started_at, window_s from ({volumes}) union all select started_at, {_DAY_S}.0 from retired_rows
+        ) where {wanted.days()} and started_at is not null and window_s > 0 and isfinite(window_s)
     """)  # noqa: S608
     unnamed = f"coalesce(task, '{UNASSIGNED}')"
     connection.execute(f"""
         create temp view counted_rows as
         select task, started_at::timestamp as moment, coalesce(model_served, '') as served,
-            coalesce(model_requested, '') as asked, coalesce(service_tier, '') as tier,
+            coalesce(model_requested, '') as asked, coalesce(provider, '') as provider,
+            coalesce(service_tier, '') as tier,
             case when status is null and error_type is null and coalesce(output_tokens, 0) = 0
                       and coalesce(route, '') = '' then 'labelled'
                  when {held_out} then 'held-out'
@@ -174,15 +179,41 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
             1::bigint as calls, null::double as window_s, {sane},
             case when duration_ms >= 0 and isfinite(duration_ms) then duration_ms end as duration_ms,
             case when ttft_ms >= 0 and isfinite(ttft_ms) then ttft_ms end as ttft_ms,
-            id, {_QUESTION} as question
+            id
         from call_rows
         union all
         select {unnamed}, started_at::timestamp, coalesce(model, ''), '',
-            coalesce(service_tier, ''), 'rented', false, false, false, false, coalesce({absurd}, false),
+            coalesce(provider, ''), coalesce(service_tier, ''), 'rented', false, false, false, false,
+            coalesce({absurd}, false),
             greatest(0, coalesce(calls, 0)), case when window_s > 0 and isfinite(window_s) then window_s end, {sane},
-            null, null, null, null
+            null, null, null
         from ({volumes}) where {wanted.condition(unnamed)}
+        union all
+        select task, started_at::timestamp, model_served, model_requested, provider, service_tier,
+            case when is_own = 1 then 'own' when route = 'shadow' then 'shadow'
+                 when route = '' and is_counted = 0 then 'labelled' else 'rented' end,
+            is_error, false, false, false, false, calls, {_DAY_S}.0, {sane}, null, null, null
+        from retired_rows where {wanted.condition()}
     """)  # noqa: S608 (names, dates and quoted text)
+
+
+def _retired_rows(connection: duckdb.DuckDBPyConnection, retired: pa.Table | None) -> None:
+    """The view `retired_rows`: a day's sums in a row, failed calls in one of their own.
+
+    How many tokens failed calls used is not told apart in the sums: the others' row has them all, where there is one.
+    """
+    connection.register("retired_sums", SUMS.empty_table() if retired is None else retired)
+    whose = "is_counted = 1 and (not is_error or calls_of_day = errors)"
+    counts = ", ".join(f"case when {whose} then {name} end as {name}" for name in _COUNTS)
+    connection.execute(f"""
+        create temp view retired_rows as
+        select try_cast(day as date)::timestamptz as started_at, * exclude ({", ".join(_COUNTS)}, day), {counts}
+        from (
+            select * exclude (calls), calls as calls_of_day, unnest([false, true]) as is_error,
+                unnest([calls - errors, errors]) as calls
+            from retired_sums
+        ) where calls > 0
+    """)  # noqa: S608 (names of our own)
 
 
 def _relation(

@@ -102,15 +102,15 @@ def savings(
     """By task: what a cache, the batch API and a cheaper model would save a month at the prices of `as_of`."""
     months = {task.task: _per_month(task) for task in tasks}
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-    rates: dict[tuple[str, str, str, int], _Offer | None] = {}
+    rates: dict[tuple[str, str, str, str, int], _Offer | None] = {}
     for task, *mixed in connection.execute(_MIX).fetchall():
-        served, asked, tier, bucket, is_stream, calls, *tokens = mixed
-        key = (served, asked, tier, bucket)
+        served, asked, provider, tier, bucket, is_stream, calls, *tokens, made = mixed
+        key = (served, asked, provider, tier, bucket)
         if key not in rates:
             rates[key] = _offer(key, pricing, as_of)
         offer = rates[key]
         if offer is not None:
-            counts = tuple(int(each or 0) for each in tokens)
+            counts = (*(int(each or 0) for each in tokens), None if made is None else int(made))
             _add(sums[task], offer, int(calls), counts, is_stream=is_stream)
     repeated = _repeats(connection, scale)
     found: dict[str, Savings] = {}
@@ -143,9 +143,11 @@ def _priced(one: _Sum, factor: float | None) -> Savings:
 
 
 _MIX = """
-    select task, served, asked, tier, bucket, is_stream, sum(calls), sum(input_tokens),
-        sum(coalesce(cache_read_tokens, 0)), sum(coalesce(cache_write_tokens, 0)), sum(output_tokens)
-    from cube where standing = 'rented' and is_counted group by all
+    select * exclude (tells_output) from (
+        select task, served, asked, provider, tier, bucket, is_stream, tells_output, sum(calls), sum(input_tokens),
+            sum(coalesce(cache_read_tokens, 0)), sum(coalesce(cache_write_tokens, 0)), sum(output_tokens)
+        from cube where standing = 'rented' and is_counted group by all
+    )
 """
 
 
@@ -159,6 +161,8 @@ def _monthly(usd: Decimal | None, factor: float | None) -> float | None:
 
 
 _Rates = tuple[Decimal, Decimal, Decimal, Decimal | None]
+_Tokens = tuple[int | None, ...]
+"""Sums of all, read and written input, and of output; None: nobody counted the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +179,21 @@ class _Offer:
     """Why there is no batch rate."""
 
 
-def _offer(key: tuple[str, str, str, int], pricing: Pricing, as_of: date) -> _Offer | None:
+def _offer(key: tuple[str, str, str, str, int], pricing: Pricing, as_of: date) -> _Offer | None:
     """Looked up once for all tasks; None: no price."""
-    served, asked, tier, bucket = key
-    price = pricing.paid(served, asked, as_of, tier)
+    served, asked, provider, tier, bucket = key
+    price = pricing.paid(served, asked, as_of, tier, provider)
     if price is None:
         return None
     length = bucket + 1 if bucket else 0
     cheaper = cheaper_than(price, pricing, as_of)
-    batch = pricing.at(price.alias_of or price.model, as_of, "batch")
+    batch = pricing.paid(served, asked, as_of, "batch", provider)
+    batch = None if batch is None or batch.tariff != "batch" else batch
+    lacks = f"The price list has no batch price of {price.model} on {as_of}."
+    is_dearer = price.rates_for(length) != price.rates
+    if batch is not None and is_dearer and batch.rates_for(length) == batch.rates:
+        # A batch rate that says nothing of length is not that of long calls.
+        batch, lacks = None, f"The price list has no batch price of {price.model} for calls above {bucket:,} tokens."
     return _Offer(
         price=price,
         rates=four_rates(price.rates_for(length)),
@@ -191,11 +201,11 @@ def _offer(key: tuple[str, str, str, int], pricing: Pricing, as_of: date) -> _Of
         cheaper_rates=None if cheaper is None else four_rates(cheaper.rates_for(length)),
         batch_rates=None if batch is None else four_rates(batch.rates_for(length)),
         is_at_list=tariff_of(tier) == "list",
-        lacks=f"The price list has no batch price of {price.model} on {as_of}.",
+        lacks=lacks,
     )
 
 
-def _add(one: _Sum, offer: _Offer, calls: int, tokens: tuple[int, ...], *, is_stream: bool) -> None:
+def _add(one: _Sum, offer: _Offer, calls: int, tokens: _Tokens, *, is_stream: bool) -> None:
     parts = _parts(offer.rates, tokens)
     if parts is None:
         return
@@ -221,18 +231,19 @@ def _add(one: _Sum, offer: _Offer, calls: int, tokens: tuple[int, ...], *, is_st
     one.batch += max(Decimal(0), usd - waited)
 
 
-def _usd(rates: _Rates, tokens: tuple[int, ...]) -> Decimal | None:
-    """Dollars of sums of tokens whose calls all lie in one bucket; None: the price has no rate for output."""
+def _usd(rates: _Rates, tokens: _Tokens) -> Decimal | None:
+    """Dollars of sums of tokens whose calls all lie in one bucket; None: the output has no rate or no count."""
     parts = _parts(rates, tokens)
     return None if parts is None else sum((usd for _, usd in parts), Decimal(0))
 
 
-def _parts(rates: _Rates, tokens: tuple[int, ...]) -> list[tuple[int, Decimal]] | None:
+def _parts(rates: _Rates, tokens: _Tokens) -> list[tuple[int, Decimal]] | None:
     """Tokens and dollars of plain, read and written input, and of output."""
-    given, reads, writes, made = tokens
-    if rates[3] is None and made:
+    given, reads, writes = (each or 0 for each in tokens[:3])
+    made = tokens[3]
+    if made is None if rates[3] is not None else made:
         return None
-    counts = (given - reads - writes, reads, writes, made)
+    counts = (given - reads - writes, reads, writes, made or 0)
     return [(count, count * (rate or Decimal(0)) / TOKENS_PER_MTOK) for count, rate in zip(counts, rates, strict=True)]
 
 
@@ -247,8 +258,8 @@ def _repeats(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Mapping[str
 _REPEATS = f"""
     with questions as (
         select c.task, c.question, c.moment, {cost_units("c", "r")} as units
-        from priced_rows c left join rates r using (served, asked, tier, day, bucket)
-        where c.question is not null and c.standing = 'rented' and not c.is_error
+        from asked_rows c left join rates r using (served, asked, provider, tier, day, bucket)
+        where c.standing = 'rented' and not c.is_error
     ), placed as (
         select *, row_number() over asked as place, lag(moment) over asked as earlier
         from questions window asked as (partition by task, question order by moment nulls last)

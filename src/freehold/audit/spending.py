@@ -7,8 +7,8 @@ costs exactly what its calls cost one by one.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from freehold.audit.pricing import tariff_of
+from freehold.audit.pricing import four_rates
 from freehold.economics.catalogue import catalogue_version
-from freehold.economics.prices import price_of
 from freehold.ledger.rollup import EDGES, least_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from freehold.economics.catalogue import Tariff
-    from freehold.economics.overrides import Override
+    from freehold.audit.pricing import Pricing
     from freehold.economics.prices import Price
-    from freehold.economics.rates import Rates
 
 _UNDATED = "undated"
-_PRICED_BY = ("model_served", "model_requested", "service_tier", "day", "bucket")
+_PRICED_BY = ("model_served", "model_requested", "provider", "service_tier", "day", "bucket")
 _SUMMED = ("calls", "errors", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 _UNKNOWN: tuple[Decimal | None, ...] = (None,) * 4
 _MOST = float(1 << 62)
@@ -86,61 +83,6 @@ class Spending:
         return sum(known, Decimal(0)) if known else None
 
 
-@dataclass(slots=True)
-class Pricing:
-    """Prices by model, day and tier. A rate that was looked up answers until the day of the next one."""
-
-    aliases: Mapping[str, str]
-    overrides: Sequence[Override] = ()
-    _found: dict[tuple[str, str], list[tuple[date, date | None, Price | None]]] = field(default_factory=dict)
-
-    def find(self, model: str, day: str, tier: str) -> Price | None:
-        """The price of a model on a day; a tier without one of its own is billed like the list."""
-        if not model or day == _UNDATED:
-            return None
-        on = date.fromisoformat(day)
-        known = self._found.setdefault((model, tier), [])
-        for first, end, price in known:
-            if first <= on and (end is None or on < end):
-                return price
-        price, end = self._look_up(model, on, tier)
-        known.append((on, end, price))
-        return price
-
-    def edges(self) -> set[int]:
-        """Input lengths at which the rates of any price found so far change."""
-        return {tier.above_input_tokens for price in self._prices() for tier in price.tiers}
-
-    def assumptions(self) -> tuple[str, ...]:
-        """What had to be assumed, each once."""
-        billed = {f"{one.model} is billed like {one.alias_of}." for one in self._prices() if one.alias_of is not None}
-        notes = {f"{one.model}: {one.note}." for one in self._prices() if one.note is not None}
-        lists = {
-            f"{model}: calls of the tier {tier!r} are priced at the list price."
-            for (model, tier), known in self._found.items()
-            if tariff_of(tier) != "list" and any(price is not None and price.tariff == "list" for _, _, price in known)
-        }
-        return tuple(sorted(billed | notes | lists))
-
-    def _prices(self) -> list[Price]:
-        return [price for known in self._found.values() for _, _, price in known if price is not None]
-
-    def _look_up(self, model: str, on: date, tier: str) -> tuple[Price | None, date | None]:
-        """A price, and the first day on which another one may hold (None: it holds from now on)."""
-        tomorrow = on + timedelta(days=1)
-        wanted = tariff_of(tier)
-        tried: list[Tariff] = ["list"] if wanted is None or wanted == "list" else [wanted, "list"]
-        for tariff in tried:
-            price = price_of(model, on, aliases=self.aliases, tariff=tariff, overrides=self.overrides)
-            if price is not None:
-                # A tier's own rate may begin on any day; a user's row on the day it says.
-                ends = [row.valid_from for row in self.overrides if row.valid_from > on]
-                ends += [tomorrow] if tariff != tried[0] else []
-                ends += [] if price.next_change is None else [price.next_change]
-                return price, min(ends, default=None)
-        return None, tomorrow
-
-
 def missing_edges(sums: pa.Table, pricing: Pricing) -> set[int]:
     """Lengths at which rates of these calls change, and which the rollup does not keep apart: sum the calls instead."""
     _rates(sums, pricing)
@@ -159,7 +101,7 @@ def spending(sums: pa.Table, pricing: Pricing) -> Spending:
     sent = pc.or_(pc.not_equal(sums.column("route"), ""), pc.equal(sums.column("is_counted"), 1))
     if not pc.all(sent).as_py():
         sums = sums.filter(sent).combine_chunks()
-    rates, scale = _rates(sums, pricing)
+    rates, scale, keys = _rates(sums, pricing)
     column = {name: sums.column(name).to_numpy() for name in _SUMMED}
     own = sums.column("is_own").to_numpy() == 1
     priced = (rates[:, 0] >= 0) & (sums.column("is_counted").to_numpy() == 1) & ~own
@@ -173,6 +115,7 @@ def spending(sums: pa.Table, pricing: Pricing) -> Spending:
     ):
         counts = [count.astype(object) for count in counts]  # numbers without a limit, and slower
     cost = sum(count * np.maximum(rates[:, place], 0) for place, count in enumerate(counts))
+    keys.note(pricing, np.where(priced, column["calls"], 0))
     lines, of = _lines(sums)
     totals = {
         "calls": np.where(own, 0, column["calls"]),
@@ -202,7 +145,25 @@ def spending(sums: pa.Table, pricing: Pricing) -> Spending:
     )
 
 
-def _rates(sums: pa.Table, pricing: Pricing) -> tuple[np.ndarray, int]:
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What rows are priced by, each combination once."""
+
+    priced: list[tuple[Price | None, str, str]]
+    """Price, tier and provider of each."""
+    of: np.ndarray
+    """Which of them each row has."""
+
+    def note(self, pricing: Pricing, calls: np.ndarray) -> None:
+        """Tell how many calls each price was taken for, given those of each row."""
+        for (price, tier, provider), count in zip(
+            self.priced, _added(calls, self.of, len(self.priced)).tolist(), strict=True
+        ):
+            if price is not None and count:
+                pricing.note(price, tier, provider, int(count))
+
+
+def _rates(sums: pa.Table, pricing: Pricing) -> tuple[np.ndarray, int, _Keys]:
     """Four rates per row as whole numbers (input, read, written, output; -1: unknown), in 10^-scale USD per token."""
     codes, choices = zip(*(_coded(sums.column(name)) for name in _PRICED_BY), strict=True)
     sizes = [max(1, len(choice)) for choice in choices]
@@ -211,9 +172,12 @@ def _rates(sums: pa.Table, pricing: Pricing) -> tuple[np.ndarray, int]:
                for choice, places in zip(choices, np.unravel_index(keys, sizes), strict=True)]  # fmt: skip
     numbers: dict[tuple[Decimal | None, ...], int] = {}
     row_of = np.empty(len(keys), np.int64)
-    for place, (served, asked, tier, day, bucket) in enumerate(zip(*(one.tolist() for one in columns), strict=True)):
-        price = pricing.find(served, day, tier) or pricing.find(asked, day, tier)
-        row = _UNKNOWN if price is None else _four(price.rates_for(least_input(bucket)))
+    priced: list[tuple[Price | None, str, str]] = []
+    for place, names in enumerate(zip(*(one.tolist() for one in columns), strict=True)):
+        served, asked, provider, tier, day, bucket = names
+        price = None if day == _UNDATED else pricing.paid(served, asked, date.fromisoformat(day), tier, provider)
+        priced.append((price, tier, provider))
+        row = _UNKNOWN if price is None else four_rates(price.rates_for(least_input(bucket)))
         row_of[place] = numbers.setdefault(row, len(numbers))
     rows = list(numbers)
     known = {rate for row in rows for rate in row if rate is not None}
@@ -221,13 +185,8 @@ def _rates(sums: pa.Table, pricing: Pricing) -> tuple[np.ndarray, int]:
     digits = max(0, digits)
     units = {rate: int(rate.scaleb(digits)) for rate in known}
     whole = [[-1 if rate is None else units[rate] for rate in row] for row in rows]
-    return np.array(whole, np.int64).reshape(-1, 4)[row_of][of], digits + 6  # a rate is per million tokens
-
-
-def _four(rates: Rates) -> tuple[Decimal | None, ...]:
-    """As in `economics.prices.cost_of_call`: cached and written input without a rate is billed like any other."""
-    plain, read, written = rates.input_usd_per_mtok, rates.cache_read_usd_per_mtok, rates.cache_write_usd_per_mtok
-    return plain, plain if read is None else read, plain if written is None else written, rates.output_usd_per_mtok
+    rates = np.array(whole, np.int64).reshape(-1, 4)[row_of][of]
+    return rates, digits + 6, _Keys(priced, of)  # a rate is per million tokens
 
 
 def _coded(values: pa.ChunkedArray) -> tuple[np.ndarray, list[Any]]:  # Any: text or numbers

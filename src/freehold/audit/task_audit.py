@@ -87,12 +87,12 @@ class TaskAudit:
     """Rented calls whose price is known; None: there is none."""
     priced_calls: int
     unpriced: dict[str, int]
-    """Model -> rented calls whose cost is unknown."""
+    """Model -> rented calls whose cost is unknown; with the priced ones and `unbilled_failures` they are all calls."""
     latency: Latency | None
     growth: float | None
     """Calls of the second half of the days over those of the first, minus one."""
     burstiness: float | None
-    """Busiest hour over mean hour, nights and weekends included."""
+    """Busiest hour over mean hour, nights and weekends included; None: the log tells no hours."""
     calls_per_month: float | None
     """The days that were seen, stretched to 730 hours."""
     corrected_share: float | None
@@ -105,14 +105,18 @@ class TaskAudit:
     peak_to_mean: float | None = None
     """Busiest minute over mean minute; of volumes, the busiest window's mean minute, which is the least it can be."""
     hour_calls: tuple[int, ...] = (0,) * 24
-    """By hour of the day, UTC."""
+    """By hour of the day, UTC; calls that are known by a longer window alone are in none."""
     days: tuple[Part, ...] = ()
     """By day; what has no time is under `undated`."""
     by_model: tuple[Part, ...] = ()
     """By model, the dearest first."""
-    retries: int = 0
-    """Attempts that repeat a failed one."""
+    retries: int | None = 0
+    """Attempts that repeat a failed one; None: calls failed, and the log tells neither attempts nor prompts."""
+    inferred_retries: int = 0
+    """Of the retries, those that the log does not call so: the same was asked soon after a failed call."""
     retries_usd: Decimal | None = None
+    unbilled_failures: int = 0
+    """Failed calls without counts of tokens: nothing says that they cost anything, and they are not unpriced."""
     errors_usd: Decimal | None = None
     """Failed calls that cost something all the same."""
     volume_calls: int = 0
@@ -135,7 +139,7 @@ class TaskAudit:
 
     @property
     def unpriced_calls(self) -> int:
-        """Calls whose cost is unknown; those that failed are none of them."""
+        """Calls whose cost is unknown; those that failed before they used a token are none of them."""
         return sum(self.unpriced.values())
 
     @property
@@ -191,6 +195,7 @@ class TaskAudit:
             "priced_calls": self.priced_calls,
             "unpriced": {"calls": self.unpriced_calls, "models": dict(sorted(self.unpriced.items()))},
             "unpriced_calls": self.unpriced_calls,
+            "unbilled_failures": self.unbilled_failures,
             "by_model": [part.as_record("model") for part in self.by_model],
             "by_day": [part.as_record("day") for part in self.days],
             "latency_ms": None if self.latency is None else self.latency.as_record(),
@@ -200,6 +205,7 @@ class TaskAudit:
             "error_rate": self.error_rate,
             "errors_usd": _number(self.errors_usd),
             "retries": self.retries,
+            "inferred_retries": self.inferred_retries,
             "retries_usd": _number(self.retries_usd),
             "growth": self.growth,
             "burstiness": self.burstiness,

@@ -22,6 +22,8 @@ class Week:
     calls: tuple[tuple[int, ...], ...]
     cost_usd: tuple[tuple[Decimal | None, ...], ...]
     """Of the calls whose cost is known; None: of none."""
+    without_hour: int = 0
+    """Calls of which the day is known and no hour: they are in no cell."""
 
     def as_record(self) -> dict[str, Any]:  # Any: JSON
         """Weekday -> 24 numbers."""
@@ -34,6 +36,7 @@ class Week:
                     strict=True,
                 )
             ),
+            "calls_without_hour": self.without_hour,
         }
 
 
@@ -48,4 +51,7 @@ def week_of(connection: duckdb.DuckDBPyConnection, scale: Scale) -> Week:
     for day, hour, count, units in found:
         calls[day][hour] = int(count)
         cost[day][hour] = scale.usd(units)
-    return Week(tuple(map(tuple, calls)), tuple(map(tuple, cost)))
+    ((without,),) = connection.execute("""
+        select coalesce(sum(calls), 0) from cube where standing = 'rented' and hour is null and year(day) > 1
+    """).fetchall()
+    return Week(tuple(map(tuple, calls)), tuple(map(tuple, cost)), int(without))

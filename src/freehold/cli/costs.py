@@ -104,7 +104,8 @@ def audit_of(session: Session, *, with_held_out: bool = False) -> Audit:
 
 def source_of(session: Session) -> Source:
     """The rows of a session's workspace: its calls, and what is known by its sums alone."""
-    return Source(calls=session.ledger.folder, volumes=session.workspace.events / VOLUMES)
+    ledger = session.ledger
+    return Source(calls=ledger.folder, volumes=session.workspace.events / VOLUMES, retired=ledger.retired_sums())
 
 
 def own_prices_of(session: Session) -> Sequence[Override]:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from freehold.audit.spending import Pricing, spending
+from freehold.audit.pricing import Pricing
+from freehold.audit.spending import spending
 from freehold.economics.overrides import parse_overrides
 from freehold.gateway.watch.live import SPENT_AT, SPENT_TODAY, UNPRICED_TODAY
 from freehold.ledger.index import INDEX_FILE, Index

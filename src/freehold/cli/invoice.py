@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from freehold.audit.billed import cells_of, price_of_cell, volume_cells
 from freehold.audit.invoice import joined, read_invoice
+from freehold.audit.pricing import Pricing
 from freehold.audit.reconciliation import reconcile
-from freehold.audit.spending import Pricing
 from freehold.cli.price_files import own_prices
 from freehold.core.errors import InputError
-from freehold.ledger.index import Index
-from freehold.ledger.rollup import EDGES, retired_sums
+from freehold.ledger.rollup import EDGES
 from freehold.ledger.volumes import VOLUMES, Volumes
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ def reconcile_files(session: Session, files: Sequence[Path], *, exchange: Sequen
     prices = own_prices(None)
     pricing = Pricing(prices.aliases, prices.overrides)
     calls = session.workspace.calls
-    index = Index(calls)
-    try:
-        retired = retired_sums(index.connection)
-    finally:
-        index.close()
+    retired = session.ledger.retired_sums()
     day = timedelta(days=1)
     first, last = min(line.day for line in invoice.lines) - day, max(line.day for line in invoice.lines) + day
     volumes = volume_cells(Volumes(session.workspace.events / VOLUMES).read(), first=first, last=last)

@@ -125,7 +125,8 @@ def export(
 @quiet_option
 def costs(task: str | None, as_json: bool, quiet: bool) -> None:
     """What was spent on which task on which day, at the prices of that day."""
-    from freehold.audit.spending import Pricing, missing_edges, spending
+    from freehold.audit.pricing import Pricing
+    from freehold.audit.spending import missing_edges, spending
     from freehold.cli.price_files import own_prices
     from freehold.ledger.index import Index
     from freehold.ledger.rollup import EDGES, stored_sums, sums_of_files

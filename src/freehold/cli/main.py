@@ -126,3 +126,7 @@ def main() -> None:
     # machine from running the very thread they wait for: tuning beside other work took several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.models_export import export
 from freehold.cli.show import json_option, quiet_option, show
 
 if TYPE_CHECKING:
+    from freehold.cli.session import Session
     from freehold.registry.store import ModelVersion
 
 
@@ -56,6 +58,7 @@ def show_one(model: str, as_json: bool) -> None:
         **_as_record(found),
         "folder": str(folder),
         "files_verified": True,
+        "artefacts": _artefacts(session, found.id),
     }
     show(record, model_text(record), as_json=as_json, next_step=f"freehold serve {quote(str(found.task))}")
 
@@ -99,6 +102,29 @@ def promote(model: str, alias: str, reason: str, as_json: bool) -> None:
     record = {"schema": "freehold.model/1", **_as_record(changed)}
     text = f"{changed.id} is now {alias} of {changed.task}"
     show(record, text, as_json=as_json, next_step=f"freehold serve {quote(str(changed.task))}")
+
+
+command.add_command(export)
+
+
+def _artefacts(session: Session, model: str) -> list[dict[str, Any]]:  # Any: JSON
+    """The forms of a version that were made, and whether they are still what they were."""
+    from pathlib import Path
+
+    from freehold.registry.artefacts import list_artefacts, lost_files
+
+    return [
+        {
+            "form": each.form,
+            "kind": each.kind,
+            "folder": each.folder,
+            "intact": not lost_files(Path(each.folder), each.record["files"]),
+            "agreement": each.record["agreement"],
+            "quality": each.record["quality"],
+            "created_at": each.created_at,
+        }
+        for each in list_artefacts(session.state, model)
+    ]
 
 
 def _as_record(model: ModelVersion) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
+from msgspec.structs import replace as replace_fields
 from sqlalchemy import select
 
 from freehold.core.errors import InputError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from freehold.datasets.files import TrainingFiles
     from freehold.datasets.policy import Policy
     from freehold.datasets.rows import Row
-    from freehold.text.near_duplicates import Signature
+    from freehold.text.near_duplicates import Signatures
 
 MIN_HUMAN_ROWS = 20
 
@@ -76,14 +77,18 @@ def build_dataset(
         folder.mkdir(parents=True, exist_ok=True)
         with Spill(folder) as spill:
             spoken = chain(spoken_calls(task, calls, words), () if files is None else files.rows(task))
-            found, signature_of = read_rows(task, spoken, spill, progress, processes=processes)
-            rows = [replace(row, reason=_reason(row, policy)) for row in found]
+            rows, signature_of, signatures = read_rows(task, spoken, spill, progress, processes=processes)
+            for place, row in enumerate(rows):
+                reason = _reason(row, policy)
+                if reason != row.reason:
+                    rows[place] = replace_fields(row, reason=reason)
             _check_rows(task, rows)
             build = _decided(
                 task=task,
                 policy=policy,
                 rows=rows,
                 signature_of=signature_of,
+                signatures=signatures,
                 known=known,
                 spill=spill,
                 progress=progress,
@@ -111,14 +116,15 @@ def _decided(
     task: Task,
     policy: Policy,
     rows: Sequence[Row],
-    signature_of: Mapping[str, Signature],
+    signature_of: Mapping[str, int],
+    signatures: Signatures,
     known: Mapping[str, str],
     spill: Spill,
     progress: Progress,
 ) -> Build:
     """Every row on its side or left out, and looked through."""
     progress.start("group near-duplicates", len(rows))
-    group_of = _group(rows, signature_of, spill)
+    group_of = _group(rows, signature_of, signatures, spill)
     progress.update(len(rows))
     progress.finish()
     sides = _decide(rows, group_of, known, policy)
@@ -131,7 +137,7 @@ def _decided(
         kept=kept,
         excluded=excluded,
         group_of=group_of,
-        signature_of=signature_of,
+        template_of=lambda row: signatures.template(signature_of[row.fingerprint]),
         spill=spill,
     )
     progress.update(len(kept))
@@ -175,7 +181,9 @@ def _check_rows(task: Task, rows: Sequence[Row]) -> None:
         )
 
 
-def _group(rows: Sequence[Row], signature_of: Mapping[str, Signature], spill: Spill) -> dict[str, str]:
+def _group(
+    rows: Sequence[Row], signature_of: Mapping[str, int], signatures: Signatures, spill: Spill
+) -> dict[str, str]:
     """Fingerprint -> name of its group of near-duplicates, over all rows that hold text."""
     row_of = {row.fingerprint: row for row in rows}
     ordered = sorted(row_of)
@@ -185,7 +193,7 @@ def _group(rows: Sequence[Row], signature_of: Mapping[str, Signature], spill: Sp
         assert place is not None
         return joined_turns(spill.get(place).messages)
 
-    first = group_signatures([signature_of[fingerprint] for fingerprint in ordered], text_of)
+    first = group_signatures(signatures, text_of, order=[signature_of[fingerprint] for fingerprint in ordered])
     return {fingerprint: ordered[index][:16] for fingerprint, index in zip(ordered, first, strict=True)}
 
 

@@ -16,12 +16,11 @@ from freehold.datasets.label_noise import Checked, Doubt, check_labels
 from freehold.datasets.rows import joined_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from freehold.core.task import Task
     from freehold.datasets.rows import Row
     from freehold.datasets.spill import Spill
-    from freehold.text.near_duplicates import Signature
 
     Kept = Sequence[tuple[Row, Split]]
 
@@ -57,7 +56,7 @@ def examine(
     kept: Kept,
     excluded: Mapping[str, str],
     group_of: Mapping[str, str],
-    signature_of: Mapping[str, Signature],
+    template_of: Callable[[Row], bytes],
     spill: Spill,
 ) -> Hygiene:
     """Look through the rows of a finished split.
@@ -68,7 +67,7 @@ def examine(
         kept: Those that stay, with their sides.
         excluded: Id -> reason, of the others.
         group_of: Fingerprint -> group of near-duplicates.
-        signature_of: Fingerprint -> signature.
+        template_of: Gives the hash of a row's text without its numbers.
         spill: Has the texts.
     """
     is_labelled = task.kind == "classification"
@@ -79,7 +78,7 @@ def examine(
     conflicts = [{"id": row.id, "finding": "label-conflict"} for row in rows if row.reason == "contradictory"]
     return Hygiene(
         duplicates_grouped=sum(count for count in in_group.values() if count > 1),
-        leakage=_leakage(kept, excluded, group_of, signature_of),
+        leakage=_leakage(kept, excluded, group_of, template_of),
         label_noise=None if checked is None else _noise(checked, doubts, near),
         balance=_balance(kept) if is_labelled else None,
         lengths=_lengths(kept),
@@ -88,7 +87,7 @@ def examine(
 
 
 def _leakage(
-    kept: Kept, excluded: Mapping[str, str], group_of: Mapping[str, str], signature_of: Mapping[str, Signature]
+    kept: Kept, excluded: Mapping[str, str], group_of: Mapping[str, str], template_of: Callable[[Row], bytes]
 ) -> dict[str, int]:
     """How many rows left because they were near to held-out ones, and what is left of nearness.
 
@@ -99,13 +98,11 @@ def _leakage(
     for row, split in kept:
         sides[group_of[row.fingerprint]].add(split)
         if split == "train":
-            trained.add(signature_of[row.fingerprint].template)
+            trained.add(template_of(row))
     return {
         "left_out": sum(reason == "leak" for reason in excluded.values()),
         "groups_on_two_sides": sum(len(each) > 1 for each in sides.values()),
-        "same_but_for_numbers": sum(
-            split == "test" and signature_of[row.fingerprint].template in trained for row, split in kept
-        ),
+        "same_but_for_numbers": sum(split == "test" and template_of(row) in trained for row, split in kept),
     }
 
 

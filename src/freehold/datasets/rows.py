@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from freehold.core.chat import Message
@@ -40,8 +41,7 @@ _OWN_ROUTES = frozenset({"own", "canary"})
 _CUT_OFF = frozenset({"length", "max_tokens"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanWord:
+class HumanWord(Struct, frozen=True, kw_only=True, gc=False):
     """What one human said about one call."""
 
     kind: str
@@ -55,8 +55,7 @@ class HumanWord:
     """Of the correction in the state database; None: it came with a file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True, gc=False):
     """The file that a row was brought with."""
 
     file: str
@@ -69,8 +68,7 @@ class Origin:
     """False: the row says that it must not be trained on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True, gc=False):
     """A call as a dataset sees it, without its texts: those lie in the spill."""
 
     id: str

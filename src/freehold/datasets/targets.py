@@ -58,6 +58,8 @@ def mask_target(task: Task, target: str, known: Mapping[str, str]) -> tuple[str,
 
 def clean(text: str) -> str:
     """A text that UTF-8 can write: lone surrogates become U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

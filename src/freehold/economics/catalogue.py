@@ -36,6 +36,9 @@ TARIFFS: Mapping[Tariff, Mapping[str, str]] = {
 NEWEST_ON: Mapping[str, date] = {"0.2.3": date(2026, 11, 23)}
 """Version of the catalogue -> a day on which no newer one was published: what changed later, it cannot know."""
 
+_TUNED_AT_OPENAI = "ft:"
+"""How OpenAI, and nobody else, begins the name of a model that a customer has tuned there."""
+
 BY_THE_HOUR = "the provider charges by the time of day; its rate at 12:00 UTC is used"
 
 
@@ -91,6 +94,7 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 
     What stands before a slash is the provider if the catalogue has one of that id. Otherwise the name is tried
     as it is, and then with the prefix as something like a provider (`bedrock/...`), which the entry tells.
+    A provider that is stated apart may stand before the slash as well.
     Whether letters are large or small makes no difference.
     """
     found = _find(name, provider)
@@ -99,13 +103,15 @@ def find(name: str, provider: str | None = None) -> Entry | None:
 
 def _find(name: str, provider: str | None) -> Entry | None:
     if provider is not None:
-        sold = _entry(name, provider)
+        prefix, slash, rest = name.partition("/")
+        is_said_twice = bool(slash) and prefix.lower() == provider.strip().lower()
+        sold = _entry(name, provider) or (_entry(rest, provider) if is_said_twice and rest else None)
         if sold is None or sold.provider.id == provider.strip().lower():
             return sold
         return replace(sold, taken_for=provider)
     seller, slash, rest = name.partition("/")
     if not (slash and rest):
-        return _entry(name, None) or _agreed(name)
+        return _entry(name, "openai" if name.startswith(_TUNED_AT_OPENAI) else None) or _agreed(name)
     if provider_named(seller) is not None:
         return _entry(rest, seller) or _entry(name, None)
     found = _entry(name, None)
@@ -139,11 +145,11 @@ def entries() -> Iterator[Entry]:
 
 
 def nearest(name: str) -> list[str]:
-    """Up to three names of the catalogue that look like a name that it does not know."""
+    """Up to three names of the catalogue that look like a name without a price; never that name itself."""
     known = {entry.model.id: None for entry in entries()} | {
         f"{entry.provider.id}/{entry.model.id}": None for entry in entries()
     }
-    return get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    return get_close_matches(name.lower(), (one for one in known if one.lower() != name.lower()), n=3, cutoff=0.6)
 
 
 def stored_on(entry: Entry, as_of: date, tariff: Tariff) -> Stored | Missing:

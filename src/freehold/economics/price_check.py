@@ -13,6 +13,7 @@ from genai_prices.types import StartDateConstraint, TieredPrices
 from freehold.economics import catalogue
 from freehold.economics.prices import NoPrice, Price, find_price
 from freehold.economics.rates import rates_of
+from freehold.economics.sellers import LITELLM, seller_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,16 +46,6 @@ KINDS: Mapping[Kind, str] = {
 
 AGREEING = frozenset({"equal", "rounding"})
 NOT_COMPARED = frozenset({"not-tokens", "missing-provider", "missing-model"})
-
-SELLERS: Mapping[str, str] = {
-    "azure_ai": "azure", "azure_text": "azure", "bedrock": "aws", "bedrock_converse": "aws", "bedrock_mantle": "aws",
-    "cohere_chat": "cohere", "fireworks_ai": "fireworks", "fireworks_ai-embedding-models": "fireworks",
-    "gemini": "google", "github_copilot": "github-copilot", "moonshot": "moonshotai", "bigmodel": "zhipuai",
-    "text-completion-openai": "openai", "together_ai": "together", "vertex_ai": "google",
-    "vertex_ai-anthropic_models": "google", "vertex_ai-embedding-models": "google",
-    "vertex_ai-language-models": "google", "voyage": "voyageai", "xai": "x-ai", "codestral": "mistral",
-}  # fmt: skip
-"""LiteLLM's name of a seller -> the catalogue's, where they differ."""
 
 FIELDS = ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "cache_write_usd_per_mtok")
 MAIN = FIELDS[:2]
@@ -120,7 +111,7 @@ def only_here(differences: Iterable[Difference]) -> list[str]:
 
 
 def _compare(row: ListedPrice, as_of: date) -> Difference:
-    seller = catalogue.provider_named(SELLERS.get(row.provider, row.provider))
+    seller = seller_of(row.provider)
     name = _bare_name(row)
 
     def said(kind: Kind, detail: str, ours: Price | None = None) -> Difference:
@@ -229,7 +220,7 @@ def _bare_name(row: ListedPrice) -> str:
     first, slash, rest = row.model.partition("/")
     is_seller = first in {
         row.provider,
-        SELLERS.get(row.provider),
+        LITELLM.get(row.provider),
         row.provider.partition("-")[0],
         "bedrock",
         "vertex_ai",

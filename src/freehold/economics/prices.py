@@ -55,6 +55,8 @@ class Price:
     tariff: Tariff = "list"
     is_override: bool = False
     """The user's own row."""
+    is_borrowed: bool = False
+    """The provider sells it, and the catalogue has its maker's rates alone."""
 
     @property
     def input_usd_per_mtok(self) -> Decimal:
@@ -184,25 +186,27 @@ def find_price(
 def cost_of_call(usage: Usage, price: Price) -> Decimal | None:
     """US dollars of one call: uncached, cached and written input and output, each at its own rate.
 
-    The tier follows from this call's own input. Reasoning tokens are inside the output already.
+    The tier follows from this call's own input. Reasoning tokens are inside the output already. A price without a
+    rate for output is one of embeddings: there an output that nobody counted is none.
 
     Returns:
         None when a count or a needed rate is unknown, or the counts contradict each other.
     """
-    if usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
-    plain = usage.input_tokens - read - written
-    if min(plain, read, written, usage.output_tokens) < 0:
+    if usage.input_tokens is None:
         return None
     rates = price.rates_for(usage.input_tokens)
-    if rates.output_usd_per_mtok is None and usage.output_tokens > 0:
+    made = usage.output_tokens
+    if made is None and rates.output_usd_per_mtok is not None:
+        return None
+    read, written, made = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0, made or 0
+    plain = usage.input_tokens - read - written
+    if min(plain, read, written, made) < 0 or (rates.output_usd_per_mtok is None and made > 0):
         return None
     total = (
         plain * rates.input_usd_per_mtok
         + read * _or_input(rates.cache_read_usd_per_mtok, rates)
         + written * _or_input(rates.cache_write_usd_per_mtok, rates)
-        + usage.output_tokens * (rates.output_usd_per_mtok or Decimal(0))
+        + made * (rates.output_usd_per_mtok or Decimal(0))
     )
     return total / TOKENS_PER_MTOK
 
@@ -230,6 +234,7 @@ def _priced(
         alias_of=alias_of,
         note="; ".join(found.notes) or None,
         tariff=tariff,
+        is_borrowed=entry.is_borrowed,
     )
 
 

@@ -56,6 +56,19 @@ def latest_evaluation(engine: Engine, task: str) -> Evaluation:
     return from_record(record)
 
 
+def evaluation_of(engine: Engine, model: str) -> Evaluation | None:
+    """The latest evaluation of a model version; None if it was never evaluated."""
+    query = (
+        select(EVALUATIONS.c.record)
+        .where(EVALUATIONS.c.model_id == model)
+        .order_by(EVALUATIONS.c.created_at.desc(), EVALUATIONS.c.id)
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        record = connection.execute(query).scalar()
+    return None if record is None else from_record(record)
+
+
 def save_decision(engine: Engine, written: WrittenDecision) -> None:
     """Remember a decision, with an entry in the audit trail; the same one again changes nothing."""
     identifier = written.record["id"]

@@ -21,6 +21,7 @@ from freehold.ledger.index import INDEX_FILE, UNDATED, Index
 from freehold.ledger.publish import changing, publish, reading
 from freehold.ledger.purged import Purged
 from freehold.ledger.rewrite import rewrite
+from freehold.ledger.rollup import SUMS, retired_sums
 from freehold.ledger.stored import adopt_unknown_files, ids_already_stored
 
 if TYPE_CHECKING:
@@ -129,6 +130,20 @@ class Ledger:
                 return {}
             query = f"select task, count(*) from {self._source()} group by task order by task"  # noqa: S608
             return dict(self._execute(query, []).fetchall())
+
+    def retired_sums(self) -> pa.Table:
+        """Daily sums of the calls that retention has taken away, as `ledger.rollup` keeps them.
+
+        Raises:
+            InputError: the index is damaged.
+        """
+        if not (self._folder / INDEX_FILE).exists():
+            return SUMS.empty_table()
+        index = Index(self._folder)
+        try:
+            return retired_sums(index.connection)
+        finally:
+            index.close()
 
     def get(self, call_id: str) -> Call | None:
         """One call by its own id, in milliseconds while its day is hot; None if there is none."""

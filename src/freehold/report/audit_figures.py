@@ -130,9 +130,11 @@ def week_figure(record: Mapping[str, Any]) -> Figure | None:  # Any: JSON
         f"The busiest hour is {busiest[0].capitalize()} {busiest[1]:02d} h UTC, "
         f"{week[busiest[0]][busiest[1]] / mean:.1f} times the mean"
     )
+    unknown = number(record["week"].get("calls_without_hour")) or 0
+    left_out = f" {count(unknown)} calls are in no cell: their day alone is known." if unknown else ""
     return Figure(
         title=title,
-        caption="Calls by weekday and hour, UTC, over the whole log; the darkest cell is the busiest hour.",
+        caption="Calls by weekday and hour, UTC, over the whole log; the darkest cell is the busiest hour." + left_out,
         wide=heat_map(values, days, titles, label=title, narrow=False),
         narrow=heat_map(values, days, titles, label=title, narrow=True),
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
+from freehold.report._page import rendered
 from freehold.report.audit_figures import replaceability_figure, spend_figure, week_figure
 from freehold.report.audit_tables import (
     audit_sentence,
@@ -20,7 +18,7 @@ from freehold.report.audit_tables import (
 from freehold.report.ledger_tables import left_out_sentence, unpriced_sentence
 from freehold.report.numbers import count, number, usd
 from freehold.report.tables import spending_table, traffic_table
-from freehold.report.verdict_page import Fact, unbroken
+from freehold.report.verdict_page import Fact
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -34,14 +32,6 @@ _MOST_REASONED = 20
 
 def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # Any: JSON
     """The page of one record of schema freehold.audit/1."""
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = dict(record)
     tasks = sorted(record.get("tasks") or (), key=lambda each: -(number(each.get("cost_usd")) or 0.0))
     shown["tasks"] = tasks[:_MOST_TASKS]
@@ -51,7 +41,8 @@ def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # An
     notes += [f"{count(left_out)} smaller tasks are in the JSON and the CSV only."] if left_out else []
     if len(shown["tasks"]) > _MOST_REASONED:
         notes.append(f"Reasons are those of the {_MOST_REASONED} dearest tasks; the JSON has all of them.")
-    return environment.get_template("audit.html").render(
+    return rendered(
+        "audit.html",
         title=title,
         sentence=headline(record),
         unpriced=unpriced_sentence(record),
@@ -76,7 +67,6 @@ def audit_page(record: Mapping[str, Any], *, title: str = "Audit") -> str:  # An
         notes=[each for each in notes if each],
         basis=f"Prices: {visible(record.get('price_catalogue'))}, each call at the price of its day; savings at those "
         f"of {visible(record.get('prices_as_of', '?'))}.",
-        version=__version__,
     )
 
 

@@ -123,7 +123,7 @@ def savings_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
 def kind_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
     """Volume, growth, forecast and how ordinary each task is."""
     return Table(
-        "Volume a month with 80 % interval, the back-test's error, busiest minute over the mean, replaceability",
+        "Volume a month with 90 % interval, the back-test's error, busiest minute over the mean, replaceability",
         (
             Column("task"),
             Column("kind"),
@@ -212,9 +212,9 @@ def _growth(task: Mapping[str, Any]) -> str:  # Any: JSON
 
 def _ahead(task: Mapping[str, Any]) -> str:  # Any: JSON
     months = (task.get("forecast") or {}).get("months") or ()
-    if not months:
+    last = months[-1] if months else {}
+    if number(last.get("calls")) is None:
         return "unknown"
-    last = months[-1]
     return f"{volume(last.get('calls'))} ({interval(last.get('low'), last.get('high'), volume)})"
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
+from freehold.report._page import rendered
 from freehold.report.breakeven_figures import tornado_figure, volume_figure, waterfall_figure
 from freehold.report.cost_findings import (
     change_sentences,
@@ -31,7 +29,7 @@ from freehold.report.numbers import (
     share,
     volume,
 )
-from freehold.report.verdict_page import Fact, unbroken
+from freehold.report.verdict_page import Fact
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -42,18 +40,11 @@ _CLASSES = {"own": "own", "hybrid": "hybrid", "undecided": "undecided"}
 
 def breakeven_page(cost: Mapping[str, Any], *, title: str = "Rent or own") -> str:  # Any: JSON
     """The page of one record of schema freehold.breakeven/1."""
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     verdict = str(cost.get("verdict"))
     varied, unused = settled_assumptions(cost.get("assumptions") or ())
     sentences = (simple_sentence(cost), waiting_sentence(cost), escalation_sentence(cost), premium_sentence(cost))
-    return environment.get_template("breakeven.html").render(
+    return rendered(
+        "breakeven.html",
         title=visible(title, 120),
         subtitle=_question(cost),
         verdict=cost_verdict_words(cost),
@@ -73,7 +64,6 @@ def breakeven_page(cost: Mapping[str, Any], *, title: str = "Rent or own") -> st
         assumptions=assumption_lines(varied),
         unused=unused,
         basis=_basis(cost),
-        version=__version__,
     )
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
+from freehold.report._page import rendered
 from freehold.report._svg import element, line, picture
 from freehold.report.claims_view import claim_views, summary_sentence
 from freehold.report.visible import visible
@@ -28,15 +26,8 @@ def claims_page(record: Mapping[str, Any]) -> str:  # Any: JSON of schema freeho
     """The page: how many claims hold, all of them at a glance, then each with its arithmetic."""
     views = claim_views(record)
     inputs, versions = record.get("inputs") or {}, record.get("versions") or {}
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("claims.html").render(
+    return rendered(
+        "claims.html",
         source=visible(record.get("source"), 500),
         summary=summary_sentence(views),
         views=views,
@@ -45,7 +36,6 @@ def claims_page(record: Mapping[str, Any]) -> str:  # Any: JSON of schema freeho
         as_of=visible(inputs.get("as_of")),
         file=visible(inputs.get("file"), 200),
         catalogue=visible(versions.get("price_catalogue", "unknown catalogue")),
-        version=__version__,
     )
 
 
@@ -76,8 +66,3 @@ def _mark(view: ClaimView) -> Markup | str:
 def _place(ratio: float) -> float:
     share = (math.log10(ratio) + _DECADES) / (2.0 * _DECADES)
     return round(6.0 + (_WIDTH - 12.0) * min(1.0, max(0.0, share)), 1)
-
-
-def _unbroken(value: Any) -> Any:  # Any: whatever a template writes
-    """Text in which no number parts from its percent sign at the end of a line."""
-    return value.replace(" %", "\u00a0%") if type(value) is str else value

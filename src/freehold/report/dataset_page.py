@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
+from freehold.report._page import rendered
 from freehold.report.dataset_facts import dataset_facts
 from freehold.report.dataset_tables import (
     dataset_figures,
@@ -19,7 +17,7 @@ from freehold.report.dataset_tables import (
 )
 from freehold.report.numbers import count
 from freehold.report.tables import Column, Table, provenance_table, row_table
-from freehold.report.verdict_page import Fact, unbroken
+from freehold.report.verdict_page import Fact
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -28,16 +26,9 @@ if TYPE_CHECKING:
 
 def dataset_page(record: Mapping[str, Any]) -> str:  # Any: JSON of schema freehold.dataset/1
     """The page: how many rows, how they are spread, what was checked, what to look at, and samples."""
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = record.get("rows") or {}
-    return environment.get_template("dataset.html").render(
+    return rendered(
+        "dataset.html",
         title=visible(record.get("dataset"), 120),
         sentence=f"{count(rows.get('train'))} rows to train on, {count(rows.get('validation'))} to choose by, "
         f"{count(rows.get('test'))} to test with.",
@@ -54,7 +45,6 @@ def dataset_page(record: Mapping[str, Any]) -> str:  # Any: JSON of schema freeh
         review=(review_table(record), doubt_table(record)),
         samples=sample_table(record),
         sha256=visible(record.get("sha256"), 64),
-        version=__version__,
     )
 
 

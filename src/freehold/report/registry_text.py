@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.report._plain import joined, plain_table, sentence
 from freehold.report.ledger_tables import counted
-from freehold.report.numbers import count, duration, plain_number
+from freehold.report.numbers import count, duration, plain_number, points
 from freehold.report.tables import Column, Table
 from freehold.report.visible import visible
 
@@ -45,8 +45,25 @@ def model_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         ("SHA-256", visible(record.get("sha256"))),
         ("Folder", visible(record.get("folder"), 4096)),
     )
-    lines = "\n".join(f"{name:<12} {value}" for name, value in facts)
+    lines = "\n".join(f"{name:<12} {value}" for name, value in (*facts, *_artefacts(record.get("artefacts") or ())))
     return joined(sentence(f"{visible(record.get('id'), 200)} is {aliases} of task {task}."), lines)
+
+
+def _artefacts(artefacts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:  # Any: JSON
+    """The forms that were made, a line each."""
+    rows: list[tuple[str, str]] = []
+    for each in artefacts:
+        quality = each.get("quality") or {}
+        lost = quality.get("difference")
+        measured = "" if lost is None else f", {points(lost)} against 16 bits on {count(quality.get('n'))} cases"
+        state = "" if each.get("intact") else " MISSING OR CHANGED: make it again"
+        rows.append(
+            (
+                "Exported" if not rows else "",
+                f"{each['form']} ({each['kind']}{measured}){state}: {visible(each['folder'], 4096)}",
+            )
+        )
+    return rows
 
 
 def datasets_text(record: Mapping[str, Any]) -> str:  # Any: JSON

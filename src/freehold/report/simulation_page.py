@@ -6,10 +6,8 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
 from freehold.report._load_chart import LoadChart, LoadPoint, load_chart, standalone
+from freehold.report._page import rendered
 from freehold.report.figures import Figure, Key
 from freehold.report.numbers import count, duration, number, usd
 from freehold.report.simulation_tables import (
@@ -20,7 +18,7 @@ from freehold.report.simulation_tables import (
     simulation_finding,
     wait,
 )
-from freehold.report.verdict_page import Fact, unbroken
+from freehold.report.verdict_page import Fact
 from freehold.report.visible import visible
 
 if TYPE_CHECKING:
@@ -34,15 +32,8 @@ _WHOLE = 0.9
 
 def simulation_page(record: Mapping[str, Any]) -> str:  # Any: JSON
     """The page: the answer in a sentence, the load over time, the percentiles, and what was assumed."""
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("simulation.html").render(
+    return rendered(
+        "simulation.html",
         sentence=simulation_finding(record),
         holds=bool(record.get("meets_slo")),
         title=visible((record.get("inputs") or {}).get("trace"), 120),
@@ -53,7 +44,6 @@ def simulation_page(record: Mapping[str, Any]) -> str:  # Any: JSON
         warnings=[visible(each, 1_000) for each in record.get("warnings") or ()],
         assumptions=known_table(record, with_source=True),
         seed=visible(record.get("seed", "")),
-        version=__version__,
     )
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from freehold import __version__
+from freehold.report._page import rendered
 from freehold.report.cost_tables import assumption_table, curve_table, option_table, term_table, volume_table
 from freehold.report.dataset_facts import dataset_facts
 from freehold.report.figures import contenders_figure, cost_figure, differences_figure
@@ -114,15 +112,8 @@ def verdict_page(
     sections = [
         _section(number_, decision, by_task.get(decision.get("task"))) for number_, decision in enumerate(decisions, 1)
     ]
-    environment = Environment(
-        loader=PackageLoader("freehold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("verdict.html").render(
+    return rendered(
+        "verdict.html",
         title=visible(title, 120),
         sections=sections,
         audit=() if audit is None else (traffic_table(audit), spending_table(audit)),
@@ -130,7 +121,6 @@ def verdict_page(
         steps=step_table(steps),
         total_time=duration(sum(number(each.get("seconds")) or 0.0 for each in steps)),
         basis=_basis(decisions),
-        version=__version__,
     )
 
 
@@ -194,11 +184,6 @@ def _facts(evaluation: Mapping[str, Any], cost: Mapping[str, Any]) -> tuple[Fact
 def _monthly(name: str, cost: Mapping[str, Any], which: str) -> Fact:  # Any: JSON
     low, middle, high = spread(option(cost, which).get("usd_per_month"))
     return Fact(name, usd(middle), "" if number(low) is None else f"{interval(low, high, usd)}")
-
-
-def unbroken(value: Any) -> Any:  # Any: whatever a template writes
-    """Text in which no number parts from its percent sign at the end of a line."""
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
 
 
 def _sentences(texts: Sequence[Any] | None) -> tuple[str, ...]:  # Any: JSON

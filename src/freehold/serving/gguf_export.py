@@ -1,54 +1,41 @@
-"""Writes what llama.cpp reads: a LoRA adapter or a whole base of the Llama architecture, as GGUF."""
+"""Writes what llama.cpp reads: a LoRA adapter, or a whole model in 16, 8 or 4 bits a weight, as GGUF."""
 
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import sqrt
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from gguf import GGUFType, GGUFWriter, LlamaFileType
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFType, GGUFWriter, LlamaFileType
 from gguf.constants import Keys
+from gguf.quants import quantize
 
-from freehold.core.errors import InputError
-from freehold.serving._gguf_tokenizer import read_bpe_tokenizer, read_json
-from freehold.serving._safetensors import read_tensors
+from freehold.core.errors import FreeholdError, InputError
+from freehold.serving._gguf_architectures import Network
+from freehold.serving._gguf_tokenizer import read_json, read_tokenizer
+from freehold.serving._safetensors import StoredWeights, weight_files
+from freehold.tuning._files import FULL
+from freehold.tuning.lora_files import check_plain_lora, factor_names, scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from freehold.serving._safetensors import FloatArray
+    from freehold.core.progress import Progress
+    from freehold.serving._safetensors import FloatArray, Weights
 
-_ARCHITECTURE = "llama"
-_BLOCK_NAMES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
+GgufType = Literal["f16", "q8_0", "q4_0"]
+"""How the matrices of a model are stored."""
+GGUF_TYPES: dict[GgufType, tuple[LlamaFileType, GGMLQuantizationType]] = {
+    "f16": (LlamaFileType.MOSTLY_F16, GGMLQuantizationType.F16),
+    "q8_0": (LlamaFileType.MOSTLY_Q8_0, GGMLQuantizationType.Q8_0),
+    "q4_0": (LlamaFileType.MOSTLY_Q4_0, GGMLQuantizationType.Q4_0),
 }
-_OUTER_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
-_FACTOR = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)\.weight")
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Sizes of a Llama, from its config.json."""
-
-    layers: int
-    heads: int
-    key_value_heads: int
-    hidden: int
-    head_size: int
+_OUTER = ("token_embd", "output")
+"""The matrices at both ends: each token meets them once, and every answer is read off the last."""
+_F32, _F16, _Q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
 
 
 def export_adapter(folder: Path, target: Path, *, base_folder: Path) -> Path:
@@ -66,205 +53,147 @@ def export_adapter(folder: Path, target: Path, *, base_folder: Path) -> Path:
         InputError: another architecture, or a kind of adapter that GGUF cannot carry.
     """
     config = read_json(folder / "adapter_config.json")
-    _check_adapter(config, folder)
-    shape = _read_shape(base_folder)
-    factors = _read_factors(folder)
+    because = "A GGUF adapter holds LoRA factors and nothing else."
+    check_plain_lora(config, folder / "adapter_config.json", because=because)
+    network = Network(base_folder)
+    file = folder / "adapter_model.safetensors"
+    factors = StoredWeights(file)
     alpha = float(config["lora_alpha"])
-    with _gguf_file(target) as writer:
+    with _gguf_file(target, network.architecture) as writer:
         writer.add_type(GGUFType.ADAPTER)
         writer.add_string(Keys.Adapter.TYPE, "lora")
         writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
-        for module, (a, b) in sorted(factors.items()):
+        for module, (a_name, b_name) in factor_names(factors.shapes, file).items():
+            a = factors.read(a_name)
             rank = a.shape[0]
-            name = _gguf_name(module, folder)
-            correction = _peft_scale(config, module, rank) * rank / alpha
+            name = network.name_of(module, folder)
+            correction = scale_of(config, module, rank) * rank / alpha
             writer.add_tensor(f"{name}.weight.lora_a", a)
-            writer.add_tensor(f"{name}.weight.lora_b", _llama_cpp_rows(name, b, shape) * np.float32(correction))
+            b = network.rows_of(name, factors.read(b_name))
+            writer.add_tensor(f"{name}.weight.lora_b", b * np.float32(correction))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
     return target
 
 
-def export_base(folder: Path, target: Path) -> Path:
-    """Write a Hugging Face folder of the Llama architecture as a GGUF file: matrices F16, vectors F32.
+def export_base(folder: Path, target: Path, *, kind: GgufType = "f16", progress: Progress | None = None) -> Path:
+    """Write a Hugging Face folder as a GGUF file.
 
     Args:
         folder: config.json, model*.safetensors, tokenizer.json and a chat template.
         target: The file to write; an older one is replaced once the new one is whole.
+        kind: How its matrices are stored.
+        progress: Is told of the bytes.
 
     Raises:
         InputError: another architecture or tokenizer, or a tensor that is not known.
     """
-    config = read_json(folder / "config.json")
-    shape = _read_shape(folder)
-    tokenizer = read_bpe_tokenizer(folder, config["vocab_size"])
-    with _gguf_file(target) as writer:
-        _add_sizes(writer, config, shape)
+    Network(folder)  # before the weights: a base that cannot be written is told at once
+    return export_model(folder, StoredWeights(*weight_files(folder)), target, kind=kind, progress=progress)
+
+
+def export_model(
+    folder: Path, weights: Weights, target: Path, *, kind: GgufType = "f16", progress: Progress | None = None
+) -> Path:
+    """Write a model as a GGUF file, one tensor after the other: vectors F32, matrices as `kind` says.
+
+    With `q4_0` the embedding and the output stay in 8 bits. A matrix whose rows are no multiple of 32 long stays F16.
+
+    Args:
+        folder: config.json, tokenizer.json and a chat template.
+        weights: Its tensors, by Hugging Face's names.
+        target: The file to write; an older one is replaced once the new one is whole.
+        kind: How its matrices are stored.
+        progress: Is told of the bytes.
+
+    Raises:
+        InputError: another architecture or tokenizer, or a tensor that is not known or does not fit into its kind.
+    """
+    network = Network(folder)
+    tokenizer = read_tokenizer(folder, network.vocabulary)
+    plan: list[tuple[str, GGMLQuantizationType, int, Callable[[], FloatArray]]] = []
+    with _gguf_file(target, network.architecture) as writer:
+        writer.add_type(GGUFType.MODEL)
+        writer.add_file_type(GGUF_TYPES[kind][0])
+        network.write_to(writer)
         tokenizer.write_to(writer)
-        for file in _weight_files(folder):
-            for full_name, stored in read_tensors(file):
-                module, _, kind = full_name.rpartition(".")
-                name = _gguf_name(module, folder)
-                if name == "output" and config.get("tie_word_embeddings"):
-                    continue
-                values = _llama_cpp_rows(name, stored, shape)
-                is_matrix = values.ndim == 2
-                writer.add_tensor(f"{name}.{kind}", values.astype(np.float16) if is_matrix else values)
-        frequencies = _rope_factors(config, shape, folder)
-        if frequencies is not None:
-            writer.add_tensor("rope_freqs.weight", frequencies)
+        for full_name, shape in weights.shapes.items():
+            module, _, part = full_name.rpartition(".")
+            name = network.name_of(module, folder)
+            if name == "output" and network.is_tied:
+                continue
+            plan.append((f"{name}.{part}", *_stored_as(name, shape, kind), _reader(network, weights, name, full_name)))
+            writer.add_tensor_info(plan[-1][0], shape, np.dtype(np.float32), plan[-1][2], raw_dtype=plan[-1][1])
+        if not network.is_tied and "output.weight" not in {each[0] for each in plan}:
+            raise InputError(f"{folder} lacks lm_head.weight, which its config.json does not tie to the embedding.")
+        factors = network.rope_factors()
+        if factors is not None:
+            plan.append(("rope_freqs.weight", _F32, factors.nbytes, lambda: factors))
+            writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        if progress is not None:
+            progress.start(f"Writing {target.name}", sum(size for _, _, size, _ in plan), unit="bytes")
+        for name, stored_as, size, read in plan:
+            writer.write_tensor_data(_encoded(read(), stored_as, name, target))
+            if progress is not None:
+                progress.update(size)
+        if progress is not None:
+            progress.finish()
     return target
 
 
-def _read_shape(folder: Path) -> _Shape:
-    config = read_json(folder / "config.json")
-    architectures = config.get("architectures") or [config.get("model_type")]
-    if architectures != ["LlamaForCausalLM"]:
+def _reader(network: Network, weights: Weights, name: str, full_name: str) -> Callable[[], FloatArray]:
+    return lambda: network.rows_of(name, weights.read(full_name))
+
+
+def _stored_as(name: str, shape: tuple[int, ...], kind: GgufType) -> tuple[GGMLQuantizationType, int]:
+    """How a tensor is stored, and how many bytes that takes."""
+    stored_as = GGUF_TYPES[kind][1] if len(shape) == 2 else _F32
+    if stored_as == GGMLQuantizationType.Q4_0 and name in _OUTER:
+        stored_as = _Q8_0
+    block, block_bytes = GGML_QUANT_SIZES[stored_as]
+    if shape[-1] % block:
+        stored_as = _F16
+        block, block_bytes = GGML_QUANT_SIZES[stored_as]
+    return stored_as, prod(shape) // block * block_bytes
+
+
+def _encoded(
+    values: FloatArray, stored_as: GGMLQuantizationType, name: str, target: Path
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float16 | np.float32 | np.uint8]]:
+    if not np.isfinite(values).all():
+        raise InputError(f"{target.name}: tensor {name!r} holds numbers that are not finite. The model is damaged.")
+    if stored_as == _F32:
+        return np.ascontiguousarray(values)
+    if stored_as != _F16:
+        packed: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = quantize(values, stored_as)
+        return packed
+    if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
         raise InputError(
-            f"{folder / 'config.json'}: the architecture is {architectures[0]!r}; the CPU engine's export "
-            "knows 'LlamaForCausalLM' alone. Choose such a base: SmolLM2 and Llama are."
+            f"{target.name}: tensor {name!r} has weights beyond ±65,504, which 16 bits of this kind cannot hold. "
+            "Choose q8_0."
         )
-    heads = config["num_attention_heads"]
-    return _Shape(
-        layers=config["num_hidden_layers"],
-        heads=heads,
-        key_value_heads=config.get("num_key_value_heads") or heads,
-        hidden=config["hidden_size"],
-        head_size=config.get("head_dim") or config["hidden_size"] // heads,
-    )
-
-
-def _check_adapter(config: dict[str, Any], folder: Path) -> None:
-    faults = []
-    if config.get("peft_type") != "LORA":
-        faults.append(f"peft_type is {config.get('peft_type')!r}, it must be 'LORA'")
-    if not config.get("lora_alpha"):
-        faults.append(f"lora_alpha is {config.get('lora_alpha')!r}, it must be above 0")
-    if config.get("use_dora"):
-        faults.append("use_dora is set")
-    if config.get("bias", "none") != "none":
-        faults.append(f"bias is {config['bias']!r}, it must be 'none'")
-    if config.get("modules_to_save"):
-        faults.append(f"modules_to_save names {config['modules_to_save']!r}, it must be empty")
-    if faults:
-        raise InputError(
-            f"{folder / 'adapter_config.json'}: {'; '.join(faults)}. "
-            "A GGUF adapter holds LoRA factors and nothing else."
-        )
-
-
-def _read_factors(folder: Path) -> dict[str, tuple[FloatArray, FloatArray]]:
-    file = folder / "adapter_model.safetensors"
-    found: dict[str, dict[str, FloatArray]] = {}
-    for key, values in read_tensors(file):
-        matched = _FACTOR.fullmatch(key)
-        if matched is None:
-            raise InputError(f"{file}: tensor {key!r} is no LoRA factor of a linear layer.")
-        found.setdefault(matched[1], {})[matched[2]] = values
-    if not found:
-        raise InputError(f"{file}: it holds no LoRA factors.")
-    for module, factors in found.items():
-        if len(factors) != 2:
-            raise InputError(f"{file}: module {module!r} lacks one of its two LoRA factors; it is damaged.")
-    return {module: (factors["A"], factors["B"]) for module, factors in found.items()}
-
-
-def _peft_scale(config: dict[str, Any], module: str, rank: int) -> float:
-    """What PEFT multiplies B @ A by. A pattern's key is a regular expression for the end of a module name."""
-    alpha = float(config["lora_alpha"])
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = float(value)
-            break
-    return alpha / (sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def _gguf_name(module: str, folder: Path) -> str:
-    """`model.layers.3.self_attn.q_proj` -> `blk.3.attn_q`."""
-    in_layer = _LAYER.fullmatch(module)
-    if in_layer is not None and in_layer[2] in _BLOCK_NAMES:
-        return f"blk.{in_layer[1]}.{_BLOCK_NAMES[in_layer[2]]}"
-    if module in _OUTER_NAMES:
-        return _OUTER_NAMES[module]
-    raise InputError(f"{folder}: module {module!r} has no place in llama.cpp's Llama.")
-
-
-def _llama_cpp_rows(name: str, values: FloatArray, shape: _Shape) -> FloatArray:
-    """Rows of q and k in llama.cpp's order.
-
-    Its rotary embedding turns neighbouring rows of a head, Hugging Face's turns row i with row i + half.
-    """
-    heads = {"attn_q": shape.heads, "attn_k": shape.key_value_heads}.get(name.rpartition(".")[2])
-    if heads is None:
-        return values
-    by_half = values.reshape(heads, 2, shape.head_size // 2, *values.shape[1:])
-    return np.ascontiguousarray(by_half.swapaxes(1, 2).reshape(values.shape))
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise InputError(f"{folder} has no model*.safetensors; the export reads weights as safetensors alone.")
-    return files
-
-
-def _add_sizes(writer: GGUFWriter, config: dict[str, Any], shape: _Shape) -> None:
-    writer.add_type(GGUFType.MODEL)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
-    writer.add_block_count(shape.layers)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(shape.hidden)
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.key_value_heads)
-    writer.add_key_length(shape.head_size)
-    writer.add_value_length(shape.head_size)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(shape.head_size)
-    writer.add_rope_freq_base(_rope(config)["rope_theta"])
-    writer.add_vocab_size(config["vocab_size"])
-
-
-def _rope(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the rotary embedding; older config files keep the base frequency outside."""
-    settings = {"rope_theta": config.get("rope_theta", 10000.0), "rope_type": "default"}
-    settings.update(config.get("rope_scaling") or {})
-    settings.update(config.get("rope_parameters") or {})
-    return settings
-
-
-def _rope_factors(config: dict[str, Any], shape: _Shape, folder: Path) -> FloatArray | None:
-    """What each rotary frequency is divided by; None when frequencies are as they were born.
-
-    Short wavelengths stay, long ones are stretched by `factor`, those between are blended.
-
-    Source: the `llama3` rule of Hugging Face transformers, modeling_rope_utils.
-    """
-    rope = _rope(config)
-    if rope["rope_type"] == "default":
-        return None
-    if rope["rope_type"] != "llama3":
-        raise InputError(f"{folder / 'config.json'}: rope_type {rope['rope_type']!r} cannot be exported; 'llama3' can.")
-    exponents = np.arange(0, shape.head_size, 2, dtype=np.float64) / shape.head_size
-    wavelengths = 2 * np.pi * rope["rope_theta"] ** exponents
-    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    share = (rope["original_max_position_embeddings"] / wavelengths - low) / (high - low)
-    kept = np.clip(share, 0.0, 1.0)
-    divisors: FloatArray = (1 / (kept + (1 - kept) / rope["factor"])).astype(np.float32)
-    return divisors
+    return values.astype(np.float16)
 
 
 @contextmanager
-def _gguf_file(target: Path) -> Iterator[GGUFWriter]:
+def _gguf_file(target: Path, architecture: str) -> Iterator[GGUFWriter]:
     """A writer whose file takes its name only when it is whole."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    writer = GGUFWriter(unfinished, _ARCHITECTURE)
+    writer = GGUFWriter(unfinished, architecture)
     try:
         yield writer
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
         writer.close()
         unfinished.replace(target)
     except OSError as error:
+        if error.errno is None or error.errno in FULL:  # numpy says how much it wrote, and not why it stopped
+            raise FreeholdError(
+                f"The disk of {target.parent} is full: {target.name} could not be written whole, and nothing of it was "
+                "kept. Free some space and run the same command again."
+            ) from error
         raise InputError(
             f"{target} cannot be written: {error.strerror}. Free some space or choose another folder."
         ) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: a database that is there needs none."""
 METADATA = MetaData(
     naming_convention={
@@ -107,6 +107,17 @@ ALIASES = Table(
     Column("task", String(200), primary_key=True),
     Column("alias", String(32), primary_key=True),
     Column("model_id", String(240), ForeignKey("models.id"), nullable=False),
+)
+
+ARTEFACTS = Table(
+    "artefacts",
+    METADATA,
+    Column("model_id", String(240), ForeignKey("models.id"), primary_key=True),
+    Column("form", String(16), primary_key=True, doc="adapter, merged, gguf or adapter-gguf"),
+    Column("kind", String(8), primary_key=True, doc="How its numbers are stored, such as q8_0."),
+    Column("folder", Text, nullable=False),
+    Column("record", JSON, nullable=False, doc="Its manifest: hashes of its files, and what was measured of it."),
+    Column("created_at", String(40), nullable=False),
 )
 
 EVALUATIONS = Table(

@@ -71,6 +71,11 @@ class Workspace:
         return self.data / "decisions"
 
     @property
+    def artefacts(self) -> Path:
+        """Model versions in the forms that others read, a folder per version."""
+        return self.data / "artefacts"
+
+    @property
     def serving(self) -> Path:
         """Adapters in the engine's format, and the engine's log: all of it can be made again."""
         return self.data / "serving"

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from freehold.tasks.answers import shape_of
+from freehold.tasks.belonging import held
 from freehold.tasks.clusters import cluster
 from freehold.tasks.gather import Gathered, gather
 from freehold.tasks.kinds import Guess, guess_work
@@ -87,7 +88,11 @@ def discover(
     seen = sample(calls, {**dict.fromkeys(others, each), source: SAMPLE_ROWS})
     result.sampled = sum(one.task == source for one in seen)
     gathered = gather([one.evidence for one in seen], [None if one.task == source else one.task for one in seen])
-    tasks = _named(seen, gathered, cluster(gathered.rows, gathered.templates), result, taken, keeps_source=keeps_source)
+    labels: list[int | None] = [*cluster(gathered.rows, gathered.templates)]
+    for place, belongs in enumerate(held(gathered.rows, gathered.texts, labels)):
+        if not belongs:
+            labels[place] = None
+    tasks = _named(seen, gathered, labels, result, taken, keeps_source=keeps_source)
     nearest = Nearest(gathered, tasks)
     lost = [place for place, task in enumerate(tasks) if task is None]
     for place, task in zip(lost, nearest.tasks_of([seen[place].evidence for place in lost]), strict=True):
@@ -131,13 +136,14 @@ def _give_rest(  # noqa: PLR0917 -- the whole of one pass
 
 
 def _named(
-    seen: Sequence[Seen], gathered: Gathered, labels: Sequence[int], result: Discovery, taken: Collection[str], *,
-    keeps_source: bool,
+    seen: Sequence[Seen], gathered: Gathered, labels: Sequence[int | None], result: Discovery,
+    taken: Collection[str], *, keeps_source: bool,
 ) -> list[str | None]:  # fmt: skip
-    """The task of each call of the sample; clusters that are too small for a task give none."""
+    """The task of each call of the sample; None for those of clusters too small for a task."""
     members: defaultdict[int, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
-        members[label].append(place)
+        if label is not None:
+            members[label].append(place)
     least = min(_ENOUGH, max(_FEWEST, round(_LEAST_SHARE * result.sampled)))
     tasks: list[str | None] = [None] * len(seen)
     used = set(taken)

@@ -44,15 +44,18 @@ class Gathered:
     register_spread: Matrix
     openings: list[tuple[str, ...]]
     """Words of each opening."""
+    texts: list[str]
+    """What each call is about, without its opening."""
 
-    def place(self, calls: Sequence[Evidence]) -> Placed:
-        """Where other calls lie in the space of the sample."""
-        texts = []
-        for one in calls:
-            words = (one.asked or one.system).split()
-            plain = masked(" ".join(words[:_LOOKED_AT]).casefold().split())
-            length = max((len(known) for known in self.openings if plain[: len(known)] == known), default=0)
-            texts.append(" ".join(words[length:]) or one.asked)
+    def text_of(self, call: Evidence) -> tuple[str, bool]:
+        """What another call is about, without its opening; and whether it has one that is known."""
+        words = (call.asked or call.system).split()
+        plain = masked(" ".join(words[:_LOOKED_AT]).casefold().split())
+        length = max((len(known) for known in self.openings if plain[: len(known)] == known), default=0)
+        return " ".join(words[length:]) or call.asked, length > 0
+
+    def place(self, texts: Sequence[str]) -> Placed:
+        """Where other calls, which are about this, lie in the space of the sample."""
         registers_of_them = (registers(texts) - self.register_mean) / self.register_spread
         return Placed(self.space.place(texts), registers_of_them)
 
@@ -80,7 +83,7 @@ def gather(evidence: Sequence[Evidence], known: Sequence[str | None]) -> Gathere
         openings=numbered,
         known=known,
     )
-    return Gathered(rows, templates, space, mean, spread, openings)
+    return Gathered(rows, templates, space, mean, spread, openings, bare)
 
 
 def _shared(templates: Sequence[int | None], openings: Sequence[int | None], shapes: Sequence[Shape]) -> set[int]:

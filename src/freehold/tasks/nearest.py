@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.preprocessing import normalize
 
 from freehold.tasks.answers import shape_of
+from freehold.tasks.belonging import circle_of
 from freehold.tasks.clusters import PieceKind, pieces_of, shape_key, shape_likeness
 
 if TYPE_CHECKING:
@@ -35,23 +36,32 @@ class Nearest:
         self._registers = np.array([registers[piece.rows].mean(axis=0) for piece in pieces])
         self._words = {kind.shape[1] for kind in self._kinds if kind.shape[0] == "label"}
         self._shape_scores: dict[PieceKind, np.ndarray] = {}
-        by_template: defaultdict[int, set[str | None]] = defaultdict(set)
-        for template, task in zip(gathered.rows.templates, tasks, strict=True):
-            if template is not None:
-                by_template[template].add(task)
-        self._of_template = {number: of.pop() for number, of in by_template.items() if len(of) == 1}
+        members: defaultdict[str, list[int]] = defaultdict(list)
+        for place, task in enumerate(tasks):
+            if task is not None:
+                members[task].append(place)
+        self._circles = {task: circle_of(gathered.rows, gathered.texts, of) for task, of in members.items()}
 
     def tasks_of(self, calls: Sequence[Evidence]) -> list[str | None]:
         """The task of each call; None: it is like nothing that is known."""
         if not calls or self._centres is None:
             return [None] * len(calls)
-        placed = self._gathered.place(calls)
+        texts = [self._gathered.text_of(one) for one in calls]
+        placed = self._gathered.place([text for text, _ in texts])
         scores = normalize(placed.vectors) @ self._centres.T
         scores -= 0.3 * np.sqrt(((placed.registers[:, None] - self._registers[None]) ** 2).mean(axis=-1))
         for row, one in enumerate(calls):
             scores[row] += self._by_shape(one)
         best = scores.argmax(axis=1)
-        return [self._tasks[int(piece)] if scores[row, piece] >= NEAR else None for row, piece in enumerate(best)]
+        return [
+            task if scores[row, piece] >= NEAR and (is_opened or self._holds(task, text, one)) else None
+            for row, (piece, task, (text, is_opened), one) in enumerate(
+                zip(best, (self._tasks[int(piece)] for piece in best), texts, calls, strict=True)
+            )
+        ]
+
+    def _holds(self, task: str | None, text: str, one: Evidence) -> bool:
+        return task is not None and self._circles[task].holds(text, shape_of(one.answer, one.tools), is_member=False)
 
     def _by_shape(self, one: Evidence) -> np.ndarray:
         shape = shape_of(one.answer, one.tools)

@@ -36,6 +36,22 @@ class Agreement:
     """Trained on one third."""
     trained_on: int
     asked: int
+    differing: int | None = None
+    """Texts that one of the two trainings gets right and the other does not; None: nobody counted."""
+
+    @property
+    def learnt(self) -> float:
+        """What the second third taught, as a share of the texts, less what chance alone may make of it.
+
+        A difference within its standard error counts as nothing; further off, it is shrunk the less the clearer it is.
+
+        Source: James and Stein's estimator, its positive part, of one difference.
+        """
+        gain = self.share - self.share_of_half
+        if gain <= 0 or self.differing is None:
+            return max(0.0, gain)
+        variance = max(0.0, self.differing / self.asked - gain**2) / self.asked
+        return gain * max(0.0, 1 - variance / gain**2)
 
     def expected(self, rows: int) -> float:
         """Share to be expected after training on so many rows: errors fall as a power of their number.
@@ -45,9 +61,9 @@ class Agreement:
         Source: Hestness et al., arXiv 1712.00409 (learning curves are power laws); checked on four task sets in
         docs/decisions/0019-audit.md.
         """
-        if rows <= self.trained_on or self.share >= 1.0 or self.share_of_half >= self.share:
+        if rows <= self.trained_on or self.share >= 1.0 or not self.learnt:
             return self.share
-        power = min(_STEEPEST, math.log2((1 - self.share_of_half) / (1 - self.share)))
+        power = min(_STEEPEST, math.log2((1 - self.share + self.learnt) / (1 - self.share)))
         more = min(_FURTHEST, rows / self.trained_on)
         return float(1 - (1 - self.share) * more**-power)
 
@@ -58,8 +74,14 @@ def probe_agreement(texts: Sequence[str], answers: Sequence[str], groups: Sequen
     by_half = held_out_answers(texts, answers, groups, part=0.5)
     if given is None or by_half is None:
         return None
-    shares = [sum(map(str.__eq__, each, answers)) / len(answers) for each in (given, by_half)]
-    return Agreement(shares[0], shares[1], len(texts) * (FOLDS - 1) // FOLDS, len(texts))
+    right, right_by_half = ([*map(str.__eq__, each, answers)] for each in (given, by_half))
+    return Agreement(
+        share=sum(right) / len(answers),
+        share_of_half=sum(right_by_half) / len(answers),
+        trained_on=len(texts) * (FOLDS - 1) // FOLDS,
+        asked=len(texts),
+        differing=sum(map(bool.__ne__, right, right_by_half)),
+    )
 
 
 def held_out_answers(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from freehold.core.progress import Progress
 
+_UNREACHABLE: type[Exception] = HfHubHTTPError.__mro__[1]
+"""What the hub's HTTP client raises when nobody answers; which client that is differs between releases."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WANTED = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "merges.txt", "vocab.txt")
 
@@ -73,7 +75,7 @@ def fetch(hub_id: str, revision: str | None, *, folder: Path, facts: str, progre
             f"The hub has no model {hub_id!r} that this machine may see. Check its name; for a private one set "
             "HF_TOKEN."
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, _UNREACHABLE, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UpstreamError(
             f"Base model {hub_id} could not be fetched from the hub ({type(error).__name__}: {reason}). Check the "

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
 from safetensors.torch import save
 
 from freehold.tuning._files import whole_folder
+from freehold.tuning.card import Card, model_card
 from freehold.tuning.curve import FILE as CURVE
 from freehold.tuning.curve import loss_curve
 from freehold.tuning.place import whole
@@ -171,48 +171,9 @@ def _run(adapter: TrainedAdapter, base: BaseModel, task: Task, fingerprint: str)
 
 
 def _model_card(adapter: TrainedAdapter, recipe: Recipe, base: BaseModel, task: Task) -> str:
-    """A model card with the front matter that model hubs read."""
-    front = {
-        "base_model": base.hub_id,
-        "library_name": "peft",
-        "license": base.licence,
-        "pipeline_tag": "text-generation",
-        "tags": [recipe.weights, *(["dpo"] if recipe.method == "dpo" else []), "freehold", task.kind],
-    }
-    lora, training = recipe.lora, recipe.training
-    if recipe.weights == "full":
-        front |= {"library_name": "transformers"}
-        kind, learned = "A model made from", "every weight"
-    else:
-        layers = "all layers" if lora.upper_layers is None else f"the upper {lora.upper_layers} layers"
-        kind, learned = "A LoRA adapter for", f"rank {lora.rank}, alpha {lora.alpha}, {layers}"
-    validation = "none" if adapter.best_epoch is None else f"{min(adapter.validation_losses):.4f}"
-    return f"""---
-{yaml.safe_dump(front, sort_keys=True).strip()}
----
-
-# {task.name}
-
-{kind} `{base.hub_id}` (revision `{base.revision or "unknown"}`) that does one task: {task.kind}.
-
-It expects this system message, and the case as the user's turn:
-
-> {task.own_prompt}
-
-| training | |
-| --- | --- |
-| rows | {adapter.examples} (left out as too long: {adapter.left_out}) |
-| epochs, batch, rate | {training.epochs}, {training.batch_size}, {training.learning_rate} |
-| learned | {learned} |
-| final loss | {adapter.final_loss:.4f} |
-| lowest validation loss | {validation} |
-| weights, SHA-256 | `{adapter.sha256}` |
-
-![Loss of training and validation by step]({CURVE})
-
-It was trained on answers only, in {recipe.precision}. `recipe.yaml` repeats the run on the same rows; `run.json` holds
-its numbers. How good the answers are stands in the evaluation, not here.
-"""
+    """What the run itself can tell; `freehold models export` knows data and scores too."""
+    numbers = {name: getattr(adapter, name) for name in TrainedAdapter.__dataclass_fields__}
+    return model_card(Card(model=None, task=task, base=base, recipe=recipe, run=numbers, sha256=adapter.sha256))
 
 
 def _plain(value: Any) -> Any:  # Any: PEFT's config holds sets and enumerations

@@ -129,7 +129,11 @@ def _local(name: str) -> BaseModel:
     folder = Path(name).resolve()
     if (folder / FACTS).exists():
         return _read(folder, folder.name)
-    origin = json.loads((folder / "config.json").read_text("utf-8")).get("_name_or_path") or ""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'}: it is no JSON ({error}). Get the folder anew.") from error
+    origin = str(config.get("_name_or_path") or "") if isinstance(config, dict) else ""
     is_hub_id = origin.count("/") == 1 and not Path(origin).exists() and not origin.startswith((".", "/", "~"))
     return BaseModel(
         name=folder.name,

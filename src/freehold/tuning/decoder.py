@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
@@ -65,8 +66,12 @@ class Decoder:
                 local_files_only=True,
                 **_loading(device, dtype, quantization),
             )
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder} holds no model that transformers can read: {error}") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
+            raise InputError(
+                f"{folder} holds no model that transformers can read: {reason}. Get the folder anew, or name another "
+                "base."
+            ) from error
         self.model = cast("nn.Module", model.eval().requires_grad_(requires_grad=False))
         if quantization is None:
             self.model.to(device)

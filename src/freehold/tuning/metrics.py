@@ -6,10 +6,11 @@ import json
 import resource
 import sys
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 FILE = "metrics.jsonl"
@@ -90,6 +91,27 @@ class MetricsLog:
     def _append(self, line: Mapping[str, Any]) -> None:  # Any: JSON
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(line))
+
+
+@contextmanager
+def told_end(folder: Path | None, *, diverged: type[BaseException]) -> Iterator[None]:
+    """Note behind a run's lines why it ended before its time: `stopped`, `diverged` or `failed`.
+
+    A run that was killed notes nothing. One that continues drops the line.
+
+    Args:
+        folder: of the run; None: another process notes it.
+        diverged: what is raised where training has left every good place.
+    """
+    try:
+        yield
+    except BaseException as error:
+        why = "diverged" if isinstance(error, diverged) else "failed"
+        ended = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else why
+        if folder is not None and (folder / FILE).exists():
+            with suppress(OSError), (folder / FILE).open("a", encoding="utf-8") as file:  # the disk may be what failed
+                file.write("\n" + _line({"ended": ended}))  # behind a line that may be cut off
+        raise
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:  # Any: JSON

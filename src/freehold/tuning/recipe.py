@@ -22,6 +22,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 DeviceType = Literal["auto", "cpu", "cuda", "mps"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+_FIELDS = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of a decoder's block, as most families name them."""
 
@@ -29,12 +31,16 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 class Lora(BaseModel):
     """The low-rank adapter; not read where every weight learns."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     rank: int = Field(ge=1, le=1024)
+    """Inner width of the adapter."""
     alpha: int = Field(ge=1)
+    """The adapter's output is scaled by alpha / rank."""
     dropout: Finite = Field(ge=0, lt=1)
+    """Share of the adapter's inputs that are left out at random while training."""
     target_modules: tuple[str, ...] = Field(min_length=1)
+    """Linear layers that get an adapter, by the names that the base gives them."""
     upper_layers: int | None = Field(ge=1)
     """Adapt only so many layers from the top, over stored states of the ones below; None: all."""
 
@@ -42,9 +48,10 @@ class Lora(BaseModel):
 class Quantization(BaseModel):
     """How a frozen base is packed into 4 bits; read by `qlora` alone."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     kind: Literal["nf4"] = "nf4"
+    """4-bit numbers, spaced as normally distributed weights are."""
     double: bool = True
     """Whether the scales of the blocks are packed too."""
 
@@ -52,7 +59,7 @@ class Quantization(BaseModel):
 class Preference(BaseModel):
     """Learning from pairs of a better and a worse answer; read by `dpo` alone."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     weights: Weights = "lora"
     """What learns."""
@@ -69,12 +76,14 @@ class Preference(BaseModel):
 class Devices(BaseModel):
     """Where it runs, and how several devices share the work."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     type: DeviceType = "auto"
+    """What it runs on; `auto`: the best that this machine has."""
     hardware: str | None = None
     """What the plan takes one device for, a name from the capacity tables; None: what this machine has."""
     count: int = Field(default=1, ge=1, le=4096)
+    """Devices; more than one are started with torchrun."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Several devices: a whole copy on each (`ddp`), or each holding a part of every weight (`fsdp`)."""
     cpu_offload: bool = False
@@ -84,21 +93,26 @@ class Devices(BaseModel):
 class Training(BaseModel):
     """The loop."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     epochs: int = Field(ge=1, le=1000)
+    """Times that each row is seen."""
     batch_size: int = Field(ge=1)
     """Rows of one step, over all devices and micro-batches."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Rows on one device at a time, gradients being added up; None: a device's whole part of the batch."""
     learning_rate: Finite = Field(gt=0, lt=1)
+    """The highest rate."""
     schedule: Literal["cosine", "linear", "constant"]
+    """How the rate goes down after its rise; `cosine` and `linear` end at zero."""
     warmup: Finite = Field(ge=0, lt=1)
     """Share of the steps in which the rate rises from zero."""
     weight_decay: Finite = Field(ge=0, lt=1)
+    """Pull of the weights to zero, per step and rate."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """AdamW with moments in 32 bits, or in 8 by blocks."""
     clip_norm: Finite = Field(gt=0)
+    """A longer gradient is shortened to this."""
     max_tokens: int = Field(ge=8)
     """Sequence length: longer rows are left out."""
     packing: bool = True
@@ -110,6 +124,7 @@ class Training(BaseModel):
     keep: Literal["best", "last"]
     """Which epoch's weights are kept; `best` by validation loss."""
     checkpoint_steps: int = Field(ge=1)
+    """Steps between checkpoints, from which a stopped run continues."""
     checkpoint_minutes: Finite | None = Field(default=None, gt=0)
     """A checkpoint also after so many minutes; None: by steps alone."""
 
@@ -117,17 +132,20 @@ class Training(BaseModel):
 class Recipe(BaseModel):
     """One run, read from YAML. Together with a dataset it repeats the run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _FIELDS
 
     method: Method = "lora"
+    """What learns, or `dpo`: from pairs of a corrected and an original answer."""
     base: str = Field(min_length=1)
     """Name of a known base model, an id on the Hugging Face hub, or a Hugging Face folder."""
     revision: str | None = Field(default=None, min_length=1)
     """Commit of a base from the hub; None: its newest, which the resolved recipe then names."""
     seed: int = Field(ge=0, lt=2**63)
+    """Decides the order of the rows and the first weights of the adapter: same seed, same losses."""
     threads: int | None = Field(ge=1)
-    """None: as many as torch chooses on this machine."""
+    """Processor threads; None: as many as torch chooses on this machine."""
     precision: Precision
+    """What products are computed in; `auto`: bfloat16 where the hardware has it."""
     devices: Devices = Devices()
     lora: Lora = Lora(rank=16, alpha=32, dropout=0.0, target_modules=LINEAR, upper_layers=None)
     quantization: Quantization = Quantization()

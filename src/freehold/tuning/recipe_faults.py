@@ -76,7 +76,7 @@ def contradictions(
     def value(key: str) -> Any:  # Any: not checked yet
         return _value(fields, schema, key)
 
-    for key, fault in _RULES:
+    for key, fault in RULES:
         message = fault(value)
         if message is not None:
             yield f"{origin.get(key, label)}: {key} is {_shown(value(key))}; {message}"
@@ -102,35 +102,54 @@ def repeated_keys(root: yaml.Node | None, label: str) -> list[str]:
 
 
 def _no_four_bits(value: Callable[[str], Any]) -> str | None:
-    learns = value("dpo.weights") if value("method") == "dpo" else value("method")
-    if learns == "qlora" and value("devices.type") == "mps":
+    """4-bit weights need `cuda` or `cpu`."""
+    if _learns(value) == "qlora" and value("devices.type") == "mps":
         return "4-bit weights need cuda or cpu. Use lora on this device."
     return None
 
 
+def _no_second_device(value: Callable[[str], Any]) -> str | None:
+    """`mps` is one device."""
+    if value("devices.type") == "mps" and _is_count(value("devices.count")) and value("devices.count") > 1:
+        return "mps is one device. Set devices.count=1."
+    return None
+
+
 def _no_eight_bits(value: Callable[[str], Any]) -> str | None:
+    """`adamw_8bit` needs `cuda` or `cpu`, and whole weights on the device: neither `fsdp` on several nor offload."""
     if value("training.optimizer") != "adamw_8bit":
         return None
     if value("devices.type") == "mps":
         return "8-bit moments need cuda or cpu. Use adamw on this device."
     if value("devices.cpu_offload") is True:
         return "with devices.cpu_offload the moments lie in the host's memory, where only adamw works."
+    if value("devices.parallel") == "fsdp" and _is_shared(value):
+        return "8-bit moments need whole weights, and devices.parallel=fsdp parts them. Use adamw, or ddp."
     return None
 
 
 def _no_offload(value: Callable[[str], Any]) -> str | None:
-    if value("devices.cpu_offload") is True and value("devices.parallel") == "ddp":
+    """Weights leave a device only where `fsdp` parts them between several, and only for a host that is not it."""
+    if value("devices.cpu_offload") is not True:
+        return None
+    if value("devices.parallel") == "ddp":
         return "weights can leave a device only where they are shared. Set devices.parallel=fsdp too."
+    if value("devices.type") == "cpu":
+        return "the weights of processes on a processor are in the host's memory already. Set it to false."
+    if not _is_shared(value):
+        return "one device shares its weights with nobody. Set devices.count to 2 or more, or this to false."
     return None
 
 
 def _no_sharing(value: Callable[[str], Any]) -> str | None:
-    if value("devices.parallel") == "fsdp" and value("lora.upper_layers") and value("method") != "full":
+    """With `fsdp`, an adapter goes on all layers."""
+    if value("devices.parallel") == "fsdp" and value("lora.upper_layers") and _learns(value) != "full":
         return "states of lower layers are stored on one device only. Set lora.upper_layers to null, or use ddp."
     return None
 
 
 def _no_even_parts(value: Callable[[str], Any]) -> str | None:
+    """A batch is parted evenly between devices and their micro-batches."""
     batch, micro, devices = (
         value(key) for key in ("training.batch_size", "training.micro_batch_size", "devices.count")
     )
@@ -144,13 +163,25 @@ def _no_even_parts(value: Callable[[str], Any]) -> str | None:
     return f"it must be a multiple of devices.count ({devices}){each}, such as {near}."
 
 
-_RULES: tuple[tuple[str, Callable[[Callable[[str], Any]], str | None]], ...] = (
+RULES: tuple[tuple[str, Callable[[Callable[[str], Any]], str | None]], ...] = (
     ("devices.type", _no_four_bits),
+    ("devices.count", _no_second_device),
     ("training.optimizer", _no_eight_bits),
     ("devices.cpu_offload", _no_offload),
     ("devices.parallel", _no_sharing),
     ("training.batch_size", _no_even_parts),
 )
+"""The field that is blamed, and what is wrong with it beside the others; the docstring tells the rule."""
+
+
+def _learns(value: Callable[[str], Any]) -> Any:  # Any: not checked yet
+    """What learns: an adapter, an adapter over 4 bits, or every weight."""
+    return value("dpo.weights") if value("method") == "dpo" else value("method")
+
+
+def _is_shared(value: Callable[[str], Any]) -> bool:
+    """Several devices work on it."""
+    return not _is_count(value("devices.count")) or value("devices.count") > 1
 
 
 def _is_count(value: object) -> bool:

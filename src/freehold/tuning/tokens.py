@@ -55,9 +55,16 @@ class Tokens:
                 "PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(folder, local_files_only=True)
             )
         except (OSError, ValueError) as error:
-            raise InputError(f"{folder} holds no tokenizer that transformers can read: {error}") from error
+            reason = (str(error).splitlines() or [""])[0].rstrip(": ")
+            raise InputError(
+                f"{folder} holds no tokenizer that transformers can read ({reason}). A base brings tokenizer.json and "
+                "tokenizer_config.json of its own; put them there."
+            ) from error
         if not self._tokenizer.chat_template:
-            raise InputError(f"The tokenizer in {folder} has no chat template; Freehold needs a chat model.")
+            raise InputError(
+                f"The tokenizer in {folder} has no chat template; Freehold needs a chat model. Take the base's "
+                "instruct version, or put its chat_template.jinja there."
+            )
         if self._tokenizer.eos_token_id is None:
             raise InputError(f"The tokenizer in {folder} names no end-of-turn token (eos_token).")
         self.end = cast("int", self._tokenizer.eos_token_id)

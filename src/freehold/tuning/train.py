@@ -21,6 +21,7 @@ from freehold.tuning.job import Job
 from freehold.tuning.launch import is_launched, launch
 from freehold.tuning.loop import Diverged, fit
 from freehold.tuning.lora import PREFIX, add_adapter, first_adapted_layer, learning_weights, start_from
+from freehold.tuning.metrics import told_end
 from freehold.tuning.objective import Answers, Preferences
 from freehold.tuning.place import device_type, shared, taken_place, weights_dtype, whole
 from freehold.tuning.preference import pairs
@@ -158,20 +159,21 @@ def train(
         learner = _learner(recipe, base, place, material, start)
         objective = _objective(learner, material, recipe, place=place, run_folder=run_folder, progress=progress)
         try:
-            record, kept = fit(
-                module=learner.module,
-                weights=learner.weights,
-                objective=objective,
-                train_cases=material.train,
-                validation_cases=material.validation,
-                recipe=recipe,
-                place=place,
-                guessing=math.log(learner.decoder.vocabulary),
-                fingerprint=fingerprint,
-                run_folder=run_folder,
-                progress=progress,
-                started=started,
-            )
+            with told_end(run_folder if place.leads else None, diverged=Diverged):
+                record, kept = fit(
+                    module=learner.module,
+                    weights=learner.weights,
+                    objective=objective,
+                    train_cases=material.train,
+                    validation_cases=material.validation,
+                    recipe=recipe,
+                    place=place,
+                    guessing=math.log(learner.decoder.vocabulary),
+                    fingerprint=fingerprint,
+                    run_folder=run_folder,
+                    progress=progress,
+                    started=started,
+                )
             place_to_write, diverged = folder, None
         except Diverged as error:
             if not error.best:
@@ -310,8 +312,6 @@ def _check_fit(decoder: Decoder, recipe: Recipe, base: BaseModel, material: _Mat
             f"The tokenizer of {base.name} makes token {highest}; the model knows {decoder.embeddings} tokens, 0 to "
             f"{decoder.embeddings - 1}. The tokenizer in its folder belongs to another model; put its own there."
         )
-    if recipe.training.optimizer == "adamw_8bit" and recipe.devices.count > 1 and recipe.devices.parallel == "fsdp":
-        raise InputError("training.optimizer: adamw_8bit needs whole weights; with devices.parallel=fsdp use adamw.")
 
 
 def _objective(

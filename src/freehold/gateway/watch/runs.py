@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 METRICS, FORECAST, FINISHED = "metrics.jsonl", "forecast.json", "adapter"
 """As `tuning` names them in the folder of a run."""
+ENDINGS = ("stopped", "diverged", "failed")
 MOST_RUNS, MOST_POINTS = 20, 240
 MOST_BYTES = 2**20
 """Of a run's lines, the last: some five thousand steps."""
@@ -36,18 +38,19 @@ def runs_record(folder: Path, now: float | None = None) -> Record:
 
 
 def _run(file: Path, silent_s: float) -> Record:
-    lines = _lines(file)
+    lines, ended = _lines(file)
     steps = [line for line in lines if "loss" in line]
     last = steps[-1] if steps else {}
     is_finished = (file.parent / FINISHED).is_dir()
     return {
-        "run": file.parent.name,
+        "run": "".join(letter if letter.isprintable() else "\ufffd" for letter in file.parent.name),
         "is_finished": is_finished,
+        "ended": None if is_finished else ended,
         "silent_s": round(silent_s, 1),
         "step": last.get("step"),
         "steps": last.get("steps"),
         "seconds": last.get("seconds"),
-        "left_s": 0.0 if is_finished else _left_s(steps),
+        "left_s": 0.0 if is_finished else None if ended else _left_s(steps),
         "forecast_s": _forecast_s(file.parent),
         "loss": last.get("loss"),
         "learning_rate": last.get("learning_rate"),
@@ -60,7 +63,7 @@ def _run(file: Path, silent_s: float) -> Record:
 
 def _left_s(steps: list[Record]) -> float | None:
     """By the pace of the last steps; None before there are two."""
-    recent = steps[-50:]
+    recent = [step for step in steps[-50:] if "steps" in step]
     if len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
         return None
     each = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])
@@ -72,27 +75,39 @@ def _forecast_s(folder: Path) -> float | None:
         found = json.loads((folder / FORECAST).read_text("utf-8"))["seconds"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, int | float) else None
+    return found if _is_number(found) else None
 
 
-def _lines(file: Path) -> list[Record]:
-    """The last lines that are whole and of a run."""
+def _lines(file: Path) -> tuple[list[Record], str | None]:
+    """The last lines that are whole and of a run, their numbers alone; and how it ended, if that is its last word."""
     try:
         with file.open("rb") as stream:
             size = stream.seek(0, 2)
             stream.seek(max(0, size - MOST_BYTES))
             text = stream.read()
     except OSError:
-        return []
-    lines = []
+        return [], None
+    lines: list[Record] = []
+    ended = None
     for line in text.splitlines():
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict) and {"step", "seconds"} <= found.keys():
-            lines.append(found)
-    return lines
+        if not isinstance(found, dict):
+            continue
+        numbers = {name: value for name, value in found.items() if _is_number(value)}
+        if {"step", "seconds"} <= numbers.keys():
+            lines.append(numbers)
+            ended = None  # it went on
+        elif found.get("ended") in ENDINGS:
+            ended = found["ended"]
+    return lines, ended
+
+
+def _is_number(value: object) -> bool:
+    """A number that JSON can write."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from freehold.core.call import Call
 
@@ -170,6 +172,9 @@ class Columns:
     have_ids: bool
     """Whether these are the rows' own ids; otherwise rows of equal content are counted."""
     keys: list[TaskKey | None] | None = None
+    """What each row says it belongs to; where rows are told to be alike, what each kind of them does."""
+    alike: NDArray[np.int64] | None = None
+    """Number of its kind for each row: rows of one kind differ in ids, times, end users and tokens alone."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that are no calls and not among these."""
     unused: frozenset[str] = frozenset()
@@ -184,6 +189,18 @@ class ColumnReader(Protocol):
         Args:
             table: Of a CSV file every cell is text, and null if it is empty; of JSON what its values are.
         """
+        ...
+
+
+class ManyRowsReader(Protocol):
+    """Reads rows of one file that have no bodies, many at a time."""
+
+    def may(self, values: Mapping[str, Any]) -> bool:  # Any: nothing has been checked yet
+        """Whether a row may be read with others."""
+        ...
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Columns | None:  # Any: as above
+        """The calls of some rows that may; None: they must be read one by one."""
         ...
 
 
@@ -204,6 +221,8 @@ class Format:
     columns: Callable[[Context], ColumnReader] | None = None
     """Reads many rows at once where there is nothing unusual about them; what it makes of them must be what the
     reader of single rows makes of them."""
+    many: Callable[[Context], ManyRowsReader] | None = None
+    """The same for rows that come one by one."""
     unused: Callable[[Mapping[str, Any]], set[str]] = field(default=lambda _values: set())
     """Fields of a row that Freehold makes no use of, to be told once."""
     says: str = ""

@@ -37,14 +37,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from freehold.ledger.logs.change import Change
     from freehold.ledger.logs.engine import Choices, Stores
-    from freehold.ledger.logs.format import ColumnReader, RowReader, Values
+    from freehold.ledger.logs.format import ColumnReader, ManyRowsReader, RowReader, Values
     from freehold.ledger.logs.imported import ImportedFile, Tally
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _US = timedelta(microseconds=1)
 BLANK_LINES = "blank lines"
+_MOST_GATHERED = 4_000
+"""Rows that are read at once."""
+_TOLD = ("task", "provider", "model_requested", "model_served", "key_id", "endpoint", "route")
+"""Columns that a rule about tasks may look at, where there are no bodies."""
+_LEAST_GATHERED = 50
+"""Fewer are read one by one, which is as fast."""
 
 
 @dataclass(slots=True)
@@ -79,6 +87,9 @@ class Taking:
     _occurrences: Counts = field(init=False)
     _reader: RowReader = field(init=False)
     _columns: ColumnReader | None = field(init=False)
+    _many: ManyRowsReader | None = field(init=False)
+    _gathered: list[RawRow] = field(default_factory=list, init=False)
+    """Rows that may be read at once."""
 
     def __post_init__(self) -> None:
         """Make ready what the rows go through."""
@@ -86,6 +97,7 @@ class Taking:
         self._occurrences = Counts(self.place)
         self._reader = self.format.reader(self.context)
         self._columns = None if self.format.columns is None else self.format.columns(self.context)
+        self._many = None if self.format.many is None else self.format.many(self.context)
 
     def piece(self, piece: Piece) -> Iterator[int]:
         """Take rows; gives now and then how many more were taken."""
@@ -99,10 +111,11 @@ class Taking:
             return
         count = 0
         for row in piece.rows():
-            count += self._row(row)
+            count += self._row(row) if self._many is None else self._row_or_gathered(row, self._many)
             if count >= MOST_ROWS:
                 yield count
                 count = 0
+        self._together()
         yield count
 
     def items(self, items: Iterable[Item], line: int = 0, values: Values | None = None) -> None:
@@ -131,6 +144,29 @@ class Taking:
         self.waiting.close()
         if self.change is not None:
             self.change.close()
+
+    def _row_or_gathered(self, row: RawRow | Rejected | Blank, many: ManyRowsReader) -> int:
+        """Take a row, or let it wait for others that may be read with it."""
+        if isinstance(row, RawRow) and many.may(row.values):
+            self._gathered.append(row)
+            if len(self._gathered) >= _MOST_GATHERED:
+                self._together()
+            return 1
+        self._together()
+        return self._row(row)
+
+    def _together(self) -> None:
+        """Take the rows that wait, at once if that can be."""
+        rows, self._gathered = self._gathered, []
+        columns = None
+        if self._many is not None and len(rows) >= _LEAST_GATHERED:
+            columns = self._many.read([row.values for row in rows])
+        if columns is None:
+            for row in rows:
+                self._row(row)
+            return
+        self._flush()
+        self._add_columns(columns)
 
     def _row(self, row: RawRow | Rejected | Blank) -> int:
         match row:
@@ -229,18 +265,29 @@ class Taking:
     def _assigned(self, columns: Columns) -> pa.Array:
         """Tasks of rows without a body: those that are alike in all that a rule may look at are asked about once."""
         rows = columns.rows
-        names = ("task", "provider", "model_requested", "model_served", "key_id", "endpoint", "route")
-        alike = [rows.column(name).to_pylist() for name in names]
+        if columns.alike is not None:
+            return self._assigned_by_kind(columns, columns.alike)
+        alike = [rows.column(name).to_pylist() for name in _TOLD]
         keys = columns.keys or [None] * len(rows)
         known: dict[tuple[Any, ...], str] = {}
         tasks = []
         for each in zip(keys, *alike, strict=True):
             if each not in known:
-                facts = dict(zip(names, each[1:], strict=True))
+                facts = dict(zip(_TOLD, each[1:], strict=True))
                 call = Call(id="", **{**facts, "task": facts["task"] or ""})
                 known[each] = call.task or self.stores.assign(LoggedCall(call=call, key=each[0]))
             tasks.append(known[each])
         return pa.array(tasks, pa.string())
+
+    def _assigned_by_kind(self, columns: Columns, alike: NDArray[np.int64]) -> pa.Array:
+        """The same where it is known which rows are alike."""
+        kinds, first = np.unique(alike, return_index=True)
+        keys = columns.keys or [None] * len(kinds)
+        tasks = [""] * (int(kinds[-1]) + 1 if len(kinds) else 0)
+        for kind, example in zip(kinds.tolist(), columns.rows.select(_TOLD).take(first).to_pylist(), strict=True):
+            call = Call(id="", **{**example, "task": example["task"] or ""})
+            tasks[kind] = call.task or self.stores.assign(LoggedCall(call=call, key=keys[kind]))
+        return pa.array(tasks, pa.string()).take(pa.array(alike))
 
     def _numbers(self, contents: list[bytes], have_ids: list[bool]) -> list[int]:
         """Which occurrence of its content each row is; those with ids of their own are always the first."""

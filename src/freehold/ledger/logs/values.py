@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from freehold.ledger.logs.format import BadRow
 
@@ -38,6 +41,18 @@ def clean(text: str) -> str:
     return text
 
 
+def json_of(text: str) -> Any:  # Any: JSON
+    """What a text that is JSON says, NaN and halves of surrogate pairs as Python's own reader takes them; else the text."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as above
     """A number of 0 or more, also one that is written as text."""
     value = values.get(field)
@@ -63,18 +78,23 @@ def count_of(values: Mapping[str, Any], field: str) -> int | None:  # Any: as ab
 def moment_of(values: Mapping[str, Any], field: str) -> datetime | None:  # Any: as above
     """ISO 8601 text, seconds since 1970, or a moment as Parquet has it; without a zone it is UTC."""
     value = values.get(field)
-    if value is None or value == "":
-        return None
+    return None if value is None or value == "" else moment_from(value, field)
+
+
+def moment_from(value: object, field: str) -> datetime:
+    """The same of a value; `field` is where it stands."""
     try:
         if isinstance(value, datetime):
             moment = value
         elif isinstance(value, str) and not value.replace(".", "", 1).isdigit():
             moment = datetime.fromisoformat(value)
         else:
-            moment = datetime.fromtimestamp(float(value), UTC)
+            moment = datetime.fromtimestamp(float(value), UTC)  # type: ignore[arg-type]  # its TypeError is caught
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    zone = moment.tzinfo
+    if zone is not UTC:
+        moment = moment.replace(tzinfo=UTC) if zone is None else moment.astimezone(UTC)
     if not EARLIEST <= moment < LATEST:
         raise BadRow(f"{field!r} lies outside the years 2000 to 2099")
     return moment

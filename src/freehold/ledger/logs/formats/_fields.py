@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import BadRow
-from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
+from freehold.ledger.logs.values import clean, count_of, json_of, moment_from, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,11 @@ _TRUE, _FALSE = frozenset({"true", "t", "1", "yes"}), frozenset({"false", "f", "
 
 def present(values: Values) -> dict[str, Any]:  # Any: as above
     """The fields that hold something. Empty text is how most exports write what is missing, NaN how pandas does."""
-    return {name: value for name, value in values.items() if value is not None and not _is_nothing(value)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and value != "" and (value.__class__ is not float or value == value)  # noqa: PLR0124 (NaN)
+    }
 
 
 def _is_nothing(value: object) -> bool:
@@ -44,10 +48,7 @@ def parsed(value: object) -> Any:  # Any: JSON
     """
     if not isinstance(value, str) or not value.lstrip().startswith(_MARKS_OF_JSON):
         return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+    return json_of(value)
 
 
 def is_half_json(value: object) -> bool:
@@ -151,10 +152,10 @@ def moment(values: Values, *names: str) -> datetime | None:
     """
     for name in names:
         value = values.get(name)
-        given = {name: value.removesuffix(" UTC") if isinstance(value, str) else value}
-        found = moment_of(given, name)
-        if found is not None:
-            return found
+        if isinstance(value, str):
+            value = value.removesuffix(" UTC")
+        if value is not None and value != "":
+            return moment_from(value, name)
     return None
 
 

@@ -14,6 +14,8 @@ _INPUT = ("input", "prompt_tokens", "input_tokens", "promptTokens", "inputTokens
 _OUTPUT = ("output", "completion_tokens", "output_tokens", "completionTokens", "outputTokens", "outputUsage")
 _TOTAL = ("total", "total_tokens", "totalTokens", "totalUsage")
 _WHOLE = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
+FIELDS = (*_INPUT[1:], *_OUTPUT[1:])
+"""Columns of older exports, which have a count each."""
 
 
 def usage_of(row: Values) -> Usage:

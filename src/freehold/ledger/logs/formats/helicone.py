@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.chat import Usage
 from freehold.ledger.logs.format import BadRow, Format, Skipped
+from freehold.ledger.logs.formats._alike import Alike, Facts, many_rows
 from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import logged_call, status_of, subject_of
 from freehold.ledger.logs.formats._each_row import each_row
@@ -32,21 +33,17 @@ _OWN_STATUS = {-2: "pending", -3: "cancelled", -4: "threat", -1: "timeout"}
 def read_request(row: Row, context: Context) -> Iterator[Item]:
     """One request with its answer."""
     del context
-    source = text(row, "response_id", "request_id")  # the CSV export has the first one alone
-    if source is None:
-        raise BadRow("a row of Helicone without 'request_id' and 'response_id'")
+    facts = _facts(row)
     if word(row, "cache_reference_id") not in (None, _NOT_CACHED):
         yield _FROM_CACHE
         return
     request, answer = _body(row, "request_body"), _body(row, "response_body")
-    properties = {**mapping_of(row.get("properties")), **mapping_of(row.get("request_properties"))}
+    properties = _properties(row)
     own_status, status = _status(row)
     yield logged_call(
-        source_id=f"helicone:{source}",
         request=request_of(request.body) if request.body else Kept(None),
         answer=answer,
         is_cut=request.is_cut,
-        usage=_usage(row),
         key=first_key(
             of_metadata(properties), of_prompt(row, "prompt_id"), of_name(properties, "Helicone-Session-Name")
         ),
@@ -56,13 +53,30 @@ def read_request(row: Row, context: Context) -> Iterator[Item]:
         provider=_provider(row),
         model_requested=text(row, "request_model", "model_override"),
         model_served=text(row, "response_model", "model", "model_override"),
+        **facts.told(),
+    )
+
+
+def _facts(row: Row, context: Context | None = None) -> Facts:
+    del context
+    source = text(row, "response_id", "request_id")  # the CSV export has the first one alone
+    if source is None:
+        raise BadRow("a row of Helicone without 'request_id' and 'response_id'")
+    return Facts(
+        source_id=f"helicone:{source}",
         started_at=moment(row, "request_created_at"),
         duration_ms=number(row, "delay_ms", "latency"),
         ttft_ms=_first_token_ms(row),
         subject=subject_of(text(row, "request_user_id")),
-        conversation_id=word(properties, "Helicone-Session-Id"),
+        conversation_id=word(_properties(row), "Helicone-Session-Id"),
         request_id=text(row, "request_id") or source,
+        usage=_usage(row),
     )
+
+
+def _properties(row: Row) -> Values:
+    own, asked = mapping_of(row.get("properties")), mapping_of(row.get("request_properties"))
+    return {**own, **asked} if own and asked else own or asked
 
 
 def _body(row: Row, name: str) -> Kept:
@@ -123,11 +137,27 @@ def _is_helicone(values: Values) -> bool:
     return "request_created_at" in values and bool({"response_status", "response_id", "delay_ms"} & values.keys())
 
 
+_SESSION = frozenset({"Helicone-Session-Id"})
+_ALIKE = Alike(
+    facts=_facts,
+    own=frozenset({
+        "response_id", "request_id", "request_created_at", "delay_ms", "latency", "time_to_first_token",
+        "request_user_id", "prompt_tokens", "completion_tokens", "prompt_cache_read_tokens",
+        "prompt_cache_write_tokens",
+        # nobody reads these
+        "response_created_at", "total_tokens", "cost", "costUSD", "cost_usd", "asset_ids", "request_ip", "signed_body_url",
+        "created_at", "size_bytes", "updated_at", "latency_ms",
+    }),
+    inside={"properties": _SESSION, "request_properties": _SESSION},
+    bodies=("request_body", "response_body"),
+)  # fmt: skip
+
 FORMATS = (
     Format(
         name="helicone",
         recognises=_is_helicone,
         reader=each_row(read_request),
+        many=many_rows(_ALIKE, read_request),
         says="Helicone's exports have 'request_created_at' with 'response_status'",
     ),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import BadRow, Format, HumanWord, Skipped
 from freehold.ledger.logs.formats import _langfuse_usage as counts
+from freehold.ledger.logs.formats._alike import Alike, Facts, many_rows
 from freehold.ledger.logs.formats._bodies import Kept, answer_of, plain, request_of
 from freehold.ledger.logs.formats._calls import error_name, logged_call, subject_of
 from freehold.ledger.logs.formats._each_row import each_row
@@ -57,20 +58,13 @@ def read_observation(values: Row, context: Context) -> Iterator[Item]:
     if kind not in _CALLS_OF_MODELS:
         yield Skipped(f"Langfuse: {kind.lower() if kind in _TYPES else 'observation'}, not a call of a model")
         return
-    source = text(values, "id")
-    if source is None:
-        raise BadRow("an observation of Langfuse without 'id'")
-    trace = text(values, "trace_id", "traceId")
-    row = {**_trace_of(trace, context), **values}
-    _remember(trace, source, context)
-    start, end = moment(row, "start_time", "startTime"), moment(row, "end_time", "endTime")
+    row = _with_trace(values, context)
+    facts = _facts(row, context)
     is_failed = (word(row, "level") or "").upper() == "ERROR"
     request, answer = request_of(row.get("input")), _answer(row)
     yield logged_call(
-        source_id=f"langfuse:{source}",
         request=request,
         answer=Kept(None) if is_failed and answer.body is None else answer,
-        usage=counts.usage_of(row),
         parameters=_parameters(row),
         key=_key(row),
         is_failed=is_failed,
@@ -78,12 +72,31 @@ def read_observation(values: Row, context: Context) -> Iterator[Item]:
         endpoint="/v1/embeddings" if kind == "EMBEDDING" else None,
         provider=word(mapping_of(row.get("metadata")), "ls_provider"),
         model_served=text(row, "provided_model_name", "model", "providedModelName"),
+        **facts.told(),
+    )
+
+
+def _with_trace(values: Row, context: Context) -> Row:
+    """An observation, and what its trace says of all of them."""
+    told = _trace_of(text(values, "trace_id", "traceId"), context)
+    return {**told, **values} if told else values
+
+
+def _facts(row: Row, context: Context) -> Facts:
+    source = text(row, "id")
+    if source is None:
+        raise BadRow("an observation of Langfuse without 'id'")
+    _remember(text(row, "trace_id", "traceId"), source, context)
+    start, end = moment(row, "start_time", "startTime"), moment(row, "end_time", "endTime")
+    return Facts(
+        source_id=f"langfuse:{source}",
         started_at=start,
         duration_ms=_duration_ms(row, start, end),
         ttft_ms=_first_token_ms(row, start, end),
         conversation_id=text(row, "session_id", "sessionId"),
         subject=subject_of(text(row, "user_id", "userId")),
         request_id=source,
+        usage=counts.usage_of(row),
     )
 
 
@@ -226,6 +239,22 @@ def _is_score(values: Values) -> bool:
     )
 
 
+_ALIKE = Alike(
+    facts=_facts,
+    own=frozenset({
+        "id", "trace_id", "traceId", "start_time", "startTime", "end_time", "endTime", "completion_start_time",
+        "completionStartTime", "latency", "time_to_first_token", "timeToFirstToken", "usage_details", "usageDetails",
+        "usage", "session_id", "sessionId", "user_id", "userId", *counts.FIELDS,
+        # nobody reads these
+        "parent_observation_id", "parentObservationId", "created_at", "createdAt", "updated_at", "updatedAt",
+        "cost_details", "costDetails", "provided_cost_details", "providedCostDetails", "total_cost", "totalCost",
+        "input_cost", "inputCost", "output_cost", "outputCost", "calculatedInputCost", "calculatedOutputCost",
+        "calculatedTotalCost", "inputPrice", "outputPrice", "totalPrice", "event_ts", "tokens_per_second",
+    }),
+    bodies=("input", "output", "tool_calls", "toolCalls"),
+    merged=_with_trace,
+)  # fmt: skip
+
 FORMATS = (
     Format(
         name="langfuse-scores",
@@ -245,6 +274,7 @@ FORMATS = (
         name="langfuse-observations",
         recognises=_is_observation,
         reader=each_row(read_observation),
+        many=many_rows(_ALIKE, read_observation),
         says="Langfuse's observations have 'id', 'type', 'trace_id' and 'start_time', or 'traceId' and 'startTime'",
     ),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import BadRow, Format, Skipped
 from freehold.ledger.logs.formats import _litellm as shared
+from freehold.ledger.logs.formats._alike import Alike, Facts, many_rows
 from freehold.ledger.logs.formats._bodies import Kept, answer_of, body_of
 from freehold.ledger.logs.formats._calls import logged_call, subject_of
 from freehold.ledger.logs.formats._each_row import each_row
@@ -44,18 +45,19 @@ def read_spend_log(row: Row, context: Context) -> Iterator[Item]:
     if (skipped := _skipped(row)) is not None:
         yield skipped
         return
-    metadata = inner(row, "metadata")
+    yield _call(row, _facts_of_spend_log(row), answer=_answer(row.get("response")), key_id=text(row, "api_key"))
+
+
+def _facts_of_spend_log(row: Row, context: Context | None = None) -> Facts:
+    del context
     start, end = moment(row, "startTime"), moment(row, "endTime")
     measured = number(row, "request_duration_ms")
-    yield _call(
+    return _facts(
         row,
-        metadata,
         source=text(row, "request_id"),
-        answer=_answer(row.get("response")),
         started_at=start,
         duration_ms=milliseconds(start, end) if measured is None else measured,
         ttft_ms=shared.first_token_ms(start, moment(row, "completionStartTime"), end),
-        key_id=text(row, "api_key"),
         conversation_id=text(row, "session_id"),
     )
 
@@ -66,36 +68,50 @@ def read_standard_payload(row: Row, context: Context) -> Iterator[Item]:
     if (skipped := _skipped(row)) is not None:
         yield skipped
         return
-    metadata = inner(row, "metadata")
-    start, end = moment(row, "startTime"), moment(row, "endTime")
-    waited_s = number(row, "response_time")
-    lasted_ms = milliseconds(start, end)
     yield _call(
         row,
-        metadata,
-        source=text(row, "id", "litellm_call_id"),
+        _facts_of_standard_payload(row),
         answer=Kept(None) if word(row, "status") == "failure" else answer_of(row.get("response")),
-        started_at=start,
-        duration_ms=None if lasted_ms is None and waited_s is None else lasted_ms or (waited_s or 0) * _SECOND_MS,
-        ttft_ms=shared.first_token_ms(start, moment(row, "completionStartTime"), end),
-        key_id=text(metadata, "user_api_key_hash"),
-        conversation_id=text(row, "session_id") or text(inner(metadata, "requester_metadata"), "session_id"),
+        key_id=text(inner(row, "metadata"), "user_api_key_hash"),
     )
 
 
-def _call(
-    row: Row, metadata: Values, *, source: str | None, answer: Kept, **facts: Any
-) -> Item:  # Any: columns of `Call`
+def _facts_of_standard_payload(row: Row, context: Context | None = None) -> Facts:
+    del context
+    start, end = moment(row, "startTime"), moment(row, "endTime")
+    waited_s = number(row, "response_time")
+    lasted_ms = milliseconds(start, end)
+    asked = inner(inner(row, "metadata"), "requester_metadata")
+    return _facts(
+        row,
+        source=text(row, "id", "litellm_call_id"),
+        started_at=start,
+        duration_ms=None if lasted_ms is None and waited_s is None else lasted_ms or (waited_s or 0) * _SECOND_MS,
+        ttft_ms=shared.first_token_ms(start, moment(row, "completionStartTime"), end),
+        conversation_id=text(row, "session_id") or text(asked, "session_id"),
+    )
+
+
+def _facts(row: Row, *, source: str | None, **facts: Any) -> Facts:  # Any: fields of `Facts`
     if source is None:
         raise BadRow("a row of LiteLLM without its id")
+    return Facts(
+        source_id=f"litellm:{source}",
+        request_id=source,
+        subject=subject_of(_end_user(row)),
+        usage=shared.usage(row, inner(row, "metadata")),
+        **facts,
+    )
+
+
+def _call(row: Row, facts: Facts, *, answer: Kept, key_id: str | None) -> Item:
+    metadata = inner(row, "metadata")
     request = shared.asked(row, metadata)
     is_failed, error, status = shared.failure(row, metadata)
     parameters = mapping_of(row.get("model_parameters"))
     return logged_call(
-        source_id=f"litellm:{source}",
         request=request,
         answer=answer,
-        usage=shared.usage(row, metadata),
         parameters=parameters,
         key=shared.key_of(row, metadata),
         is_failed=is_failed,
@@ -106,9 +122,8 @@ def _call(
         model_requested=text(row, "model_group"),
         model_served=shared.model_of(row),
         stream=flag(row, "stream"),
-        request_id=source,
-        subject=subject_of(_end_user(row)),
-        **facts,
+        key_id=key_id,
+        **facts.told(),
     )
 
 
@@ -144,11 +159,32 @@ def _is_standard_payload(values: Values) -> bool:
     )
 
 
+_EVERY_ROW = frozenset({
+    "id", "request_id", "litellm_call_id", "trace_id", "startTime", "endTime", "completionStartTime", "response_time",
+    "request_duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "session_id", "end_user", "user",
+    # nobody reads these
+    "spend", "response_cost", "cost_breakdown", "saved_cache_cost", "cache_key", "hidden_params", "model_id",
+    "api_base", "requester_ip_address", "model_map_information", "response_cost_failure_debug_info", "updatedAt",
+})  # fmt: skip
+_ALIKE = {
+    "own": _EVERY_ROW,
+    "inside": {
+        "metadata": frozenset({
+            "usage_object", "additional_usage_values", "cost_breakdown", "litellm_overhead_time_ms",
+            "cold_storage_object_key", "requester_ip_address", "model_map_information",
+        })
+    },
+    "bodies": ("messages", "response", "proxy_server_request"),
+}  # fmt: skip
+_SPEND_LOGS = Alike(facts=_facts_of_spend_log, **_ALIKE)
+_STANDARD_PAYLOADS = Alike(facts=_facts_of_standard_payload, **_ALIKE)
+
 FORMATS = (
     Format(
         name="litellm-standard-logging",
         recognises=_is_standard_payload,
         reader=each_row(read_standard_payload),
+        many=many_rows(_STANDARD_PAYLOADS, read_standard_payload),
         order=-1,  # it has whole prompts: where both are there, it is the one that is kept
         says="LiteLLM's callbacks write 'id', 'call_type' and 'startTime' with 'response_cost'",
     ),
@@ -156,6 +192,7 @@ FORMATS = (
         name="litellm-spend-logs",
         recognises=_is_spend_log,
         reader=each_row(read_spend_log),
+        many=many_rows(_SPEND_LOGS, read_spend_log),
         columns=lambda context: SpendLogColumns(context, read_spend_log),
         says="LiteLLM's SpendLogs have 'request_id', 'call_type' and 'startTime' with 'spend'",
     ),
