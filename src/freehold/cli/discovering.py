@@ -25,16 +25,17 @@ from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
 from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
 from freehold.tasks.rules import TaskRules
-from freehold.tasks.sample import ids_of_task, sample
-from freehold.tasks.store import keep_rules, learned_rules, load_tasks, note_guess, task_names, used_names
+from freehold.tasks.sample import ids_of_task, samples
+from freehold.tasks.store import keep_rules, learned_rules, load_facts, note_guess, task_names, used_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
     from freehold.core.task import Task, TaskKind, WorkKind
+    from freehold.tasks.evidence import Evidence
 
 _OUTPUT_ROWS = 20_000
 _GUESS_ROWS = 4_000
@@ -123,7 +124,7 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
         }
         record_action(connection, "tasks.discovered", source, details)
     finish_moves(session, progress)
-    result.learnt = [learn_task(session, one.name) for one in found.tasks]
+    result.learnt = list(learn_tasks(session, [one.name for one in found.tasks]))
     return result
 
 
@@ -154,8 +155,7 @@ def split_by_discovery(session: Session, source: str, progress: Progress, *, dry
     into = {one.name: one.calls for one in found.tasks if one.name != source}
     split_task(session.state, source, file, rules=found.rules, tasks=into)
     finish_moves(session, progress)
-    for one in found.tasks:
-        learn_task(session, one.name)
+    list(learn_tasks(session, [one.name for one in found.tasks]))
     return found, file.rows
 
 
@@ -165,9 +165,22 @@ def learn_task(session: Session, name: str, kind: WorkKind | TaskKind | None = N
     Raises:
         InputError: the answers do not fit the kind that was given.
     """
-    seen = [one.evidence for one in sample(session.ledger.folder, {name: _OUTPUT_ROWS})]
+    return next(learn_tasks(session, [name], kind))
+
+
+def learn_tasks(session: Session, names: Sequence[str], kind: WorkKind | TaskKind | None = None) -> Iterator[Learnt]:
+    """Define tasks as `learn_task` does one, in one pass of the ledger where they are small.
+
+    Raises:
+        InputError: the answers do not fit the kind that was given.
+    """
+    for name, calls in samples(session.ledger.folder, names, _OUTPUT_ROWS):
+        yield _learnt(session, name, [one.evidence for one in calls], kind)
+
+
+def _learnt(session: Session, name: str, seen: list[Evidence], kind: WorkKind | TaskKind | None) -> Learnt:
     outputs = list(human_outputs(session.state, name)) or [one.answer for one in seen if one.answer]
-    facts = load_tasks(session.state).get(name)
+    facts = load_facts(session.state, name)
     guess = guess_work(seen[:_GUESS_ROWS]) if seen else None
     is_settled = is_in_use(session.state, name) or (facts is not None and facts.is_set)
     if kind is None and not is_settled:

@@ -27,6 +27,8 @@ _ENUM_REPEATS = 5
 _MASKABLE_DIGITS = 6
 """Digits from which on a value may be masked in a dataset because its input tells what it is."""
 _SAMPLE = 200_000
+_MOST_NAMED = 40
+"""Tasks that a message lists."""
 
 
 def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = None) -> Task:
@@ -270,7 +272,8 @@ def load_task(engine: Engine, name: str) -> Task:
     """
     with engine.connect() as connection:
         row = connection.execute(select(TASKS).where(TASKS.c.name == name)).mappings().one_or_none()
-        known = connection.execute(select(TASKS.c.name).order_by(TASKS.c.name)).scalars().all()
+        some = select(TASKS.c.name).order_by(TASKS.c.name).limit(_MOST_NAMED)
+        known = () if row is not None else connection.execute(some).scalars().all()
     if row is None:
         raise InputError(
             f"There is no task {name!r}. " + (f"Known: {', '.join(known)}." if known else "Import a log first.")

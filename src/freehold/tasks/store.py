@@ -53,6 +53,15 @@ def load_tasks(engine: Engine) -> dict[str, TaskFacts]:
     return {row["name"]: _facts(row, number.get(row["name"], 0)) for row in rows}
 
 
+def load_facts(engine: Engine, name: str) -> TaskFacts | None:
+    """What is known of one task; None: it is not defined."""
+    rules = select(func.count()).select_from(TASK_RULES).where(TASK_RULES.c.task == name)
+    with engine.connect() as connection:
+        row = connection.execute(select(TASKS).where(TASKS.c.name == name)).mappings().one_or_none()
+        number = connection.execute(rules).scalar_one()
+    return None if row is None else _facts(row, number)
+
+
 def _facts(row: RowMapping, rules: int) -> TaskFacts:
     task = Task(
         name=row["name"],
