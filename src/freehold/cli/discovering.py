@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.errors import InputError
@@ -20,13 +21,22 @@ from freehold.tasks.define import (
     set_kind,
 )
 from freehold.tasks.discover import Discovery, discover
-from freehold.tasks.edit import follow_names, move_corrections, split_task
+from freehold.tasks.edit import follow_names, merge_tasks, move_corrections, split_task
 from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
 from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
 from freehold.tasks.rules import TaskRules
 from freehold.tasks.sample import ids_of_task, samples
-from freehold.tasks.store import keep_rules, learned_rules, load_facts, note_guess, task_names, used_names
+from freehold.tasks.store import (
+    joinable_tasks,
+    keep_rules,
+    learned_rules,
+    load_facts,
+    note_discovered,
+    note_guess,
+    task_names,
+    used_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -57,6 +67,8 @@ class Discovered:
 
     found: Discovery
     learnt: list[Learnt] = field(default_factory=list)
+    joined: list[tuple[str, str, str]] = field(default_factory=list)
+    """Tasks of an earlier discovery that turned out to be another one: task, that one, the command that undoes it."""
 
     def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
         """As `--json` prints it."""
@@ -67,6 +79,7 @@ class Discovered:
                 for one in self.found.tasks
             ],
             "unassigned": self.found.unassigned,
+            "joined": [{"task": old, "into": name, "undo": undo} for old, name, undo in self.joined],
             "sampled": self.found.sampled,
             "rules": len(self.found.rules),
         }  # fmt: skip
@@ -106,13 +119,24 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
             source,
             known=known,
             taken=used_names(session.state, there),
+            joinable=_joinable(session),
             move=file.add,
             progress=progress,
         )
     result = Discovered(found)
-    if not file.rows:
+    if file.rows:
+        _keep(session, found, file, source)
+    else:
         file.path.unlink()
-        return result
+    result.joined = _join(session, found, there)
+    finish_moves(session, progress)
+    result.learnt = list(learn_tasks(session, sorted({one.name for one in found.tasks} | {*found.joined.values()})))
+    note_discovered(session.state, {one.name for one in found.tasks if one.is_new})
+    return result
+
+
+def _keep(session: Session, found: Discovery, file: MoveFile, source: str) -> None:
+    """Note what discovery says of the calls of `source`, so that the ledger follows."""
     with session.state.begin() as connection:
         move_corrections(connection, source, file)
         added = keep_rules(connection, found.rules)
@@ -123,9 +147,22 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
             "rules": added,
         }
         record_action(connection, "tasks.discovered", source, details)
-    finish_moves(session, progress)
-    result.learnt = list(learn_tasks(session, [one.name for one in found.tasks]))
-    return result
+
+
+def _joinable(session: Session) -> set[str]:
+    """Tasks that discovery may join: those that it made, and that neither a person nor the settings speak of."""
+    rules = session.settings.tasks.rules
+    return joinable_tasks(session.state) - {*session.settings.ledger.tasks, *(rule.task for rule in rules)}
+
+
+def _join(session: Session, found: Discovery, known: Collection[str]) -> list[tuple[str, str, str]]:
+    """Put together what discovery found to be one task; each can be taken apart again."""
+    joined = []
+    for old, name in sorted(found.joined.items()):
+        file = remember_calls(session, [old])
+        merge_tasks(session.state, [old], name, known=known, is_discovery=True)
+        joined.append((old, name, join(["freehold", "tasks", "split", name, "--calls", str(file)])))
+    return joined
 
 
 def remember_calls(session: Session, tasks: Sequence[str]) -> Path:

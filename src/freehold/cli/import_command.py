@@ -244,6 +244,9 @@ def import_into(
 def _discover(taken: Taken, found: Discovered) -> None:
     """Count the rows where discovery has brought them."""
     taken.discovered = found.as_record()
+    for old, name, _ in found.joined:
+        if old in taken.rows:
+            taken.rows[name] = taken.rows.get(name, 0) + taken.rows.pop(old)
     for one in found.found.tasks:
         taken.rows[one.name] = taken.rows.get(one.name, 0) + one.calls
     left = taken.rows[UNASSIGNED] - sum(one.calls for one in found.found.tasks)

@@ -251,7 +251,7 @@ def set_kind(engine: Engine, name: str, kind: WorkKind | TaskKind, outputs: Sequ
     """
     task = define_task(engine, guess_task(name, outputs, kind=form_of(kind, outputs)))
     work: WorkKind = "other" if kind == "text" else kind
-    values = {"work": work, "work_confidence": None, "work_source": "set"}
+    values = {"work": work, "work_confidence": None, "work_source": "set", "origin": None}
     with engine.begin() as connection:
         connection.execute(update(TASKS).where(TASKS.c.name == name).values(values))
         record_action(connection, "task.set", name, {"kind": work, "held_to": task.kind})
