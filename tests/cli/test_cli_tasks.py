@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from freehold.state.database import open_state
+from freehold.tasks.store import joinable_tasks, note_discovered
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import Engine
 
     from tests.cli.conftest import Terminal
 
@@ -141,3 +146,71 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert result.code == 2
     assert message in " ".join(result.error.split())
     assert tasks_of(found) == before
+
+
+def state_of(found: Terminal) -> Engine:
+    return open_state(f"sqlite:///{found.folder / '.freehold' / 'state.db'}")
+
+
+def _strangers(folder: Path, name: str) -> str:
+    """A log that no rule knows, so that discovery looks at all tasks again."""
+    lines = [
+        {
+            "id": f"{name}-{n}",
+            "model": "gpt-5-mini",
+            "input": f"Which of the {name} lies near {name} town {n}?",
+            "model_output": "A",
+        }
+        for n in range(12)
+    ]
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return f"{name}.jsonl"
+
+
+def test_what_discovery_took_for_two_tasks_it_joins_later_and_says_how_to_part_them(found: Terminal) -> None:
+    parted = ("tasks", "split", "screen-ham-spam", "--containing", "Win 1", "--into", "screen-win")
+    assert found.run(*parted).code == 0
+    engine = state_of(found)
+    note_discovered(engine, {"screen-ham-spam", "screen-win"})  # as if it had been discovery that parted them
+    before = tasks_of(found)
+
+    said = found.run("import", _strangers(found.folder, "rivers"), "--quiet")
+    assert "screen-win went into screen-ham-spam. To take it out again: freehold tasks split" in " ".join(
+        said.out.split()
+    )
+    assert tasks_of(found)["screen-ham-spam"] == 30
+    assert "screen-win" not in tasks_of(found)
+
+    file = next((found.folder / ".freehold" / "tasks").glob("merged-*.parquet"))
+    assert found.run("tasks", "split", "screen-ham-spam", "--calls", str(file)).code == 0
+    again = found.run("import", _strangers(found.folder, "lakes"), "--json", "--quiet").record
+    assert again["discovered"]["joined"] == []  # what a person has parted stays apart
+    assert {name: tasks_of(found)[name] for name in before} == before
+
+
+def test_a_task_that_the_settings_speak_of_is_not_joined(found: Terminal) -> None:
+    found.run("tasks", "split", "screen-ham-spam", "--containing", "Win 1", "--into", "screen-win")
+    note_discovered(state_of(found), {"screen-ham-spam", "screen-win"})
+    with (found.folder / "freehold.toml").open("a") as file:
+        file.write('\n[ledger.tasks.screen-win]\nbodies = "mask"\n')
+
+    record = found.run("import", _strangers(found.folder, "rivers"), "--json", "--quiet").record
+
+    assert record["discovered"]["joined"] == []
+
+
+@pytest.mark.parametrize("touch", ["rename", "set", "key", "glob"])
+def test_a_task_that_somebody_has_touched_is_not_joined(found: Terminal, touch: str) -> None:
+    engine = state_of(found)
+    note_discovered(engine, {"screen-ham-spam"})
+    assert "screen-ham-spam" in joinable_tasks(engine)
+    match touch:
+        case "rename":
+            found.run("tasks", "rename", "screen-ham-spam", "spam")
+        case "set":
+            found.run("tasks", "set", "screen-ham-spam", "--kind", "classification")
+        case "key":
+            found.run("keys", "create", "robot", "--task", "screen-ham-spam")
+        case _:
+            found.run("keys", "create", "robot", "--allow-task", "screen-*")
+    assert not {"screen-ham-spam", "spam"} & joinable_tasks(engine)

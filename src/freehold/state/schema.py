@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: a database that is there needs none."""
 METADATA = MetaData(
     naming_convention={

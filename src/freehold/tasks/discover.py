@@ -15,6 +15,7 @@ from freehold.tasks.answers import shape_of
 from freehold.tasks.belonging import held
 from freehold.tasks.clusters import cluster
 from freehold.tasks.gather import Gathered, gather
+from freehold.tasks.homes import owners_of
 from freehold.tasks.kinds import Guess, guess_work
 from freehold.tasks.learned import Learned
 from freehold.tasks.naming import name_of
@@ -23,7 +24,7 @@ from freehold.tasks.sample import Seen, counts, sample, stream
 from freehold.tasks.teach import teach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from freehold.core.progress import Progress
@@ -90,13 +91,16 @@ def discover(
     each = min(_KNOWN_ROWS, _MOST_KNOWN_ROWS // max(1, len(others)))
     seen = sample(calls, {**dict.fromkeys(others, each), source: SAMPLE_ROWS})
     result.sampled = sum(one.task == source for one in seen)
-    tasks_before = [None if one.task == source else one.task for one in seen]
-    gathered = gather([one.evidence for one in seen], tasks_before, joinable)
+    before = [None if one.task == source else one.task for one in seen]
+    settled = [None if task in joinable else task for task in before]
+    gathered = gather([one.evidence for one in seen], settled)
     labels: list[int | None] = [*cluster(gathered.rows, gathered.templates, gathered.openings)]
     for place, belongs in enumerate(held(gathered.rows, gathered.texts, labels)):
         if not belongs:
             labels[place] = None
-    tasks = _named(seen, gathered, labels, result, taken, there, keeps_source=keeps_source)
+    groups = _groups(seen, labels)
+    owners, result.joined = owners_of([[before[place] for place in of] for of in groups], there, joinable)
+    tasks = _named(seen, gathered, list(zip(groups, owners, strict=True)), result, taken, keeps_source=keeps_source)
     nearest = Nearest(gathered, tasks)
     lost = [place for place, task in enumerate(tasks) if task is None]
     for place, task in zip(lost, nearest.tasks_of([seen[place].evidence for place in lost]), strict=True):
@@ -139,34 +143,39 @@ def _give_rest(  # noqa: PLR0917 -- the whole of one pass
         progress.update(len(batch))
 
 
-def _named(
-    seen: Sequence[Seen], gathered: Gathered, labels: Sequence[int | None], result: Discovery,
-    taken: Collection[str], there: Mapping[str, int], *, keeps_source: bool,
-) -> list[str | None]:  # fmt: skip
-    """The task of each call of the sample; None for those of clusters too small for a task."""
+def _groups(seen: Sequence[Seen], labels: Sequence[int | None]) -> list[list[int]]:
+    """Places of the calls of each cluster: the largest first; equal ones by their first call.
+
+    So names follow from the calls alone.
+    """
     members: defaultdict[int, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         if label is not None:
             members[label].append(place)
+    return sorted(members.values(), key=lambda of: (-len(of), min(seen[place].id for place in of)))
+
+
+def _named(
+    seen: Sequence[Seen], gathered: Gathered, groups: Sequence[tuple[list[int], str | None]], result: Discovery,
+    taken: Collection[str], *, keeps_source: bool,
+) -> list[str | None]:  # fmt: skip
+    """The task of each call of the sample; None for those of clusters too small for a task."""
     least = min(_ENOUGH, max(_FEWEST, round(_LEAST_SHARE * result.sampled)))
-    tasks: list[str | None] = [None] * len(seen)
-    used = set(taken)
-    for rank, of in enumerate(_by_size(members.values(), seen)):
-        owners = sorted({seen[place].task for place in of} - {result.source}, key=lambda task: (-there[task], task))
-        name = owners[0] if owners else None
-        result.joined.update((owner, owners[0]) for owner in owners[1:])
+    tasks = [None if one.task == result.source else result.joined.get(one.task, one.task) for one in seen]
+    used, listed = set(taken), set[str]()
+    for rank, (of, owner) in enumerate(groups):
         new = [place for place in of if seen[place].task == result.source]
-        if not new or (name is None and len(new) < least and not _is_template(new, gathered)):
-            for place in of:
-                tasks[place] = name
+        if not new or (owner is None and len(new) < least and not _is_template(new, gathered)):
             continue
         guess = guess_work([seen[place].evidence for place in of])
-        is_new = name is None
+        name = owner
         if name is None:
             name = result.source if keeps_source and rank == 0 else _new_name(guess, of, seen, used)
         used.add(name)
-        result.tasks.append(FoundTask(name, 0, is_new, guess))
-        for place in of:
+        if name not in listed:
+            listed.add(name)
+            result.tasks.append(FoundTask(name, 0, owner is None, guess))
+        for place in new:
             tasks[place] = name
     return tasks
 
@@ -184,8 +193,3 @@ def _new_name(guess: Guess, of: list[int], seen: Sequence[Seen], used: Collectio
 def _is_template(places: list[int], gathered: Gathered) -> bool:
     """Few calls are a task all the same if one template has made several of them."""
     return len(places) >= _LEAST_ROWS and all(gathered.rows.templates[place] is not None for place in places)
-
-
-def _by_size(groups: Collection[list[int]], seen: Sequence[Seen]) -> Iterator[list[int]]:
-    """The largest first; equal ones by their first call, so that names follow from the calls alone."""
-    yield from sorted(groups, key=lambda of: (-len(of), min(seen[place].id for place in of)))

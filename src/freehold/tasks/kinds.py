@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from freehold.tasks.answers import parsed_json, shape_of
+from freehold.tasks.answers import boolean_pair, parsed_json, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,16 +68,22 @@ def _kind_of_answers(
     if structured >= _SURE_FAMILY * total:
         is_json = [shape.family in {"object", "list"} for shape in shapes]
         if closed and sum(shape.word in closed for shape in shapes) >= 0.9 * families["object"] > 0:
-            return ("screening" if len(closed) <= 2 else "classification"), [shape.word in closed for shape in shapes]
+            return _choice_of(closed), [shape.word in closed for shape in shapes]
         return ("ner" if _is_ner(answered) else "extraction"), is_json
     worded = families["boolean"] + families["label"] + families["number"]
     if closed and worded >= _SURE_FAMILY * total:
         held = [shape.word in closed for shape in shapes]
         if sum(held) >= _SURE_FAMILY * total:
-            return ("screening" if len(closed) <= 2 else "classification"), held
+            return _choice_of(closed), held
     if families["code"] >= 0.5 * total:
         return "code", [shape.family == "code" for shape in shapes]
     return _kind_of_prose(answered, shapes)
+
+
+def _choice_of(closed: frozenset[str]) -> WorkKind:
+    """Two answers screen. One alone tells no choice, unless it is half of one, as yes is."""
+    is_half = len(closed) == 1 and len(boolean_pair(min(closed).rstrip(".!").casefold())) == 2
+    return "screening" if len(closed) == 2 or is_half else "classification"
 
 
 def _closed_words(shapes: Sequence[Shape]) -> frozenset[str]:

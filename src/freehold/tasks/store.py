@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, delete, func, insert, select, update
@@ -108,9 +109,9 @@ def joinable_tasks(engine: Engine) -> set[str]:
         found = set(connection.execute(select(TASKS.c.name).where(TASKS.c.origin == DISCOVERED)).scalars())
         for column in (DATASETS.c.task, MODELS.c.task, ALIASES.c.task, EVALUATIONS.c.task, DECISIONS.c.task):
             found.difference_update(connection.execute(select(column).distinct()).scalars())
-        for key in connection.execute(select(KEYS.c.task, KEYS.c.tasks)).all():
-            found.difference_update({key.task, *key.tasks})
-    return found
+        keys = connection.execute(select(KEYS.c.task, KEYS.c.tasks)).all()
+    globs = {glob for key in keys for glob in (key.task, *key.tasks) if glob not in {None, "*"}}
+    return {task for task in found if not any(fnmatchcase(task, glob) for glob in globs)}
 
 
 def note_guess(engine: Engine, name: str, guess: Guess) -> None:
