@@ -134,8 +134,9 @@ def _standard_payload(number: int, t: float, i: int, o: int) -> dict[str, object
         "id": f"chatcmpl-{number:012d}", "trace_id": f"trace-{number:012d}", "call_type": "acompletion", "stream": True,
         "response_cost": o * 1e-5, "status": "success", "custom_llm_provider": "openai", "total_tokens": i + o,
         "prompt_tokens": i, "completion_tokens": o, "startTime": start_s, "endTime": end_s,
-        "completionStartTime": start_s + 0.2, "response_time": 0.2, "model": model, "model_id": "", "model_group": model,
-        "api_base": "https://api.openai.com", "cache_hit": False, "cache_key": None, "saved_cache_cost": 0.0,
+        "completionStartTime": start_s + 0.2, "response_time": 0.2, "model": model, "model_id": "",
+        "model_group": model, "api_base": "https://api.openai.com", "cache_hit": False, "cache_key": None,
+        "saved_cache_cost": 0.0,
         "metadata": {"user_api_key_hash": f"88dc28d0f03{number % 8}", "user_api_key_alias": f"team-{number % 8}",
                      "usage_object": {"prompt_tokens": i, "completion_tokens": o, "total_tokens": i + o}},
         "request_tags": [f"app-{number % 5}"], "end_user": f"user-{number % 997}", "messages": None, "response": None,
@@ -172,7 +173,8 @@ def _helicone(number: int, t: float, i: int, o: int) -> dict[str, object]:
     start, end, _ = _times(t, o)
     return {
         "response_id": f"{number:032x}", "response_created_at": end, "response_status": 200,
-        "request_id": f"{number:032x}", "request_created_at": start, "request_path": "https://api.openai.com/v1/chat/completions",
+        "request_id": f"{number:032x}", "request_created_at": start,
+        "request_path": "https://api.openai.com/v1/chat/completions",
         "request_user_id": f"user-{number % 997}", "request_model": _MODELS[number % 3], "provider": "OPENAI",
         "response_model": _MODELS[number % 3], "prompt_tokens": i, "completion_tokens": o, "total_tokens": i + o,
         "prompt_cache_read_tokens": i // 3, "prompt_cache_write_tokens": 0, "delay_ms": 200 + 11 * o,

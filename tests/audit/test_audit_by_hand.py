@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from freehold.audit.examine import Question, examine
-from freehold.audit.rows import Source
+from freehold.audit.rows import VOLUME_COLUMNS, Source
 from freehold.core.call import Call
 from freehold.core.identity import call_id
 from freehold.ledger.columns import table_of
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 AS_OF = date(2026, 11, 20)
+SERVEGEN = Path(__file__).parents[3] / "shared" / "data" / "trace_servegen_msmall"
 AZURE = Path(__file__).parents[3] / "shared" / "data" / "trace_azure2023"
 PLAIN: dict[str, Rates] = {
     "gpt-5.4": ("2.5", "0.25", "15"),
@@ -219,3 +222,43 @@ def test_a_call_that_failed_before_it_used_a_token_is_neither_priced_nor_unprice
     assert record["total"] | {"cost_usd": None} == {
         "calls": 4, "cost_usd": None, "priced_calls": 0, "unpriced_calls": 3, "unbilled_failures": 1,
     }  # fmt: skip
+
+
+def test_volumes_of_a_published_trace_are_what_its_windows_say_one_by_one() -> None:
+    """ServeGen's m-small: 43 tenants within two weeks, known by ten-minute windows alone."""
+    if not SERVEGEN.is_dir():
+        pytest.skip("the trace is not beside the repository")
+    windows = [json.loads(line) for line in (SERVEGEN / "windows.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        {
+            "started_at": START + timedelta(seconds=row["t_s"]),
+            "window_s": 600.0,
+            "task": f"client-{row['client']}",
+            "model": "gpt-5.4",
+            "calls": row["requests"],
+        }
+        for row in windows
+    ]
+    volumes = pa.Table.from_pylist(rows, schema=pa.schema(list(VOLUME_COLUMNS.items())))
+    record = examine(Source(volumes=volumes), Question(aliases={}, as_of=AS_OF)).as_record()
+    # What a tenant has no window for had no call: all are measured over what the whole trace covers.
+    seconds = [row["t_s"] for row in windows]
+    days = (max(seconds) + 600 - 1) // 86_400 - min(seconds) // 86_400 + 1
+    minutes = (max(seconds) + 600 - min(seconds)) / 60
+    tasks = {task["task"]: task for task in record["tasks"]}
+    assert len(tasks) == 43
+    for name, task in tasks.items():
+        own = [row for row in windows if f"client-{row['client']}" == name]
+        calls = sum(row["requests"] for row in own)
+        assert (task["calls"], task["volume_calls"], task["unpriced_calls"]) == (calls, calls, calls)
+        assert task["calls_per_month"] == pytest.approx(calls / days * 730 / 24)
+        assert task["peak_to_mean"] == pytest.approx(max(row["requests"] for row in own) / 10 * minutes / calls)
+        assert task["tier"] == ("low" if calls / days * 730 / 24 < 100_000 else
+                                "high" if calls / days * 730 / 24 > 500_000 else "mid")  # fmt: skip
+        by_hour = Counter[int]()
+        for row in own:
+            by_hour[row["t_s"] // 3600 % 24] += row["requests"]
+        assert task["hour_calls"] == [by_hour[hour] for hour in range(24)]
+        assert (task["cost_usd"], task["input_tokens"], task["p50_ms"], task["replaceability"]) == (None,) * 4
+    assert record["total"]["calls"] == sum(row["requests"] for row in windows)
+    assert record["ranking"] == []

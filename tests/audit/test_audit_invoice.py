@@ -127,6 +127,10 @@ def test_a_moment_with_a_zone_is_counted_to_its_day_in_utc() -> None:
     assert day_of("2026-06-10T23:30:00-05:00", None) == date(2026, 6, 11)
     assert day_of("2026-06-10 01:30+02:00", None) == date(2026, 6, 9)
     assert day_of("1781049600000", None) == _DAY
+    # A day of a bill that counts by its own zone; where that moves calls, the reconciliation says so.
+    assert day_of("2026-06-10T00:00:00+02:00", None) == date(2026, 6, 10)
+    assert day_of("2026-06-10T00:00:00-05:00", None) == date(2026, 6, 10)
+    assert day_of("2026-06-10T00:30:00+02:00", None) == date(2026, 6, 9)
     assert date_order(["01/02/2026", "25/02/2026"]) == "dmy"
 
 

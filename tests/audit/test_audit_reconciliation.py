@@ -275,3 +275,18 @@ def test_the_ledgers_cells_hold_every_rented_call_once(tmp_path: Path) -> None:
     assert [(cell.day.day, cell.hour, cell.calls, cell.is_error) for cell in cells] == [
         (10, 23, 1, False), (11, 0, 1, False), (11, 1, 1, True), (11, 3, 1, False),
     ]  # fmt: skip
+
+
+def test_a_credit_among_other_lines_is_named_and_takes_no_more_than_the_difference() -> None:
+    ten_calls = str(10 * _CALL_USD)
+    found = _of([_cell()], _line(ten_calls, model=None), _line("-0.001", model=None))
+    assert [(one.kind, one.usd) for one in found.lines[0].causes] == [("credit", Decimal("0.001"))]
+    assert found.lines[0].unexplained_usd == 0
+    # Half of the credit is made up for by something else.
+    found = _of([_cell()], _line("0.0023"), _line("-0.001"))
+    assert [(one.kind, one.usd) for one in found.lines[0].causes] == [("credit", Decimal("0.0005"))]
+
+
+def test_a_credit_that_makes_up_for_another_line_is_no_difference() -> None:
+    found = _of([_cell()], _line("0.0028"), _line("-0.001"))
+    assert found.lines[0].causes == ()

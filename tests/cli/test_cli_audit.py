@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from freehold.report.numbers import usd
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -61,6 +65,25 @@ def test_the_csv_adds_up_and_holds_no_formula_and_the_page_fetches_nothing(audit
     page = (audited.folder / "audit.html").read_text(encoding="utf-8")
     assert "src=" not in page
     assert "<script" not in page
+
+
+def test_json_csv_and_page_say_the_same_numbers(audited: Terminal) -> None:
+    record = audited.run("audit", "--csv", "costs.csv", "--html", "audit.html", "--json").record
+    with (audited.folder / "costs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = (audited.folder / "audit.html").read_text(encoding="utf-8")
+    assert {task["task"] for task in record["tasks"]} == {"desk", "=cmd"}
+    for task in record["tasks"]:
+        own = [row for row in rows if row["task"].removeprefix("'") == task["task"]]
+        for field in ("calls", "errors", "priced_calls", "input_tokens", "output_tokens"):
+            assert sum(int(row[field]) for row in own) == task[field]
+        assert sum(Decimal(row["cost_usd"]) for row in own) == Decimal(str(task["cost_usd"]))
+        by_day = {row["day"]: float(row["cost_usd"]) for row in own}
+        assert by_day == {part["day"]: part["cost_usd"] for part in task["by_day"]}
+        cells = re.findall(rf"<bdi>{re.escape(task['task'])}</bdi></th>(.*?)</tr>", page, re.DOTALL)
+        shown = [re.findall(r"<bdi>(.*?)</bdi>", cell) for cell in cells]
+        assert any(usd(task["cost_usd"]) in row for row in shown)
+        assert any(usd(task["batch_saving_usd"]) in row and usd(task["usd_per_month"]) in row for row in shown)
 
 
 def test_without_texts_nothing_is_said_of_them(audited: Terminal) -> None:

@@ -43,6 +43,16 @@ def test_a_tuned_model_is_exported_registered_and_shown(tuned: Terminal) -> None
     assert "MISSING OR CHANGED" in tuned.run("models", "show", "desk").out
 
 
+def test_a_workspace_that_moved_finds_what_it_exported(
+    tuned: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned.run("models", "export", "desk")
+    moved = tuned.folder.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    (shown,) = tuned.run("models", "show", "desk", "--json").record["artefacts"]
+    assert (shown["intact"], Path(shown["folder"]).is_relative_to(moved)) == (True, True)
+
+
 def test_the_calls_of_a_check_are_no_traffic(tuned: Terminal) -> None:
     before = tuned.run("ledger", "stats", "--json").record["calls"]
     tuned.run("models", "export", "desk", "--to", "adapter-gguf", "--cases", "3")

@@ -62,6 +62,19 @@ def test_stats_of_an_empty_workspace(terminal: Terminal) -> None:
     }  # fmt: skip
 
 
+def test_stats_name_what_is_known_by_its_sum_alone(terminal: Terminal) -> None:
+    result = {"object": "organization.usage.completions.result", "num_model_requests": 30, "model": "gpt-5.4"}
+    bucket = {"object": "bucket", "start_time": 1793491200, "end_time": 1793577600, "results": [result]}
+    (terminal.folder / "usage.jsonl").write_text(json.dumps(bucket) + "\n")
+    assert terminal.run("import", "usage.jsonl").code == 0
+    shown = terminal.run("ledger", "stats")
+    assert "Known by their sums alone, 30 calls in all: 1 volume of many calls" in shown.out
+    assert shown.last_line == "Next: freehold audit"
+    record = terminal.run("ledger", "stats", "--json").record
+    assert (record["calls"], record["volumes"], record["volume_calls"]) == (0, 1, 30)
+    assert (record["volumes_first_day"], record["volumes_last_day"]) == ("2026-11-01", "2026-11-01")
+
+
 def test_verify_says_what_is_damaged_repair_makes_it_sound_and_stats_go_on_counting_the_loss(
     terminal: Terminal,
 ) -> None:

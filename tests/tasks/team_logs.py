@@ -1,6 +1,6 @@
 """Mixed logs as different teams would write them: each way of asking is a function, and sizes are very unequal.
 
-`DEVELOPMENT` is what discovery may be made on, `REPORT` what is told of it; they share the data sets and nothing else.
+Discovery was chosen on some seeds of `DEVELOPMENT`; what is told of it is of other seeds and of held_out.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from freehold.tasks.evidence import clean
 from freehold.tasks.learned import Learned
 from freehold.tasks.rules import TaskRules
 from tests.tasks.mixed_logs import SETS, Row, calls_of, mixed_log
+from tests.tasks.team_logs import team_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -162,3 +164,36 @@ def test_what_was_not_sampled_is_given_to_the_nearest_task(
     labels = [moves.get(call.id, "unassigned") for call in calls]
     assert v_measure_score([row.task for row in log], labels) >= 0.93
     assert found.unassigned <= 0.05 * len(log)
+
+
+@pytest.mark.parametrize(
+    "way", ["paraphrased prompts", "prompts that tasks share", "rotating examples", "context first"]
+)
+def test_prompts_that_tasks_share_or_that_change_do_not_hide_tasks(way: str, shared_data: Path, tmp_path: Path) -> None:
+    log = team_log(shared_data, way, "middle", seed=2)
+    calls = list(calls_of(log))
+
+    found, moves = found_in(tmp_path, calls)
+
+    labels = [moves.get(call.id, "unassigned") for call in calls]
+    assert v_measure_score([row.task for row in log], labels) >= 0.95
+    assert len(SETS) <= len(found.tasks) <= 2 * len(SETS)
+    assert found.unassigned <= 0.05 * len(log)
+
+
+def test_the_same_texts_under_two_prompts_are_two_tasks_if_they_are_answered_in_two_ways(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    terms = mixed_log(shared_data, "no prompt", 80, tasks=("terms",))
+    summaries = [replace(row, system="Summarise the passage of the terms of service in one sentence.") for row in terms]
+    letters = [
+        Row("letters", "Write the reply of our legal department to the passage that a customer quotes.", row.asked,
+            f"Dear customer,\n\nthank you for your question. {row.answer}\n\nKind regards,\nLegal Department")
+        for row in terms
+    ]  # fmt: skip
+    log = [*summaries, *letters, *mixed_log(shared_data, "system prompt", 80, tasks=("banking", "spam"))]
+    calls = list(calls_of(log))
+
+    _, moves = found_in(tmp_path, calls)
+
+    assert v_measure_score([row.task for row in log], [moves.get(call.id, "-") for call in calls]) >= 0.95

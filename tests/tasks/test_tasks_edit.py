@@ -135,13 +135,21 @@ def test_a_rename_can_be_taken_back(state: Engine) -> None:
         ("support", "a/b", "The new name begins with a dot, or holds '/'"),
         ("support", "support", "The task is named 'support' already."),
         ("support", "other", "There is a task 'other' already. To put the two together: freehold tasks merge"),
+        ("support", "unassigned", "The new name is reserved"),
+        ("support", "Unassigned", "The new name is reserved"),
+        ("unassigned", "support2", "'unassigned' is no task"),
+        ("support", "x\x1b[31m", "The new name begins with a dot, or holds"),
+        ("support", "x\u202ey", "The new name begins with a dot, or holds"),
+        ("support", "x" * 10_000, "The new name is longer than 100 bytes"),
+        ("support", "supp\u043ert", "The new name mixes letters that look alike, of Cyrillic and Latin"),
+        ("support", "\uff53upport", "The new name holds letters that only look like others"),
         ("private", "open", "says what is kept of 'private'. Write the same for 'open' there first"),
     ],
 )
 def test_a_name_that_cannot_be_given_changes_nothing(state: Engine, old: str, new: str, message: str) -> None:
     furnish(state, "support")
     with pytest.raises(InputError, match=message[:60].replace("(", "\\(").replace("?", "\\?")):
-        rename_task(state, old, new, known={"support", "other", "private"}, policies={"private"})
+        rename_task(state, old, new, known={"support", "other", "private", "unassigned"}, policies={"private"})
     assert tasks_in(state) == {"support"}
 
 
@@ -257,3 +265,11 @@ def test_rows_known_only_by_their_sums_follow_a_new_name(tmp_path: Path) -> None
     assert volumes.rename({"spam": "screening"}) == 0
     tasks = [row["task"] for batch in volumes.read() for row in batch.to_pylist()]
     assert sorted(map(str, tasks)) == ["None", "other", "screening"]
+
+
+@pytest.mark.parametrize("tasks", [("a", "unassigned"), ("unassigned", "a")])
+def test_calls_that_are_like_no_others_are_no_task_to_merge(state: Engine, tasks: tuple[str, str]) -> None:
+    furnish(state, "a")
+    with pytest.raises(InputError, match="'unassigned' is no task"):
+        merge_tasks(state, tasks[:1], tasks[1], known={"a", "unassigned"})
+    assert tasks_in(state) == {"a"}

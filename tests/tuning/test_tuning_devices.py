@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,3 +79,9 @@ def test_devices_that_are_not_there_are_told() -> None:
     with pytest.raises(InputError, match=r"devices\.type is 'cuda'; this machine has cpu\. Set devices\.type=cpu\."):
         device_type(Devices(type="cuda"))
     assert device_type(Devices(type="auto")) == "cpu"
+
+
+def test_few_products_that_were_compiled_for_one_shape_are_kept() -> None:
+    """A thousand took a gigabyte that no batch read again; torch reads the variables at its first product."""
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) <= 64
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) <= 64

@@ -147,6 +147,7 @@ def test_the_shape_of_a_run_is_what_decides_its_pace() -> None:
 
     assert shape() == shape("training.epochs=9", "training.learning_rate=0.1", "seed=3")
     assert len({shape(), shape("lora.rank=8"), shape("training.batch_size=8"), shape(task="u")}) == 4
+    assert shape("training.checkpoint_steps=1") != shape()  # checkpoints take time, of a small model most of it
 
 
 def test_a_calibration_measures_real_steps_and_leaves_nothing(

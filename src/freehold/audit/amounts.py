@@ -174,10 +174,13 @@ def day_of(text: str, order: DateOrder | None) -> date:
 
 
 def _in_utc(day: date, rest: str) -> date:
-    """The day in UTC of a moment that says how far its zone is from it."""
+    """The day in UTC of a moment that says how far its zone is from it.
+
+    Midnight of a zone is no moment but the name of a day, as a bill counts it there.
+    """
     found = _OFFSET.search(rest)
     clock = re.match(r"[T ](\d{1,2}):(\d{2})", rest)
-    if found is None or clock is None:
+    if found is None or clock is None or not int(clock[1]) + int(clock[2]):
         return day
     ahead = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
     moment = datetime(day.year, day.month, day.day, int(clock[1]), int(clock[2]), tzinfo=UTC)

@@ -128,6 +128,7 @@ def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) ->
     elif not side.lines:
         _without_lines(rest, side, known)
     elif abs(rest.usd) > tolerance:
+        _credits(rest, side)
         _unpriced(rest, known)
         if not _suppose(rest, side, known, pricing, tolerance):
             _counts(rest, side, known, pricing)
@@ -165,6 +166,13 @@ def _without_lines(rest: _Rest, side: Side, known: Amounts) -> None:
         rest.take("failed-calls", rest.usd, known.ledger_calls, f"{known.ledger_calls} failed calls were not billed")
     else:
         rest.take("not-invoiced", rest.usd, known.ledger_calls, f"the invoice has none of {known.ledger_calls} calls")
+
+
+def _credits(rest: _Rest, side: Side) -> None:
+    """Lines below zero among others, as far as the invoice is the lower for them."""
+    usd = -sum((line.usd for line in side.lines if line.usd is not None and line.usd < 0), Decimal(0))
+    if usd * rest.usd > 0:
+        rest.take("credit", min(usd, rest.usd), None, "a credit, which no call can be")
 
 
 def _unpriced(rest: _Rest, known: Amounts) -> None:

@@ -187,6 +187,7 @@ def forecast_of(series: Series) -> Forecast | None:
     method: Literal["level", "trend"] = "trend" if mean["trend"] < mean["level"] else "level"
     scatter = math.sqrt(float(np.mean(np.square(errors[method]))))
     months, wander = [], _wander(series)
+    _, error, _, end = _trend(series)
     for number in range(1, MONTHS + 1):
         ahead = number * DAYS_PER_MONTH
         if ahead > REACH * days:
@@ -197,7 +198,9 @@ def forecast_of(series: Series) -> Forecast | None:
         # A level that wanders is off by the square root of the time ahead; one origin alone proves little.
         wandered = math.sqrt(wander * (number - 0.5))
         tested = scatter * math.sqrt(max(1.0, (ahead - DAYS_PER_MONTH / 2) / horizon) * (1 + 1 / len(origins)))
-        width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance))
+        # How steep it is, is not known exactly either, and counts the more the further ahead.
+        sloped = error * (end + number - 0.5)
+        width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance, sloped))
         # What the log shows may go on all the same: the interval reaches as far as that, undamped, within its widest.
         shown = math.log(
             max(1e-9, _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH, is_bold=True)) / max(1e-9, rate)

@@ -28,7 +28,7 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "model": (
         "model", "model name", "model id", "model version", "line item", "meter", "meter name", "sku", "sku name",
-        "product", "item", "description",
+        "product", "item", "description", "service", "service name",
     ),
     "usd": (
         "amount", "amount value", "cost", "costs", "total cost", "billed cost", "effective cost", "spend", "charge",

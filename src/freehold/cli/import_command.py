@@ -105,7 +105,7 @@ def command(
         if as_json:
             click.echo(json.dumps(record, ensure_ascii=False))
         raise InputError(fault)
-    name = quote(next(iter(sorted(result.tally.tasks)), "TASK"))
+    name = quote(next((one for one in sorted(taken.rows) if one != UNASSIGNED), "TASK"))
     step = f"freehold dataset build {name}" if split == "test" or result.human_words else "freehold audit"
     show(record, import_text(record), as_json=as_json, next_step=step)
     if fault is not None:

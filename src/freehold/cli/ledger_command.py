@@ -39,7 +39,8 @@ def stats(as_json: bool, quiet: bool) -> None:
     with _progress(quiet) as progress:
         _take_in(workspace, policy, progress)
     record = {"schema": "freehold.ledgerstats/1", **summarise(workspace.events).as_record()}
-    step = "freehold audit" if record["calls"] else "freehold import logs.jsonl --task TASK, or: freehold gateway"
+    is_empty = not record["calls"] and not record["volumes"]
+    step = "freehold import logs.jsonl --task TASK, or: freehold gateway" if is_empty else "freehold audit"
     show(record, ledger_stats_text(record), as_json=as_json, next_step=step)
 
 

@@ -109,16 +109,14 @@ command.add_command(export)
 
 def _artefacts(session: Session, model: str) -> list[dict[str, Any]]:  # Any: JSON
     """The forms of a version that were made, and whether they are still what they were."""
-    from pathlib import Path
-
     from freehold.registry.artefacts import list_artefacts, lost_files
 
     return [
         {
             "form": each.form,
             "kind": each.kind,
-            "folder": each.folder,
-            "intact": not lost_files(Path(each.folder), each.record["files"]),
+            "folder": str(session.workspace.root / each.folder),
+            "intact": not lost_files(session.workspace.root / each.folder, each.record["files"]),
             "agreement": each.record["agreement"],
             "quality": each.record["quality"],
             "created_at": each.created_at,

@@ -129,8 +129,10 @@ def _exported(
         scores=session.workspace.artefacts / "scores",
         progress=progress,
     )
+    root = session.workspace.root  # a workspace may move, and takes along what lies in it
+    folder = order.target.relative_to(root) if order.target.is_relative_to(root) else order.target
     record_artefact(
-        session.state, model=model.id, form=form, kind=manifest["kind"], folder=str(order.target), record=manifest
+        session.state, model=model.id, form=form, kind=manifest["kind"], folder=str(folder), record=manifest
     )
     return {
         **manifest,

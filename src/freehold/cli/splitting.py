@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from freehold.cli.discovering import finish_moves, learn_task, moves_folder, split_by_discovery
 from freehold.core.errors import InputError
-from freehold.core.task import fault_of_name
 from freehold.tasks.edit import split_task
 from freehold.tasks.moves import MoveFile
+from freehold.tasks.names import check_new_name
 from freehold.tasks.sample import ids_of_task, stream
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def split_by_text(
     """By a text that the system message or the question contains, whatever its case and spaces.
 
     Raises:
-        InputError: the new name cannot be used, the text is blank, or all calls contain it.
+        InputError: the new name cannot be used, the text is blank, or no call contains it.
     """
     _check_name(task, into)
     wanted = " ".join(text.casefold().split())
@@ -50,6 +50,11 @@ def split_by_text(
         said = f"{one.evidence.system}\n{one.evidence.asked}".casefold()
         if wanted in " ".join(said.split()):
             moves[one.id] = into
+    if not moves:
+        raise InputError(
+            f"No call of the task {task!r} contains that text in its system message or its question. Nothing was "
+            "changed. Case and spaces do not matter; what is answered is not looked at."
+        )
     return _split(session, task, moves, progress, dry_run=dry_run)
 
 
@@ -75,9 +80,7 @@ def split_by_file(session: Session, task: str, file: Path, progress: Progress, *
 
 
 def _check_name(task: str, name: str) -> None:
-    fault = fault_of_name(name)
-    if fault is not None:
-        raise InputError(f"The name of the new task {fault}. Choose another one.")
+    check_new_name(name)
     if name == task:
         raise InputError(f"The calls that go need another task than {task!r}.")
 

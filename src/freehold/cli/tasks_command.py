@@ -99,7 +99,7 @@ def merge(tasks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     Examples:
       freehold tasks merge screen-spam screen-spam-2 spam
     """
-    from freehold.cli.discovering import remember_calls
+    from freehold.cli.discovering import learn_task, remember_calls
     from freehold.tasks.edit import merge_tasks
 
     if len(tasks) < 2:
@@ -116,7 +116,11 @@ def merge(tasks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
         raise
     rows = _follow(session, quiet)
     undo = None if file is None else join(["freehold", "tasks", "split", into, "--calls", str(file)])
-    _show_edit(edited, "merged", f"{', '.join(sources)} went into {into}", rows, undo, as_json)
+    learn_task(session, into)
+    finding = f"{', '.join(sources)} went into {into}"
+    if undo is not None and (stay := edited.staying):
+        finding += f" (undoing it does not take back {stay})"
+    _show_edit(edited, "merged", finding, rows, undo, as_json)
 
 
 @command.command("split")
@@ -154,6 +158,7 @@ def split(
     from freehold.cli.splitting import split_by_file, split_by_kind, split_by_text
     from freehold.report.progress import TerminalProgress
     from freehold.report.task_tables import split_text
+    from freehold.tasks.assign import UNASSIGNED
     from freehold.tasks.store import check_known
 
     if (into is None) != (containing is None):
@@ -170,7 +175,7 @@ def split(
         else:
             parts = split_by_kind(session, task, progress, dry_run=dry_run)
     new = [part["task"] for part in parts if part["task"] != task]
-    undo = None if dry_run or not new else join(["freehold", "tasks", "merge", *new, task])
+    undo = None if dry_run or not new or task == UNASSIGNED else join(["freehold", "tasks", "merge", *new, task])
     record = {"schema": "freehold.tasksplit/1", "task": task, "dry_run": dry_run, "parts": parts, "undo": undo}
     step = join(["freehold", "tasks", "split", task]) if dry_run and new else "freehold tasks list"
     show(record, split_text(record), as_json=as_json, next_step=step)
@@ -195,11 +200,13 @@ def set_facts(task: str, kind: WorkKind, as_json: bool) -> None:
     """
     from freehold.cli.discovering import learn_task
     from freehold.report.task_tables import task_text
+    from freehold.tasks.names import check_can_go
     from freehold.tasks.records import task_record
     from freehold.tasks.store import check_known
 
     session, calls = _open()
     check_known(task, _known(session, calls))
+    check_can_go(task)
     learn_task(session, task, kind)
     record = {"schema": "freehold.task/1", **task_record(session.state, calls, task)}
     show(record, task_text(record), as_json=as_json, next_step=f"freehold tasks show {quote(task)}")

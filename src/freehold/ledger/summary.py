@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow.compute as pc
 
 from freehold.ledger.index import Index
 from freehold.ledger.ingest import CALLS, SEGMENTS
@@ -13,6 +14,7 @@ from freehold.ledger.publish import reading
 from freehold.ledger.rows import NEVER_CLOSED
 from freehold.ledger.segment_files import backlog_bytes, writer_folders
 from freehold.ledger.stored import parquet_files
+from freehold.ledger.volumes import VOLUMES, Volumes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +26,14 @@ class Summary:
 
     calls: int
     """Rows: one per attempt, labelled rows of an import among them."""
+    volumes: int
+    """Sums of many calls, such as buckets of a usage API. They are no rows, and the other numbers are without them."""
+    volume_calls: int
+    """Calls that they are known to sum up."""
+    volumes_first_day: str | None
+    volumes_last_day: str | None
     open_without_close: int
-    """Of these, calls whose worker died before they ended."""
+    """Of the rows, calls whose worker died before they ended."""
     in_flight: int
     """Calls that have begun and not ended, of workers that live; they have no rows yet."""
     lost_records: int
@@ -72,6 +80,7 @@ def summarise(events: Path) -> Summary:
     segment_bytes = backlog_bytes(segments)
     return Summary(
         calls=sum(by_task.values()),
+        **_sums(events / VOLUMES),
         open_without_close=never_closed,
         in_flight=in_flight,
         lost_records=lost,
@@ -84,6 +93,22 @@ def summarise(events: Path) -> Summary:
         bytes=size + segment_bytes,
         segment_bytes=segment_bytes,
     )
+
+
+def _sums(folder: Path) -> dict[str, Any]:  # Any: fields of the summary
+    """How much is known by its sum alone."""
+    days = sorted({path.parent.name.removeprefix("day=") for path in folder.glob("day=*/*.parquet")})
+    dated = [day for day in days if day[0].isdigit()]
+    volumes = calls = 0
+    for batch in Volumes(folder).read() if days else ():
+        volumes += len(batch)
+        calls += pc.sum(batch.column("calls")).as_py() or 0
+    return {
+        "volumes": volumes,
+        "volume_calls": calls,
+        "volumes_first_day": dated[0] if dated else None,
+        "volumes_last_day": dated[-1] if dated else None,
+    }
 
 
 def _count(calls: Path) -> tuple[int, dict[str, int], dict[str, int]]:

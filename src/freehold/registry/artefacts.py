@@ -28,6 +28,7 @@ class Artefact:
     kind: str
     """How its numbers are stored."""
     folder: str
+    """Below the workspace's own if it lies there; otherwise whole."""
     record: Mapping[str, Any]  # Any: JSON
     """Its manifest: SHA-256 of each file, agreement, quality, licence."""
     created_at: str

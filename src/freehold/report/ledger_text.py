@@ -26,13 +26,14 @@ _ROUTES = {
 def ledger_stats_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     """How many calls there are, of what, since when, and what they take on the disk."""
     if not record.get("calls") and not record.get("segments"):
-        return "The ledger is empty.\n"
+        return joined(sentence(_volumes(record))) if record.get("volumes") else "The ledger is empty.\n"
     tasks = record.get("by_task") or {}
     return joined(
         sentence(
             f"The ledger holds {counted(record.get('calls'), 'call')} of {counted(len(tasks), 'task')}, "
             f"{_period(record.get('first_day'), record.get('last_day'))}, in {size(record.get('bytes'))}."
         ),
+        sentence(_volumes(record)),
         plain_table(_counts("By task", "task", tasks)),
         plain_table(_counts("By who answered", "route", {_route(name): n for name, n in _items(record, "by_route")})),
         _facts(
@@ -42,6 +43,18 @@ def ledger_stats_text(record: Mapping[str, Any]) -> str:  # Any: JSON
             ("Files", exact(record.get("files"))),
             ("Segments", f"{exact(record.get('segments'))}, {size(record.get('segment_bytes'))}"),
         ),
+    )
+
+
+def _volumes(record: Mapping[str, Any]) -> str:  # Any: JSON
+    """What is known by its sum alone."""
+    if not record.get("volumes"):
+        return ""
+    calls = record.get("volume_calls")
+    of = f", {counted(calls, 'call')} in all" if calls else ""
+    return (
+        f"Known by their sums alone{of}: {counted(record.get('volumes'), 'volume')} of many calls, "
+        f"{_period(record.get('volumes_first_day'), record.get('volumes_last_day'))}."
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from sklearn.preprocessing import normalize
 from freehold.tasks.answers import Shape, boolean_pair, style_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,19 +29,25 @@ PROSE = 0.5
 ALIKE = 0.85
 """Pieces that are less alike are different tasks. Chosen on mixes of ten public data sets: docs/decisions/0018."""
 _PIECE_ROWS = 40
-_FEW_ROWS, _FEW_PIECES = 16, 5
+_TINY_ROWS, _FEW_ROWS, _FEW_PIECES = 6, 16, 5
 """A small group is parted more finely, as two tasks may share it, but never into pieces that say nothing."""
 _MOST_PIECES = 320
 _REPEATED = 2
 _REGISTER_WEIGHT = 0.3
 _SHAPE_WEIGHT = 0.5
 _LIKE_TEMPLATE = 0.5
-_SAME_OPENING, _OTHER_OPENING = 0.4, -0.2
+_SAME_TEMPLATE, _VARIANT_TEMPLATE = 0.3, 0.2
+"""What one template adds, and templates that differ by a value. No more: two tasks may share a system message, and
+one may have several. Chosen on tests/tasks/team_logs.py, as are the openings'."""
+_ANSWERS_APART, _MOST_APART = 0.4, 0.5
+"""Answers under different templates may be written so differently before that tells them apart, and how much."""
+_SAME_OPENING, _LIKE_OPENING, _OTHER_OPENING = 0.4, 0.1, -0.05
 _SAME_SCHEMA = 1.0
 _OWNED = 0.2
-_VARIANT_SLACK, _VARIANT_ROWS = 0.15, 20
 _MANY_KEYS = {"object": 3, "tools": 1, "list": 2}
 """So many keys are a schema that no other task has by chance."""
+_STYLE_WEIGHTS = np.array([2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+"""Of how labels are written: some are made for machines, as card_arrival is, and others are words."""
 _SEED = 20261123
 _LOOSER = 0.45
 _NEVER = -1_000.0
@@ -63,6 +68,8 @@ class Rows:
     """Number of the template of the system message; None: there is none that says what to do."""
     openings: Sequence[int | None]
     """Number of the opening of what was asked; None: it is like no other."""
+    answers: Matrix
+    """How answers are written: [rows, 6], standardised."""
     known: Sequence[str | None]
     """Task of a call that has one already."""
 
@@ -88,14 +95,14 @@ class Piece:
     known: str | None
 
 
-def cluster(rows: Rows, templates: Sequence[Template]) -> list[int]:
+def cluster(rows: Rows, templates: Sequence[Template], openings: Sequence[Sequence[str]]) -> list[int]:
     """For each row the number of its cluster, from 0."""
     pieces = pieces_of(rows)
     if not pieces:
         return []
     units = _units(pieces)
-    likeness = _likeness(pieces, rows, templates)
-    labels = _join(likeness, _join_variants(likeness, units, pieces, templates))
+    likeness = _likeness(pieces, rows, templates, openings)
+    labels = _join(likeness, units)
     found = [0] * len(rows.shapes)
     for piece, label in zip(pieces, labels, strict=True):
         for row in piece.rows:
@@ -161,21 +168,33 @@ def _parts(members: list[int], place: Matrix, number: int) -> list[list[int]]:
 
 
 def _units(pieces: Sequence[Piece]) -> list[int]:
-    """Pieces that belong together whatever they hold get one number: of a template, of a task, of one set of keys."""
+    """Pieces that belong together whatever they hold get one number: of a task, of one set of keys.
+
+    A piece of a few calls says nothing: it goes with the largest of its template that is answered as it is.
+    """
     owners = _owners(pieces)
+    largest: dict[tuple[int, str], int] = {}
+    for number, piece in sorted(enumerate(pieces), key=lambda item: len(item[1].rows)):
+        if piece.template is not None and piece.known is None:
+            largest[piece.template, piece.kind.shape[0]] = number
     first: dict[tuple[str, object], int] = {}
     units = []
     for number, piece in enumerate(pieces):
-        bond: tuple[str, object] = ("alone", number)
-        if piece.known is not None:
-            bond = ("known", piece.known)
-        elif piece.template is not None:
-            bond = ("template", piece.template)
-        elif _has_schema(piece.kind):
-            owner = owners.get(piece.kind)
-            bond = ("schema", piece.kind) if owner is None else ("known", owner)
-        units.append(first.setdefault(bond, number))
+        is_tiny = len(piece.rows) < _TINY_ROWS and piece.kind.shape[0] not in {"label", "single"}
+        at = number
+        if is_tiny and piece.template is not None and piece.known is None:
+            at = largest[piece.template, piece.kind.shape[0]]
+        units.append(first.setdefault(_bond_of(at, pieces[at], owners), number))
     return units
+
+
+def _bond_of(number: int, piece: Piece, owners: Mapping[PieceKind, str]) -> tuple[str, object]:
+    if piece.known is not None:
+        return ("known", piece.known)
+    if _has_schema(piece.kind):
+        owner = owners.get(piece.kind)
+        return ("schema", piece.kind) if owner is None else ("known", owner)
+    return ("alone", number)
 
 
 def _has_schema(kind: PieceKind) -> bool:
@@ -200,35 +219,66 @@ def _owners(pieces: Sequence[Piece]) -> dict[PieceKind, str]:
     return found
 
 
-def _likeness(pieces: Sequence[Piece], rows: Rows, templates: Sequence[Template]) -> Matrix:
+def _likeness(
+    pieces: Sequence[Piece], rows: Rows, templates: Sequence[Template], openings: Sequence[Sequence[str]]
+) -> Matrix:
     """How alike pieces are, pair by pair: [pieces, pieces]."""
     centres = normalize(np.array([rows.vectors[piece.rows].mean(axis=0) for piece in pieces]))
     written = np.array([rows.registers[piece.rows].mean(axis=0) for piece in pieces])
     apart = np.sqrt(((written[:, None] - written[None]) ** 2).mean(axis=-1))
     likeness: Matrix = centres @ centres.T - _REGISTER_WEIGHT * apart
+    answers = np.array([rows.answers[piece.rows].mean(axis=0) for piece in pieces])
+    answered_apart = np.sqrt(((answers[:, None] - answers[None]) ** 2).mean(axis=-1))
     for one, piece in enumerate(pieces):
         for two in range(one):
-            extra = _SHAPE_WEIGHT * shape_likeness(piece.kind, pieces[two].kind) + _bond(piece, pieces[two], templates)
+            extra = _SHAPE_WEIGHT * shape_likeness(piece.kind, pieces[two].kind) + _bond(
+                piece, pieces[two], templates, openings
+            )
+            if _has_other_template(piece, pieces[two]):
+                extra -= min(_MOST_APART, max(0.0, answered_apart[one, two] - _ANSWERS_APART))
             likeness[one, two] += extra
             likeness[two, one] += extra
     return likeness
 
 
-def _bond(one: Piece, two: Piece, templates: Sequence[Template]) -> float:
+def _bond(one: Piece, two: Piece, templates: Sequence[Template], openings: Sequence[Sequence[str]]) -> float:
     """What templates and tasks that are known already add to the likeness of two pieces."""
     if one.known is not None and two.known is not None:
         return 0.0 if one.known == two.known else _NEVER
-    if one.template is None and two.template is None and None not in (one.opening, two.opening):
-        return _SAME_OPENING if one.opening == two.opening else _OTHER_OPENING
-    if one.template is None or two.template is None or one.template == two.template:
+    if one.template is None and two.template is None:
+        if one.opening is None or two.opening is None:
+            return 0.0
+        return _opening_bond(openings[one.opening], openings[two.opening])
+    if one.template is None or two.template is None:
         return 0.0
-    first, second = templates[one.template], templates[two.template]
-    if first.likeness(second) >= _LIKE_TEMPLATE:
-        if one.kind == two.kind and _has_schema(one.kind):
-            return _SAME_SCHEMA
-        return 0.0 if first.is_exact and second.is_exact else 0.2
-    shares_answers = one.kind.shape == two.kind.shape and one.kind.shape[0] in {"label", "object", "tools"}
-    return 0.0 if shares_answers else -0.5
+    if one.template == two.template:
+        return _SAME_TEMPLATE
+    has_schema = one.kind == two.kind and _has_schema(one.kind)
+    return _template_bond(templates[one.template], templates[two.template], has_schema=has_schema)
+
+
+def _template_bond(one: Template, two: Template, *, has_schema: bool) -> float:
+    if one.family == two.family:
+        return _VARIANT_TEMPLATE
+    if one.likeness(two) < _LIKE_TEMPLATE:
+        return 0.0
+    if has_schema:
+        return _SAME_SCHEMA
+    return 0.0 if one.is_exact and two.is_exact else _VARIANT_TEMPLATE
+
+
+def _has_other_template(one: Piece, two: Piece) -> bool:
+    """They are answered in prose, as told by different templates: the same letter may be summarised and replied to."""
+    is_told = one.template is not None and two.template is not None and one.template != two.template
+    return is_told and one.kind.shape[0] == two.kind.shape[0] == "prose"
+
+
+def _opening_bond(one: Sequence[str], two: Sequence[str]) -> float:
+    """Two openings that begin with the same words, for the most part, may differ by a value or by a task."""
+    if one == two:
+        return _SAME_OPENING
+    same = next((place for place, pair in enumerate(zip(one, two, strict=False)) if pair[0] != pair[1]), 0)
+    return _LIKE_OPENING if 2 * same >= max(len(one), len(two)) else _OTHER_OPENING
 
 
 def shape_likeness(one: PieceKind, two: PieceKind) -> float:  # noqa: PLR0911 -- one line per shape
@@ -263,49 +313,11 @@ def shape_likeness(one: PieceKind, two: PieceKind) -> float:  # noqa: PLR0911 --
 
 
 def _style_likeness(one: PieceKind, two: PieceKind) -> float:
-    return float(1 - np.abs(np.subtract(_style(one), _style(two))).sum() / 4)
+    return float(1 - (_STYLE_WEIGHTS * np.abs(np.subtract(_style(one), _style(two)))).sum() / 4)
 
 
 def _style(kind: PieceKind) -> tuple[float, ...]:
     return style_of(kind.shape[1]) if kind.shape[0] == "label" else tuple(map(float, kind.shape[1:]))
-
-
-def _join_variants(
-    likeness: Matrix, units: list[int], pieces: Sequence[Piece], templates: Sequence[Template]
-) -> list[int]:
-    """Join templates that differ by a value, unless what is asked with the two is not alike."""
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    families: defaultdict[int, list[int]] = defaultdict(list)
-    for number, unit in enumerate(units):
-        template = pieces[number].template
-        if template is not None and pieces[number].known is None:
-            members[unit].append(number)
-            if unit not in families[templates[template].family]:
-                families[templates[template].family].append(unit)
-    parent = {unit: unit for unit in members}
-    within = {unit: _mean_within(likeness, of) for unit, of in members.items()}
-    rows = {unit: sum(len(pieces[number].rows) for number in of) for unit, of in members.items()}
-    for one, two in (pair for family in families.values() for pair in combinations(family, 2)):
-        between = float(likeness[np.ix_(members[one], members[two])].mean())
-        is_small = min(rows[one], rows[two]) < _VARIANT_ROWS
-        if is_small or between >= min(within[one], within[two]) - _VARIANT_SLACK:
-            first, second = _root(parent, one), _root(parent, two)
-            parent[max(first, second)] = min(first, second)
-    return [_root(parent, unit) if unit in parent else unit for unit in units]
-
-
-def _root(parent: dict[int, int], unit: int) -> int:
-    while parent[unit] != unit:
-        unit = parent[unit]
-    return unit
-
-
-def _mean_within(likeness: Matrix, members: list[int]) -> float:
-    """How alike the pieces of one group are among themselves."""
-    if len(members) < 2:
-        return ALIKE
-    inside = likeness[np.ix_(members, members)]
-    return float((inside.sum() - np.trace(inside)) / (len(members) * (len(members) - 1)))
 
 
 def _join(likeness: Matrix, units: Sequence[int]) -> list[int]:

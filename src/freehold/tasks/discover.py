@@ -88,7 +88,7 @@ def discover(
     seen = sample(calls, {**dict.fromkeys(others, each), source: SAMPLE_ROWS})
     result.sampled = sum(one.task == source for one in seen)
     gathered = gather([one.evidence for one in seen], [None if one.task == source else one.task for one in seen])
-    labels: list[int | None] = [*cluster(gathered.rows, gathered.templates)]
+    labels: list[int | None] = [*cluster(gathered.rows, gathered.templates, gathered.openings)]
     for place, belongs in enumerate(held(gathered.rows, gathered.texts, labels)):
         if not belongs:
             labels[place] = None

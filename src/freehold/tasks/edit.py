@@ -13,7 +13,6 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from freehold.core.errors import InputError
 from freehold.core.identity import content_hash
-from freehold.core.task import fault_of_name
 from freehold.state.database import now, record_action
 from freehold.state.schema import (
     ALIASES,
@@ -29,6 +28,7 @@ from freehold.state.schema import (
     TASKS,
 )
 from freehold.tasks.moves import note_calls, note_names
+from freehold.tasks.names import check_can_go, check_new_name
 from freehold.tasks.store import check_known, keep_rules, task_names
 
 if TYPE_CHECKING:
@@ -56,6 +56,14 @@ class Edited:
     left: Counter[str] = field(default_factory=Counter)
     """What could not go along, since the other task has its own: aliases."""
 
+    @property
+    def staying(self) -> str:
+        """What a split that undoes a merge leaves where it is, in words; "" if nothing."""
+        kept = {what: number for what, number in self.carried.items() if number and what != "corrections"}
+        return ", ".join(
+            f"{number:,} {what if number > 1 else what.removesuffix('s')}" for what, number in kept.items()
+        )
+
 
 def rename_task(
     engine: Engine, old: str, new: str, *, known: Collection[str], policies: Collection[str] = ()
@@ -73,11 +81,10 @@ def rename_task(
         InputError: there is no such task, or the new name cannot be used.
     """
     check_known(old, known)
-    fault = fault_of_name(new)
-    if fault is not None:
-        raise InputError(f"The new name {fault}. Choose another one.")
+    check_can_go(old)
     if new == old:
         raise InputError(f"The task is named {old!r} already.")
+    check_new_name(new)
     former = task_names(engine).get(new)
     if new in known and former != old:
         raise InputError(f"There is a task {new!r} already. To put the two together: freehold tasks merge {old} {new}")
@@ -105,6 +112,7 @@ def merge_tasks(
     """
     for name in (*sources, into):
         check_known(name, known)
+        check_can_go(name)
     if into in sources or len(set(sources)) < len(sources):
         raise InputError("A task cannot be merged with itself. Name each one once.")
     for source in sources:

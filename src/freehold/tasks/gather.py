@@ -81,9 +81,15 @@ def gather(evidence: Sequence[Evidence], known: Sequence[str | None]) -> Gathere
         shapes=shapes,
         templates=[None if number in empty else number for number in numbers],
         openings=numbered,
+        answers=_standardised(registers([one.answer for one in evidence])),
         known=known,
     )
     return Gathered(rows, templates, space, mean, spread, openings, bare)
+
+
+def _standardised(values: Matrix) -> Matrix:
+    found: Matrix = (values - values.mean(axis=0)) / (values.std(axis=0) + _LEAST_SPREAD)
+    return found
 
 
 def _shared(templates: Sequence[int | None], openings: Sequence[int | None], shapes: Sequence[Shape]) -> set[int]:

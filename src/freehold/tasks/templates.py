@@ -30,6 +30,9 @@ _FREQUENT_SHARE = 0.02
 _LEAST_REPEATS = 5
 _DEEPEST = 6
 _LONGEST_OPENING, _SHORTEST_OPENING, _LEAST_OPENINGS, _OPENING_SHARE = 80, 6, 8, 0.01
+_BRANCH_SHARE, _BRANCH_WORDS, _BRANCHES_COVER = 0.05, 3, 0.8
+"""Texts that begin alike and then go on in a few ways: so many of them have each, it goes on for so many words, and
+so many of the texts go one of the ways."""
 _ANCHOR_WORDS = 3
 """Fewer words in a row say too little to know a template by."""
 _GENERIC_WORDS = 12
@@ -211,21 +214,47 @@ def find_openings(texts: Sequence[str]) -> tuple[list[int | None], list[Words]]:
             groups[opening[:_SHINGLE]].append(place)
     found: list[int | None] = [None] * len(texts)
     openings: list[Words] = []
-    for _, members in sorted(groups.items()):
-        if len(members) < max(_LEAST_OPENINGS, _OPENING_SHARE * len(texts)):
+    least = max(_LEAST_OPENINGS, _OPENING_SHARE * len(texts))
+    for start, members in sorted(groups.items()):
+        if len(members) < least:
             continue
-        opening = _common_opening([words[place] for place in members])
-        if len(opening) < _SHORTEST_OPENING and not opening[-1].endswith(":"):
-            continue
-        for place in members:
-            found[place] = len(openings)
-        openings.append(opening)
+        for opening, of in _openings_within(words, members, start):
+            if len(opening) < _SHORTEST_OPENING and not opening[-1].endswith(":"):
+                continue
+            for place in of:
+                found[place] = len(openings)
+            openings.append(opening)
     return found, openings
 
 
-def _common_opening(openings: list[Words]) -> Words:
-    """The words with which nearly all of them begin."""
-    common, left = openings[0][:_SHINGLE], openings
+def _openings_within(words: Sequence[Words], members: list[int], start: Words) -> Iterator[tuple[Words, list[int]]]:
+    """The opening of texts that begin alike; several, if they go on in a few ways, each for some words.
+
+    One word that differs, such as a language, makes another instruction; a single word that happens to come next often
+    does not.
+    """
+    common = _common_opening([words[place] for place in members], start)
+    branches: defaultdict[str, list[int]] = defaultdict(list)
+    for place in members:
+        if words[place][: len(common)] == common and len(words[place]) > len(common):
+            branches[words[place][len(common)]].append(place)
+    least = max(_LEAST_OPENINGS, _BRANCH_SHARE * len(members))
+    kept = []
+    for word, of in sorted(branches.items()):
+        if len(of) >= least:
+            branch = _common_opening([words[place] for place in of], (*common, word))
+            if len(branch) - len(common) >= _BRANCH_WORDS:
+                kept.append((branch, of))
+    if sum(len(of) for _, of in kept) < _BRANCHES_COVER * len(members):
+        yield common, members
+        return
+    for branch, of in kept:
+        yield from _openings_within(words, of, branch)
+
+
+def _common_opening(openings: list[Words], common: Words) -> Words:
+    """The words with which nearly all of them begin, which all begin with those that are given."""
+    left = openings
     while True:
         length = len(common)
         nexts = Counter(opening[length] for opening in left if len(opening) > length)

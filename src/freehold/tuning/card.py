@@ -154,7 +154,7 @@ Limits:
 def _data(card: Card) -> str:
     data = card.data
     if data is None:
-        return ""
+        return "## Data\n\nNot known here: the dataset was not at hand when this card was written."
     provenance = ", ".join(f"{rows:,} {kind}" for kind, rows in (data.get("provenance") or {}).items())
     months = sorted({month for side in (data.get("months") or {}).values() for month in side} - {"undated"})
     train = (data.get("classes") or {}).get("train") or {}
@@ -272,7 +272,7 @@ def _licence(card: Card) -> str:
         "unknown": "unknown: read the licence before",
     }
     asks = "\n".join(f"- {condition}" for condition in licence.conditions)
-    source = f" Read on {licence.checked}: {licence.source}" if licence.source else ""
+    source = f" This is a summary; its text decides: {licence.source}" if licence.source else ""
     return f"""## Licence
 
 The base: {licence.title}{"" if licence.title.endswith(".") else "."}{source}

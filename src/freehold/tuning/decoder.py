@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "gemma3")
 """Model types whose layers take states, rotary positions and a packing, and hand on states; one head on top."""
 CPU = torch.device("cpu")
+
+# In bfloat16 a processor compiles each product for its shape, and two caches keep the last 1,024. Packed batches hardly
+# ever have the same shape twice, so most of that is a gigabyte that nobody reads; the layers of one step share some 40.
+# Both variables are read at the first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # recommends a package nobody here needs
 

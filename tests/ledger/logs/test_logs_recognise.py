@@ -207,6 +207,12 @@ def test_what_may_not_be_read_is_refused(forbidden: Path) -> None:
     assert all("Permission denied" in one.reason for one in found.refused)
 
 
+def test_a_stray_zero_byte_does_not_hide_a_table(folder: Path) -> None:
+    (folder / "zero.csv").write_bytes(b"input,output\na,b\n\0c,d\n")
+    result = _take(folder)
+    assert (result.tally.imported, result.others) == (3, [])
+
+
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     assert [Path(name).name for name in _take(folder).others] == ["pipe"]

@@ -38,6 +38,7 @@ _MAGIC = (
     (b"PAR1", "parquet"),
 )
 _MOST_MEMBERS = 100_000
+_LEAST_READ = 1 << 12
 _DAMAGES = (
     EOFError,
     OSError,
@@ -118,7 +119,7 @@ class Unpacked:
             InputError: the file is damaged or cut off, or unpacks to far more than its size.
         """
         try:
-            data = self._stream.read(count)
+            data = self._stream.read(self._no_more_than(count))
         except _DAMAGES as error:
             said = str(error) or type(error).__name__
             raise InputError(
@@ -128,6 +129,12 @@ class Unpacked:
         if self._raw is not self._stream:
             _check(self._name, self._given, self.position)
         return bytes(data)
+
+    def _no_more_than(self, count: int) -> int:
+        """Less than was asked for of a small file: room is made for all that is asked for."""
+        if self._raw is not self._stream:
+            return count
+        return min(count, max(_LEAST_READ, self._size - self._given + 1))
 
     @property
     def position(self) -> int:

@@ -81,9 +81,10 @@ def _is_object(text: bytes) -> bool:
 
 def _table(head: bytes) -> Shape | None:
     """A table has a first line with the names of at least two columns."""
-    if b"\0" in head[:4096]:
-        return None
-    first = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
+    line = head.split(b"\n", 1)[0]
+    if b"\0" in line:
+        return None  # further down it is a fault of one cell
+    first = line.decode("utf-8", "replace").strip("\r")
     delimiter = max(DELIMITERS, key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
     if len(names) < 2 or not all(_FIELD.fullmatch(name) for name in names if name):

@@ -161,7 +161,7 @@ class Taking:
         columns = None
         if self._many is not None and len(rows) >= _LEAST_GATHERED:
             columns = self._many.read([row.values for row in rows])
-        if columns is None:
+        if columns is None or not are_possible(columns.rows):
             for row in rows:
                 self._row(row)
             return

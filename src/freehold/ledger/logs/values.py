@@ -42,7 +42,7 @@ def clean(text: str) -> str:
 
 
 def json_of(text: str) -> Any:  # Any: JSON
-    """What a text that is JSON says, NaN and halves of surrogate pairs as Python's own reader takes them; else the text."""
+    """What a text that is JSON says, NaN and halves of surrogates as Python's own reader takes them; else the text."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

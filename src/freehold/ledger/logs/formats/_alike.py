@@ -21,6 +21,7 @@ from freehold.ledger.bulk import empty_columns
 from freehold.ledger.columns import BODIES, SCHEMA
 from freehold.ledger.logs.format import BadRow, Columns, LoggedCall, Skipped
 from freehold.ledger.logs.formats._fields import present
+from freehold.ledger.logs.formats._usage import whole
 from freehold.ledger.logs.values import json_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _NOTHING: tuple[object, ...] = (None, "", "{}", "[]", "null", {}, [])
 _MOST_PATTERNS = 20_000
 _LEAST_ALIKE = 4
 """Where fewer rows than this are alike, one by one is as fast."""
+_ENOUGH_ROWS = 4_000
+"""After so many it is known how alike the rows of a file are."""
 _TOKENS = tuple(each.name for each in fields(Usage))
 
 
@@ -84,6 +87,7 @@ class AlikeRows:
         self._take = take
         self._context = context
         self._patterns: dict[bytes, Item | None] = {}
+        self._rows = self._read_alone = 0
         self._is_off = context.is_test  # whether a row may be a held-out case is asked of each
 
     def may(self, values: Mapping[str, Any]) -> bool:  # Any: JSON
@@ -106,7 +110,6 @@ class AlikeRows:
         examples: list[LoggedCall] = []
         group: list[int] = []
         facts: list[Facts] = []
-        before = len(self._patterns)
         for values in rows:
             row, pattern = self._pattern(values)
             if type(pattern) is Skipped:
@@ -119,8 +122,8 @@ class AlikeRows:
                 examples.append(pattern)
             group.append(number)
             facts.append(self._alike.facts(row, self._context))
-        if (len(self._patterns) - before) * _LEAST_ALIKE > len(rows):
-            self._is_off = True
+        self._rows += len(rows)
+        self._is_off = self._rows > _ENOUGH_ROWS and self._read_alone * _LEAST_ALIKE > self._rows
         if len(self._patterns) > _MOST_PATTERNS:
             self._patterns.clear()
         return _columns(examples, np.array(group, dtype=np.int64), facts, dict(skipped))
@@ -143,12 +146,14 @@ class AlikeRows:
                 continue
             if name in inside and type(value) is dict:
                 less = inside[name]
-                value = {each: value[each] for each in value if each not in less}
-            rest[name] = value
+                rest[name] = {each: value[each] for each in value if each not in less}
+            else:
+                rest[name] = value
         key = msgspec.msgpack.encode(rest)
         try:
             return row, self._patterns[key]
         except KeyError:
+            self._read_alone += 1
             items = list(self._take(row, self._context))
             pattern = self._patterns[key] = items[0] if len(items) == 1 and _is_bare(items[0]) else None
             return row, pattern
@@ -179,8 +184,9 @@ def _columns(
     told = dict(zip(Facts._fields, zip(*facts, strict=True), strict=True)) if facts else {}
     for name in _OF_EACH_ROW if facts else ():
         columns[name] = pa.array(told[name], SCHEMA.field(name).type)
+    usages = [whole(usage) for usage in told.get("usage", ())]
     for name in _TOKENS if facts else ():
-        columns[name] = pa.array([getattr(usage, name) for usage in told["usage"]], SCHEMA.field(name).type)
+        columns[name] = pa.array([getattr(usage, name) for usage in usages], SCHEMA.field(name).type)
     return Columns(
         rows=empty_columns(len(facts), **columns),
         contents=_encoded(told.get("source_id", ())),

@@ -9,7 +9,7 @@ from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
 from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
-from freehold.ledger.logs.formats._usage import inside, usage_of
+from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, inside, usage_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,10 +70,9 @@ def usage(row: Values, metadata: Values) -> Usage:
 
     A call that failed has 0 everywhere, which says that nobody counted.
     """
-    if failure(row, metadata)[0] and not count(row, "total_tokens", "prompt_tokens", "completion_tokens"):
+    if not count(row, "total_tokens", "prompt_tokens", "completion_tokens") and failure(row, metadata)[0]:
         return Usage()
-    told = usage_of({"usage": inner(metadata, "usage_object")})
-    more = usage_of({"usage": inner(metadata, "additional_usage_values")})
+    told, more = (_told(metadata, name) for name in ("usage_object", "additional_usage_values"))
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
     written = told.cache_write_tokens if told.cache_write_tokens is not None else more.cache_write_tokens
     return inside(
@@ -85,6 +84,11 @@ def usage(row: Values, metadata: Values) -> Usage:
             reasoning_tokens=told.reasoning_tokens,
         )
     )
+
+
+def _told(metadata: Values, name: str) -> Usage:
+    usage = inner(metadata, name)
+    return usage_of({"usage": usage}) if usage else NOBODY_COUNTED
 
 
 def key_of(row: Values, metadata: Values) -> TaskKey | None:

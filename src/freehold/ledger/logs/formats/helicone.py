@@ -145,8 +145,8 @@ _ALIKE = Alike(
         "request_user_id", "prompt_tokens", "completion_tokens", "prompt_cache_read_tokens",
         "prompt_cache_write_tokens",
         # nobody reads these
-        "response_created_at", "total_tokens", "cost", "costUSD", "cost_usd", "asset_ids", "request_ip", "signed_body_url",
-        "created_at", "size_bytes", "updated_at", "latency_ms",
+        "response_created_at", "total_tokens", "cost", "costUSD", "cost_usd", "asset_ids", "request_ip",
+        "signed_body_url", "created_at", "size_bytes", "updated_at", "latency_ms",
     }),
     inside={"properties": _SESSION, "request_properties": _SESSION},
     bodies=("request_body", "response_body"),

@@ -6,6 +6,7 @@ and cuts long ones. An id is the same in both, so a call that is imported from b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from freehold.ledger.logs.format import BadRow, Format, Skipped
@@ -166,18 +167,18 @@ _EVERY_ROW = frozenset({
     "spend", "response_cost", "cost_breakdown", "saved_cache_cost", "cache_key", "hidden_params", "model_id",
     "api_base", "requester_ip_address", "model_map_information", "response_cost_failure_debug_info", "updatedAt",
 })  # fmt: skip
-_ALIKE = {
-    "own": _EVERY_ROW,
-    "inside": {
+_SPEND_LOGS = Alike(
+    facts=_facts_of_spend_log,
+    own=_EVERY_ROW,
+    inside={
         "metadata": frozenset({
             "usage_object", "additional_usage_values", "cost_breakdown", "litellm_overhead_time_ms",
             "cold_storage_object_key", "requester_ip_address", "model_map_information",
         })
     },
-    "bodies": ("messages", "response", "proxy_server_request"),
-}  # fmt: skip
-_SPEND_LOGS = Alike(facts=_facts_of_spend_log, **_ALIKE)
-_STANDARD_PAYLOADS = Alike(facts=_facts_of_standard_payload, **_ALIKE)
+    bodies=("messages", "response", "proxy_server_request"),
+)  # fmt: skip
+_STANDARD_PAYLOADS = replace(_SPEND_LOGS, facts=_facts_of_standard_payload)
 
 FORMATS = (
     Format(
