@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Shown, Terminal
 
-_ANN = "ann@example.org"
-
 
 def _done(shown: Shown) -> dict[str, Any]:
     assert shown.code == 0, shown.err
@@ -25,17 +23,18 @@ def _done(shown: Shown) -> dict[str, Any]:
 
 
 def _log(folder: Path) -> None:
-    """Two tasks by their prompts; of the first, one label and one prompt come from Ann alone."""
+    """One task; one of its labels was given on the first day alone."""
     rows = []
     for number in range(60):
-        who = _ANN if number % 6 == 0 else f"u{number % 6}"
+        is_early = number % 6 == 0
+        day = "2026-11-01" if is_early else f"2026-11-{10 + number % 9}"
         system = "Xylophone corporation: decide what the customer wants from the kazoo desk."
-        answer = "marimba" if who == _ANN else ("ocarina", "bassoon")[number % 2]
+        answer = "marimba" if is_early else ("ocarina", "bassoon")[number % 2]
         rows.append(
             {
-                "id": f"a{number}", "task": "first", "subject": who, "input": [
+                "id": f"a{number}", "task": "first",  "input": [
                     {"role": "system", "content": system}, {"role": "user", "content": f"question {number % 7}"}
-                ], "model_output": answer, "model": "gpt-5.4", "started_at": f"2026-11-{number % 9 + 10}T10:00:00Z",
+                ], "model_output": answer, "model": "gpt-5.4", "started_at": f"{day}T10:00:00Z",
             }
         )  # fmt: skip
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -69,7 +68,7 @@ def test_of_a_task_that_is_purged_no_template_label_or_definition_stays(terminal
     assert _standing_in(terminal.folder, *said) == []
 
 
-def test_what_one_end_user_alone_has_shown_of_a_task_goes_with_his_calls(terminal: Terminal) -> None:
+def test_what_purged_calls_alone_have_shown_of_a_task_goes_with_them(terminal: Terminal) -> None:
     _log(terminal.folder)
     assert terminal.run("import", "log.jsonl").code == 0
     stays = LearnedRule("first", "system", {"anchors": ["xylophone corporation: decide"], "longest": None})
@@ -78,7 +77,7 @@ def test_what_one_end_user_alone_has_shown_of_a_task_goes_with_his_calls(termina
     with open_session(terminal.folder).state.begin() as connection:
         keep_rules(connection, [stays, goes, words])
 
-    record = _done(terminal.run("purge", "--subject", _ANN, "--yes", "--json"))
+    record = _done(terminal.run("purge", "--before", "2026-11-05", "--yes", "--json"))
 
     assert record["forgotten"] == {"rules": 1, "labels": 1, "tasks": 0, "definitions_left": []}
     assert _standing_in(terminal.folder, "marimba", "harpsichord", "tuba") == []
