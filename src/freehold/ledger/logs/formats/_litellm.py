@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
@@ -75,10 +75,11 @@ def usage(row: Values, metadata: Values) -> Usage:
     told, more = (_told(metadata, name) for name in ("usage_object", "additional_usage_values"))
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
     written = told.cache_write_tokens if told.cache_write_tokens is not None else more.cache_write_tokens
+    prompt, answer, total = (count(row, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     return inside(
         Usage(
-            input_tokens=count(row, "prompt_tokens"),
-            output_tokens=count(row, "completion_tokens"),
+            input_tokens=prompt,
+            output_tokens=with_reasoning(prompt, answer, told.reasoning_tokens, total),
             cache_read_tokens=read,
             cache_write_tokens=written,
             reasoning_tokens=told.reasoning_tokens,
