@@ -141,6 +141,15 @@ def test_reasoning_is_put_into_the_output_where_the_total_counts_it_beside(total
     assert (call.output_tokens, call.reasoning_tokens) == (output, 20)
 
 
+@pytest.mark.parametrize(
+    ("told", "is_repeat"),
+    [({"attempted_retries": 0}, False), ({"attempted_retries": 2}, True), ({"attempted_fallbacks": 1}, True),
+     ({"attempted_retries": None}, False), ({"attempted_retries": "many"}, False)],
+)  # fmt: skip
+def test_a_later_attempt_is_a_repeat(told: dict[str, Any], is_repeat: bool) -> None:
+    assert (the_call(_row(metadata=told)).call.parent_id is not None) is is_repeat
+
+
 def test_anthropics_counts_beside_the_input_are_put_into_it() -> None:
     answer = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",

@@ -220,6 +220,7 @@ def test_what_the_gateway_says_of_a_call_comes_back(latest: bool) -> None:
 def test_an_answer_that_was_cut_off_is_known_wherever_the_span_says_so(told: dict[str, Any]) -> None:
     call = the_call(_span(_chat(**told))).call
     assert call.finish_reason == "length"
+    assert call.response is not None
     assert call.response["choices"][0]["finish_reason"] == "length"
     assert answered(call.response) == "half an"
 
@@ -235,6 +236,7 @@ def test_of_several_answers_each_keeps_its_own_end() -> None:
     messages = [{"role": "assistant", "parts": parts}, {"role": "assistant", "parts": parts, "finish_reason": "length"}]
     told = {"gen_ai.output.messages": messages, "gen_ai.response.finish_reasons": ["stop", "stop"]}
     call = the_call(_span(_chat(**told))).call
+    assert call.response is not None
     assert [each["finish_reason"] for each in call.response["choices"]] == ["stop", "length"]
 
 
@@ -243,3 +245,13 @@ def test_reasoning_that_the_total_counts_beside_the_output_is_put_into_it() -> N
               "gen_ai.usage.reasoning_tokens": 20, "llm.usage.total_tokens": 170}  # fmt: skip
     call = the_call(_span(_chat(**counts))).call
     assert (call.output_tokens, call.reasoning_tokens) == (70, 20)
+
+
+@pytest.mark.parametrize(("count", "is_repeat"), [(None, False), (0, False), (1, True), ("2", True), ("odd", False)])
+def test_a_request_that_was_sent_again_is_a_repeat(count: object, is_repeat: bool) -> None:
+    call = the_call(_span(_chat(**{"http.request.resend_count": count}))).call
+    assert (call.parent_id is not None) is is_repeat
+
+
+def test_a_repeat_of_a_call_that_the_span_names_is_one_of_that_call() -> None:
+    assert the_call(_span(_chat(**{"freehold.parent_id": "0190"}))).call.parent_id == "0190"

@@ -26,6 +26,8 @@ FIRST_ERROR = 400
 """Statuses from here on are of calls that failed."""
 FAILED = "error"
 """`error_type` of a call that its log calls failed without saying how."""
+EARLIER_ATTEMPT = "an earlier attempt"
+"""`parent_id` of a call that its log calls a repeat without saying of which."""
 
 
 def logged_call(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
-from freehold.ledger.logs.formats._calls import status_of
+from freehold.ledger.logs.formats._calls import EARLIER_ATTEMPT, status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
 from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
 from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, inside, usage_of
@@ -109,6 +109,16 @@ def failure(row: Values, metadata: Values) -> tuple[bool, str | None, int | None
     information = inner(row, "error_information") or inner(metadata, "error_information")
     kind, code = word(information, "error_class"), status_of(information.get("error_code"))
     return (True, kind, code) if is_failed else (False, None, 200)
+
+
+def parent_of(metadata: Values) -> str | None:
+    """What a call repeats: LiteLLM counts its attempts and the models it fell back to, and does not say their ids."""
+    again = sum(
+        value
+        for name in ("attempted_retries", "attempted_fallbacks")
+        if isinstance(value := metadata.get(name), int) and value > 0
+    )
+    return EARLIER_ATTEMPT if again else None
 
 
 def model_of(row: Values) -> str | None:

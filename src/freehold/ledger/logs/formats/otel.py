@@ -12,7 +12,7 @@ from freehold.core import genai_names as names
 from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.logs.format import BadRow, Format, Skipped, TaskKey, Unusable
 from freehold.ledger.logs.formats import _span_messages
-from freehold.ledger.logs.formats._calls import error_name, logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._calls import EARLIER_ATTEMPT, error_name, logged_call, status_of, subject_of
 from freehold.ledger.logs.formats._each_row import check_split
 from freehold.ledger.logs.formats._fields import (
     Values,
@@ -55,6 +55,7 @@ _FIRST_TOKEN_EVENTS = frozenset(
     {"first token stream event", "llm.content.completion.chunk", "gen_ai.content.completion.chunk"}
 )
 _TOTALS = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total")
+_RESENT = "http.request.resend_count"
 _SECOND_MS = 1000
 _TRACELOOP = "traceloop.association.properties."
 
@@ -144,7 +145,16 @@ def _call(span: Span, operation: str) -> Item:
         conversation_id=text(told, *names.names_of(names.CONVERSATION)),
         subject=subject_of(text(told, "enduser.id", "user.id", f"{_TRACELOOP}user_id", "gen_ai.user", "llm.user")),
         request_id=f"{span.trace_id}:{span.span_id}",
+        parent_id=word(told, names.PARENT) or (EARLIER_ATTEMPT if _is_resent(told) else None),
     )
+
+
+def _is_resent(told: Values) -> bool:
+    """The convention counts how often a request was sent again, from the second attempt on."""
+    try:
+        return (number(told, _RESENT) or 0) > 0
+    except BadRow:
+        return False
 
 
 def _operation(attributes: Values) -> str | None:
