@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.errors import InputError
@@ -20,21 +21,31 @@ from freehold.tasks.define import (
     set_kind,
 )
 from freehold.tasks.discover import Discovery, discover
-from freehold.tasks.edit import follow_names, move_corrections, split_task
+from freehold.tasks.edit import follow_names, merge_tasks, move_corrections, split_task
 from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
 from freehold.tasks.moves import MOVES, MoveFile, follow_moves, note_calls
 from freehold.tasks.rules import TaskRules
-from freehold.tasks.sample import ids_of_task, sample
-from freehold.tasks.store import keep_rules, learned_rules, load_tasks, note_guess, task_names, used_names
+from freehold.tasks.sample import ids_of_task, samples
+from freehold.tasks.store import (
+    joinable_tasks,
+    keep_rules,
+    learned_rules,
+    load_facts,
+    note_discovered,
+    note_guess,
+    task_names,
+    used_names,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
     from freehold.core.task import Task, TaskKind, WorkKind
+    from freehold.tasks.evidence import Evidence
 
 _OUTPUT_ROWS = 20_000
 _GUESS_ROWS = 4_000
@@ -56,6 +67,8 @@ class Discovered:
 
     found: Discovery
     learnt: list[Learnt] = field(default_factory=list)
+    joined: list[tuple[str, str, str]] = field(default_factory=list)
+    """Tasks of an earlier discovery that turned out to be another one: task, that one, the command that undoes it."""
 
     def as_record(self) -> dict[str, Any]:  # Any: an open JSON object
         """As `--json` prints it."""
@@ -66,6 +79,7 @@ class Discovered:
                 for one in self.found.tasks
             ],
             "unassigned": self.found.unassigned,
+            "joined": [{"task": old, "into": name, "undo": undo} for old, name, undo in self.joined],
             "sampled": self.found.sampled,
             "rules": len(self.found.rules),
         }  # fmt: skip
@@ -105,13 +119,24 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
             source,
             known=known,
             taken=used_names(session.state, there),
+            joinable=_joinable(session),
             move=file.add,
             progress=progress,
         )
     result = Discovered(found)
-    if not file.rows:
+    if file.rows:
+        _keep(session, found, file, source)
+    else:
         file.path.unlink()
-        return result
+    result.joined = _join(session, found, there)
+    finish_moves(session, progress)
+    result.learnt = list(learn_tasks(session, sorted({one.name for one in found.tasks} | {*found.joined.values()})))
+    note_discovered(session.state, {one.name for one in found.tasks if one.is_new})
+    return result
+
+
+def _keep(session: Session, found: Discovery, file: MoveFile, source: str) -> None:
+    """Note what discovery says of the calls of `source`, so that the ledger follows."""
     with session.state.begin() as connection:
         move_corrections(connection, source, file)
         added = keep_rules(connection, found.rules)
@@ -122,9 +147,22 @@ def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSI
             "rules": added,
         }
         record_action(connection, "tasks.discovered", source, details)
-    finish_moves(session, progress)
-    result.learnt = [learn_task(session, one.name) for one in found.tasks]
-    return result
+
+
+def _joinable(session: Session) -> set[str]:
+    """Tasks that discovery may join: those that it made, and that neither a person nor the settings speak of."""
+    rules = session.settings.tasks.rules
+    return joinable_tasks(session.state) - {*session.settings.ledger.tasks, *(rule.task for rule in rules)}
+
+
+def _join(session: Session, found: Discovery, known: Collection[str]) -> list[tuple[str, str, str]]:
+    """Put together what discovery found to be one task; each can be taken apart again."""
+    joined = []
+    for old, name in sorted(found.joined.items()):
+        file = remember_calls(session, [old])
+        merge_tasks(session.state, [old], name, known=known, is_discovery=True)
+        joined.append((old, name, join(["freehold", "tasks", "split", name, "--calls", str(file)])))
+    return joined
 
 
 def remember_calls(session: Session, tasks: Sequence[str]) -> Path:
@@ -154,8 +192,7 @@ def split_by_discovery(session: Session, source: str, progress: Progress, *, dry
     into = {one.name: one.calls for one in found.tasks if one.name != source}
     split_task(session.state, source, file, rules=found.rules, tasks=into)
     finish_moves(session, progress)
-    for one in found.tasks:
-        learn_task(session, one.name)
+    list(learn_tasks(session, [one.name for one in found.tasks]))
     return found, file.rows
 
 
@@ -165,9 +202,22 @@ def learn_task(session: Session, name: str, kind: WorkKind | TaskKind | None = N
     Raises:
         InputError: the answers do not fit the kind that was given.
     """
-    seen = [one.evidence for one in sample(session.ledger.folder, {name: _OUTPUT_ROWS})]
+    return next(learn_tasks(session, [name], kind))
+
+
+def learn_tasks(session: Session, names: Sequence[str], kind: WorkKind | TaskKind | None = None) -> Iterator[Learnt]:
+    """Define tasks as `learn_task` does one, in one pass of the ledger where they are small.
+
+    Raises:
+        InputError: the answers do not fit the kind that was given.
+    """
+    for name, calls in samples(session.ledger.folder, names, _OUTPUT_ROWS):
+        yield _learnt(session, name, [one.evidence for one in calls], kind)
+
+
+def _learnt(session: Session, name: str, seen: list[Evidence], kind: WorkKind | TaskKind | None) -> Learnt:
     outputs = list(human_outputs(session.state, name)) or [one.answer for one in seen if one.answer]
-    facts = load_tasks(session.state).get(name)
+    facts = load_facts(session.state, name)
     guess = guess_work(seen[:_GUESS_ROWS]) if seen else None
     is_settled = is_in_use(session.state, name) or (facts is not None and facts.is_set)
     if kind is None and not is_settled:

@@ -202,7 +202,7 @@ def import_into(
     Raises:
         InputError: nothing can be used, or `kind` does not fit.
     """
-    from freehold.cli.discovering import discover_tasks, learn_task, load_assigner, settle_names
+    from freehold.cli.discovering import discover_tasks, learn_tasks, load_assigner, settle_names
     from freehold.cli.purging import words_keeper
     from freehold.ledger.logs.engine import Stores, import_logs
     from freehold.ledger.logs.files import find_logs
@@ -234,18 +234,19 @@ def import_into(
     if UNASSIGNED in taken.rows:  # rows that were there already may have their task by now
         left = min(taken.rows.pop(UNASSIGNED), session.ledger.tasks().get(UNASSIGNED, 0))
         taken.rows |= {UNASSIGNED: left} if left else {}
-    for name in sorted(taken.rows):
-        if name != UNASSIGNED:
-            learnt = learn_task(session, name, kind)
-            taken.tasks.append(learnt.task)
-            taken.confidence[name] = learnt.confidence
-            taken.warnings += [] if learnt.warning is None else [learnt.warning]
+    for learnt in learn_tasks(session, sorted(taken.rows.keys() - {UNASSIGNED}), kind):
+        taken.tasks.append(learnt.task)
+        taken.confidence[learnt.task.name] = learnt.confidence
+        taken.warnings += [] if learnt.warning is None else [learnt.warning]
     return taken
 
 
 def _discover(taken: Taken, found: Discovered) -> None:
     """Count the rows where discovery has brought them."""
     taken.discovered = found.as_record()
+    for old, name, _ in found.joined:
+        if old in taken.rows:
+            taken.rows[name] = taken.rows.get(name, 0) + taken.rows.pop(old)
     for one in found.found.tasks:
         taken.rows[one.name] = taken.rows.get(one.name, 0) + one.calls
     left = taken.rows[UNASSIGNED] - sum(one.calls for one in found.found.tasks)

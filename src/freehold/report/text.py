@@ -69,6 +69,7 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         plain_table(recognised_table(record)),
         plain_table(imported_task_table(record)),
         sentence(held_out_sentence(record)),
+        bullets("Found to be one task", _found_to_be_one(record)),
         bullets("Skipped", _skipped(record)),
         bullets("Rejected", shown),
         f"All rejected rows: {visible(record['rejects_file'], 4096)}" if record.get("rejects_file") else "",
@@ -79,6 +80,14 @@ def import_text(record: Mapping[str, Any]) -> str:  # Any: JSON
         bullets("Fields that were ignored", record.get("ignored_fields") or ()),
         bullets("Warnings", record.get("warnings") or ()),
     )
+
+
+def _found_to_be_one(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    joins = (record.get("discovered") or {}).get("joined") or ()
+    return [
+        f"{visible(one['task'])} went into {visible(one['into'])}. To take it out again: {visible(one['undo'], 4096)}"
+        for one in joins
+    ]
 
 
 def _skipped(record: Mapping[str, Any]) -> list[str]:  # Any: JSON

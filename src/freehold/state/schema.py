@@ -29,6 +29,7 @@ TASKS = Table(
     Column("work", String(32), doc="What kind of work it is; NULL: as `kind` has it."),
     Column("work_confidence", Float, doc="Of the guess, 0 to 1; NULL: it was set, or nothing speaks for it."),
     Column("work_source", String(16), doc="guessed or set; NULL: nobody has looked."),
+    Column("origin", String(16), doc="discovered: discovery made and named it, and nobody has changed it; else NULL."),
 )
 
 TASK_RULES = Table(

@@ -72,6 +72,8 @@ class Rows:
     """How answers are written: [rows, 6], standardised."""
     known: Sequence[str | None]
     """Task of a call that has one already."""
+    joinable: frozenset[str] = frozenset()
+    """Those of these tasks that may turn out to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ def _likeness(
     for one, piece in enumerate(pieces):
         for two in range(one):
             extra = _SHAPE_WEIGHT * shape_likeness(piece.kind, pieces[two].kind) + _bond(
-                piece, pieces[two], templates, openings
+                piece, pieces[two], templates, openings, rows.joinable
             )
             if _has_other_template(piece, pieces[two]):
                 extra -= min(_MOST_APART, max(0.0, answered_apart[one, two] - _ANSWERS_APART))
@@ -241,10 +243,15 @@ def _likeness(
     return likeness
 
 
-def _bond(one: Piece, two: Piece, templates: Sequence[Template], openings: Sequence[Sequence[str]]) -> float:
+def _bond(
+    one: Piece, two: Piece, templates: Sequence[Template], openings: Sequence[Sequence[str]], joinable: frozenset[str]
+) -> float:
     """What templates and tasks that are known already add to the likeness of two pieces."""
     if one.known is not None and two.known is not None:
-        return 0.0 if one.known == two.known else _NEVER
+        if one.known == two.known:
+            return 0.0
+        if not joinable.issuperset({one.known, two.known}):
+            return _NEVER
     if one.template is None and two.template is None:
         if one.opening is None or two.opening is None:
             return 0.0

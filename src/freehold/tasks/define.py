@@ -27,6 +27,8 @@ _ENUM_REPEATS = 5
 _MASKABLE_DIGITS = 6
 """Digits from which on a value may be masked in a dataset because its input tells what it is."""
 _SAMPLE = 200_000
+_MOST_NAMED = 40
+"""Tasks that a message lists."""
 
 
 def guess_task(name: str, outputs: Iterable[str], *, kind: TaskKind | None = None) -> Task:
@@ -249,7 +251,7 @@ def set_kind(engine: Engine, name: str, kind: WorkKind | TaskKind, outputs: Sequ
     """
     task = define_task(engine, guess_task(name, outputs, kind=form_of(kind, outputs)))
     work: WorkKind = "other" if kind == "text" else kind
-    values = {"work": work, "work_confidence": None, "work_source": "set"}
+    values = {"work": work, "work_confidence": None, "work_source": "set", "origin": None}
     with engine.begin() as connection:
         connection.execute(update(TASKS).where(TASKS.c.name == name).values(values))
         record_action(connection, "task.set", name, {"kind": work, "held_to": task.kind})
@@ -270,7 +272,8 @@ def load_task(engine: Engine, name: str) -> Task:
     """
     with engine.connect() as connection:
         row = connection.execute(select(TASKS).where(TASKS.c.name == name)).mappings().one_or_none()
-        known = connection.execute(select(TASKS.c.name).order_by(TASKS.c.name)).scalars().all()
+        some = select(TASKS.c.name).order_by(TASKS.c.name).limit(_MOST_NAMED)
+        known = () if row is not None else connection.execute(some).scalars().all()
     if row is None:
         raise InputError(
             f"There is no task {name!r}. " + (f"Known: {', '.join(known)}." if known else "Import a log first.")

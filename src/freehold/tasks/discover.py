@@ -23,7 +23,7 @@ from freehold.tasks.sample import Seen, counts, sample, stream
 from freehold.tasks.teach import teach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from freehold.core.progress import Progress
@@ -60,11 +60,13 @@ class Discovery:
     """Calls that are like no others."""
     sampled: int = 0
     rules: list[LearnedRule] = field(default_factory=list)
+    joined: dict[str, str] = field(default_factory=dict)
+    """Tasks that turned out to be another one -> that one."""
 
 
 def discover(
-    calls: Path, source: str, *, known: Collection[str], taken: Collection[str], keeps_source: bool = False,
-    move: Callable[[Sequence[tuple[str, str]]], None], progress: Progress,
+    calls: Path, source: str, *, known: Collection[str], taken: Collection[str], joinable: Collection[str] = (),
+    keeps_source: bool = False, move: Callable[[Sequence[tuple[str, str]]], None], progress: Progress,
 ) -> Discovery:  # fmt: skip
     """The tasks of the calls that are now of the task `source`.
 
@@ -73,6 +75,7 @@ def discover(
         source: The task whose calls nothing names, such as `unassigned`; or one that is to be split.
         known: Tasks that calls may come home to.
         taken: Names that new tasks may not have.
+        joinable: Those of the known tasks that may turn out to be one: the largest stays, and the caller joins them.
         keeps_source: The largest cluster keeps the name of the source.
         move: Told of calls (id, task) that are of another task than the source, piece by piece.
         progress: Told of calls.
@@ -87,12 +90,13 @@ def discover(
     each = min(_KNOWN_ROWS, _MOST_KNOWN_ROWS // max(1, len(others)))
     seen = sample(calls, {**dict.fromkeys(others, each), source: SAMPLE_ROWS})
     result.sampled = sum(one.task == source for one in seen)
-    gathered = gather([one.evidence for one in seen], [None if one.task == source else one.task for one in seen])
+    tasks_before = [None if one.task == source else one.task for one in seen]
+    gathered = gather([one.evidence for one in seen], tasks_before, joinable)
     labels: list[int | None] = [*cluster(gathered.rows, gathered.templates, gathered.openings)]
     for place, belongs in enumerate(held(gathered.rows, gathered.texts, labels)):
         if not belongs:
             labels[place] = None
-    tasks = _named(seen, gathered, labels, result, taken, keeps_source=keeps_source)
+    tasks = _named(seen, gathered, labels, result, taken, there, keeps_source=keeps_source)
     nearest = Nearest(gathered, tasks)
     lost = [place for place, task in enumerate(tasks) if task is None]
     for place, task in zip(lost, nearest.tasks_of([seen[place].evidence for place in lost]), strict=True):
@@ -137,7 +141,7 @@ def _give_rest(  # noqa: PLR0917 -- the whole of one pass
 
 def _named(
     seen: Sequence[Seen], gathered: Gathered, labels: Sequence[int | None], result: Discovery,
-    taken: Collection[str], *, keeps_source: bool,
+    taken: Collection[str], there: Mapping[str, int], *, keeps_source: bool,
 ) -> list[str | None]:  # fmt: skip
     """The task of each call of the sample; None for those of clusters too small for a task."""
     members: defaultdict[int, list[int]] = defaultdict(list)
@@ -148,11 +152,13 @@ def _named(
     tasks: list[str | None] = [None] * len(seen)
     used = set(taken)
     for rank, of in enumerate(_by_size(members.values(), seen)):
-        name = next((seen[place].task for place in of if seen[place].task != result.source), None)
+        owners = sorted({seen[place].task for place in of} - {result.source}, key=lambda task: (-there[task], task))
+        name = owners[0] if owners else None
+        result.joined.update((owner, owners[0]) for owner in owners[1:])
         new = [place for place in of if seen[place].task == result.source]
         if not new or (name is None and len(new) < least and not _is_template(new, gathered)):
             for place in of:
-                tasks[place] = None if name is None else name
+                tasks[place] = name
             continue
         guess = guess_work([seen[place].evidence for place in of])
         is_new = name is None

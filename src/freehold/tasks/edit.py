@@ -93,7 +93,7 @@ def rename_task(
     _check_policies(old, new, policies)
     edited = Edited(new)
     with engine.begin() as connection:
-        connection.execute(update(TASKS).where(TASKS.c.name == old).values(name=new))
+        connection.execute(update(TASKS).where(TASKS.c.name == old).values(name=new, origin=None))
         connection.execute(update(SPLITS).where(SPLITS.c.task == old).values(task=new))
         _carry(connection, old, new, edited)
         _remember_name(connection, old, new)
@@ -103,9 +103,18 @@ def rename_task(
 
 
 def merge_tasks(
-    engine: Engine, sources: Sequence[str], into: str, *, known: Collection[str], policies: Collection[str] = ()
-) -> Edited:
+    engine: Engine, sources: Sequence[str], into: str, *, known: Collection[str], policies: Collection[str] = (),
+    is_discovery: bool = False,
+) -> Edited:  # fmt: skip
     """Put tasks into another one, whose definition stays.
+
+    Args:
+        engine: The state database.
+        sources: Tasks that go.
+        into: The task that stays.
+        known: Every task that there is.
+        policies: Tasks that `[ledger.tasks]` of the settings speaks of.
+        is_discovery: Discovery found that they are one; a person may still say otherwise.
 
     Raises:
         InputError: one of them is not there, or is named twice.
@@ -125,6 +134,8 @@ def merge_tasks(
             _carry(connection, source, into, edited)
             _remember_name(connection, source, into)
         note_names(connection, dict.fromkeys(sources, into))
+        if not is_discovery:
+            _settle(connection, [into])
         details = {"merged": list(sources), "carried": dict(edited.carried), "left": dict(edited.left)}
         record_action(connection, "task.merged", into, details)
     return edited
@@ -160,6 +171,7 @@ def split_task(
             connection.execute(delete(TASK_RULES).where(TASK_RULES.c.task == source))
             edited.carried["rules"] = keep_rules(connection, given)
         note_calls(connection, file)
+        _settle(connection, [source, *tasks])
         record_action(connection, "task.split", source, {"into": dict(tasks), "carried": dict(edited.carried)})
     return edited
 
@@ -173,6 +185,12 @@ def follow_names(engine: Engine, tasks: Collection[str]) -> dict[str, str]:
                 _retask_corrections(connection, CORRECTIONS.c.task == old, lambda _, name=name: name)
             note_names(connection, meant)
     return meant
+
+
+def _settle(connection: Connection, tasks: Sequence[str]) -> None:
+    """A person has said what these tasks are: discovery joins them no more."""
+    for name in tasks:
+        connection.execute(update(TASKS).where(TASKS.c.name == name).values(origin=None))
 
 
 def _check_policies(old: str, new: str, policies: Collection[str]) -> None:

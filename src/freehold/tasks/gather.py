@@ -12,7 +12,7 @@ from freehold.tasks.space import Space, registers
 from freehold.tasks.templates import find_openings, find_templates, is_generic, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from freehold.tasks.answers import Shape
     from freehold.tasks.evidence import Evidence
@@ -60,7 +60,7 @@ class Gathered:
         return Placed(self.space.place(texts), registers_of_them)
 
 
-def gather(evidence: Sequence[Evidence], known: Sequence[str | None]) -> Gathered:
+def gather(evidence: Sequence[Evidence], known: Sequence[str | None], joinable: Collection[str] = ()) -> Gathered:
     """The rows to cluster, the templates of their system messages, and the space that they lie in."""
     numbers, templates = find_templates([one.system for one in evidence])
     texts = contents(evidence, numbers, templates)
@@ -83,6 +83,7 @@ def gather(evidence: Sequence[Evidence], known: Sequence[str | None]) -> Gathere
         openings=numbered,
         answers=_standardised(registers([one.answer for one in evidence])),
         known=known,
+        joinable=frozenset(joinable),
     )
     return Gathered(rows, templates, space, mean, spread, openings, bare)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,15 @@ from freehold.ledger.publish import reading
 from freehold.tasks.evidence import Evidence, evidence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _BATCH = 1_000
 _DIGITS = 12
 """Of a call's id, the last ones: they are random, so a share of the calls is that share of their range."""
 _SPARE = 1.05
+_MOST_TOGETHER = 20_000
+"""Calls of several tasks that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,41 @@ def counts(calls: Path) -> dict[str, int]:
 
 def sample(calls: Path, limits: Mapping[str, int]) -> list[Seen]:
     """About so many calls of each task, all if there are no more; by id."""
-    there = counts(calls)
+    return _drawn(calls, limits, counts(calls))
+
+
+def samples(calls: Path, tasks: Sequence[str], limit: int) -> Iterator[tuple[str, list[Seen]]]:
+    """About so many calls of each task, one task after the other: small ones are read together, in one pass."""
+    there = counts(calls) if tasks else {}
+    together: list[str] = []
+    rows = 0
+    for task in tasks:
+        number = min(limit, there.get(task, 0))
+        if rows + number > _MOST_TOGETHER:
+            yield from _by_task(calls, together, limit, there)
+            together, rows = [], 0
+        together.append(task)
+        rows += number
+    yield from _by_task(calls, together, limit, there)
+
+
+def _by_task(
+    calls: Path, tasks: Sequence[str], limit: int, there: Mapping[str, int]
+) -> Iterator[tuple[str, list[Seen]]]:
+    found: defaultdict[str, list[Seen]] = defaultdict(list)
+    for one in _drawn(calls, dict.fromkeys(tasks, limit), there):
+        found[one.task].append(one)
+    yield from ((task, found.pop(task, [])) for task in tasks)
+
+
+def _drawn(calls: Path, limits: Mapping[str, int], there: Mapping[str, int]) -> list[Seen]:
     bounds = {task: _bound(limit, there[task]) for task, limit in limits.items() if there.get(task) and limit > 0}
     if not bounds:
         return []
-    wanted = " or ".join("(task = ? and right(replace(id, '-', ''), 12) < ?)" for _ in bounds)
-    parameters = [value for task, bound in sorted(bounds.items()) for value in (task, bound)]
-    found = list(_seen(calls, f"request is not null and ({wanted})", parameters))
+    names = sorted(bounds)
+    wanted = "join (select unnest(?) as task, unnest(?) as bound) using (task)"
+    below = "request is not null and right(replace(id, '-', ''), 12) < bound"
+    found = list(_seen(calls, f"{wanted} where {below}", [names, [bounds[task] for task in names]]))
     found.sort(key=lambda one: (one.task, one.id[-_DIGITS:], one.id))
     kept: dict[str, int] = {}
     result = []
@@ -62,7 +93,7 @@ def stream(calls: Path, task: str) -> Iterator[Seen]:
     """All calls of a task that have a request. To be consumed whole before the ledger changes."""
     if not any(calls.glob("day=*/*.parquet")):
         return
-    yield from _seen(calls, "request is not null and task = ?", [task])
+    yield from _seen(calls, "where request is not null and task = ?", [task])
 
 
 def ids_of_task(calls: Path, task: str) -> set[str]:
@@ -81,9 +112,9 @@ def _bound(limit: int, number: int) -> str:
     return f"{min(int(_SPARE * limit / number * 16**_DIGITS), 16**_DIGITS - 1):0{_DIGITS}x}"
 
 
-def _seen(calls: Path, condition: str, parameters: list[str]) -> Iterator[Seen]:
+def _seen(calls: Path, condition: str, parameters: list[Any]) -> Iterator[Seen]:
     with reading(calls), _connected() as connection:
-        query = f"select id, task, request, response from {_source(calls)} where {condition}"  # noqa: S608 (ours)
+        query = f"select id, task, request, response from {_source(calls)} {condition}"  # noqa: S608 (ours)
         for batch in connection.sql(query, params=parameters).to_arrow_reader(_BATCH):
             for row in batch.to_pylist():
                 yield Seen(row["id"], row["task"], evidence_of(_object(row["request"]), _object(row["response"])))

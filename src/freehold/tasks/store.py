@@ -11,7 +11,18 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from freehold.core.errors import InputError
 from freehold.core.task import Task, WorkKind, work_of
 from freehold.state.database import now
-from freehold.state.schema import CORRECTIONS, DATASETS, MODELS, TASK_NAMES, TASK_RULES, TASKS
+from freehold.state.schema import (
+    ALIASES,
+    CORRECTIONS,
+    DATASETS,
+    DECISIONS,
+    EVALUATIONS,
+    KEYS,
+    MODELS,
+    TASK_NAMES,
+    TASK_RULES,
+    TASKS,
+)
 from freehold.tasks.learned import LearnedRule
 
 if TYPE_CHECKING:
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
     from freehold.tasks.kinds import Guess
 
+DISCOVERED = "discovered"
 _MOST_RULES = 5_000
 _MOST_OF_ONE_TASK = 64
 
@@ -53,6 +65,15 @@ def load_tasks(engine: Engine) -> dict[str, TaskFacts]:
     return {row["name"]: _facts(row, number.get(row["name"], 0)) for row in rows}
 
 
+def load_facts(engine: Engine, name: str) -> TaskFacts | None:
+    """What is known of one task; None: it is not defined."""
+    rules = select(func.count()).select_from(TASK_RULES).where(TASK_RULES.c.task == name)
+    with engine.connect() as connection:
+        row = connection.execute(select(TASKS).where(TASKS.c.name == name)).mappings().one_or_none()
+        number = connection.execute(rules).scalar_one()
+    return None if row is None else _facts(row, number)
+
+
 def _facts(row: RowMapping, rules: int) -> TaskFacts:
     task = Task(
         name=row["name"],
@@ -72,6 +93,24 @@ def _facts(row: RowMapping, rules: int) -> TaskFacts:
 def _work_of(task: Task) -> WorkKind:
     """Of a task that was defined before kinds of work were guessed."""
     return "screening" if task.kind == "classification" and len(task.labels) == 2 else work_of(task.kind)
+
+
+def note_discovered(engine: Engine, tasks: Collection[str]) -> None:
+    """Remember that discovery made these tasks, so that it may join them later."""
+    with engine.begin() as connection:
+        for name in sorted(tasks):
+            connection.execute(update(TASKS).where(TASKS.c.name == name).values(origin=DISCOVERED))
+
+
+def joinable_tasks(engine: Engine) -> set[str]:
+    """Tasks that discovery made and nobody has named, changed or built anything on since."""
+    with engine.connect() as connection:
+        found = set(connection.execute(select(TASKS.c.name).where(TASKS.c.origin == DISCOVERED)).scalars())
+        for column in (DATASETS.c.task, MODELS.c.task, ALIASES.c.task, EVALUATIONS.c.task, DECISIONS.c.task):
+            found.difference_update(connection.execute(select(column).distinct()).scalars())
+        for key in connection.execute(select(KEYS.c.task, KEYS.c.tasks)).all():
+            found.difference_update({key.task, *key.tasks})
+    return found
 
 
 def note_guess(engine: Engine, name: str, guess: Guess) -> None:
