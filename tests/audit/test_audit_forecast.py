@@ -129,18 +129,6 @@ def test_intervals_hold_what_comes_whatever_the_shape_and_the_length_of_the_log(
     assert held / known > CONFIDENCE - 0.1
 
 
-def test_what_lies_further_ahead_than_the_log_is_long_is_not_foretold() -> None:
-    for days, months in ((14, 1), (16, 2), (22, 2), (23, 3)):
-        forecast = forecast_of(_series([70] * days))
-        assert forecast is not None
-        assert len(forecast.months) == months
-        record = forecast.as_record(0.01)["months"]
-        assert [each["month"] for each in record] == [1, 2, 3]
-        assert [each["calls"] is None for each in record] == [number >= months for number in range(3)]
-        said = f"The calls span {days} days: what comes more than {4 * days} days ahead is not foretold."
-        assert forecast.lacks() == (None if months == 3 else said)
-
-
 @pytest.mark.parametrize("growth", [-0.1, 0.0, 0.1, 0.5])
 def test_intervals_hold_what_comes_about_as_often_as_they_say(growth: float) -> None:
     """Simulated coverage: traffic with a weekly shape whose level wanders by 2 % a day."""

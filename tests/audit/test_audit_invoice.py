@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.audit.amounts import Unreadable, amount_of, date_order, day_of, decimal_mark
-from freehold.audit.invoice import InvoiceLine, model_of, read_invoice
+from freehold.audit.invoice import InvoiceLine, model_of, read_invoice, tier_of
 from freehold.core.errors import InputError
 
 _START = 1_781_049_600  # 2026-06-10T00:00:00Z
@@ -168,3 +168,25 @@ def test_no_file_is_more_than_refused(text: str) -> None:
         read_invoice("date,model,amount\n" + text, "x")
     except InputError:
         return
+
+
+@pytest.mark.parametrize(
+    ("item", "model", "tier"),
+    [
+        ("gpt-5-mini-2025-08-07 batch, input", "gpt-5-mini-2025-08-07", "batch"),
+        ("gpt-5-mini-2025-08-07, batch input", "gpt-5-mini-2025-08-07", "batch"),
+        ("gpt-5-mini-2025-08-07 (flex), cached input", "gpt-5-mini-2025-08-07", "flex"),
+        ("gpt-5-mini-2025-08-07, batch, output", "gpt-5-mini-2025-08-07", "batch"),
+        ("gpt-5-mini-2025-08-07, output", "gpt-5-mini-2025-08-07", None),
+        ("batch", "batch", None),
+        ("minibatch, input", "minibatch", None),
+    ],
+)
+def test_a_tariff_in_a_line_item_is_no_part_of_the_models_name(item: str, model: str, tier: str | None) -> None:
+    assert (model_of(item), tier_of(item)) == (model, tier)
+
+
+def test_an_amount_that_went_through_a_binary_fraction_is_read_as_it_was_meant() -> None:
+    text = json.dumps(_bucket(_COST)).replace("0.06", "0.20350000000000004")
+    invoice = read_invoice(text, "x")
+    assert (invoice.lines[0].usd, invoice.places) == (Decimal("0.2035"), 4)

@@ -290,3 +290,40 @@ def test_a_credit_among_other_lines_is_named_and_takes_no_more_than_the_differen
 def test_a_credit_that_makes_up_for_another_line_is_no_difference() -> None:
     found = _of([_cell()], _line("0.0028"), _line("-0.001"))
     assert found.lines[0].causes == ()
+
+
+def test_a_price_that_differs_is_named_too_where_costs_and_usage_come_in_two_files() -> None:
+    usage = _line(None, requests=10, input_tokens=10_000, cached_tokens=4_000, output_tokens=1_000)
+    found = _of([_cell(10)], _line(12 * _CALL_USD), usage)
+    assert _causes(found) == [("price", -2 * _CALL_USD, None)]
+    assert "price per token is 20.0% higher" in found.lines[0].explanation
+    fewer = _line(None, requests=10, input_tokens=9_000, cached_tokens=4_000, output_tokens=1_000)
+    assert "price" not in [cause[0] for cause in _causes(_of([_cell(10)], _line(12 * _CALL_USD), fewer))]
+
+
+@given(st.integers(2, 40))
+def test_twice_the_calls_are_no_batch(calls: int) -> None:
+    batch = Decimal("0.000105")
+    found = _of([_cell(2 * calls)], _line(2 * calls * batch, requests=calls))
+    assert [(kind, number) for kind, _, number in _causes(found)] == [("extra-rows", calls)]
+
+
+def test_other_tokens_than_the_ledgers_are_no_batch() -> None:
+    batch = Decimal("0.000105")
+    line = _line(10 * batch, requests=10, input_tokens=5_000, cached_tokens=2_000, output_tokens=500)
+    assert "tier" not in [kind for kind, _, _ in _causes(_of([_cell(10)], line))]
+
+
+def test_the_same_model_of_another_provider_is_not_on_the_bill_of_the_one() -> None:
+    days = [_DAY + timedelta(days=number) for number in range(4)]
+    cells = [_cell(13, day=day, provider=name) for day in days for name in ("openai", "azure")]
+    found = _of(cells, *(_line(13 * _CALL_USD, day=day, requests=13) for day in days))
+    assert found.notes == ("52 calls of azure are not compared: the invoice's amounts are those of openai alone.",)
+    assert {line.explanation for line in found.lines} == {"the same"}
+    both = _of(cells, *(_line(26 * _CALL_USD, day=day, requests=26) for day in days))
+    assert (both.notes, {line.explanation for line in both.lines}) == ((), {"the same"})
+
+
+def test_a_difference_of_binary_fractions_is_none() -> None:
+    found = _of([_cell(10)], _line(10 * _CALL_USD + Decimal("4e-17"), requests=10), places=17)
+    assert found.lines[0].explanation == "the same"

@@ -181,7 +181,11 @@ def test_a_body_tells_its_tariff(body: dict[str, Any], tariff: str) -> None:
         ({"prompt_tokens": True}, "prompt_tokens is 'True'"),
         ({"prompt_tokens": "5"}, "prompt_tokens is '5'"),
         ({"prompt_tokens": 5, "num_cached_tokens": 6}, "cached input (6 read, 0 written) exceeds the input (5)"),
-        ({"prompt_tokens": 5, "completion_tokens": 1, "reasoning_tokens": 2}, "reasoning (2) exceeds the output (1)"),
+        (
+            {"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": 0,
+             "output_tokens_details": {"thinking_tokens": 2}},
+            "reasoning (2) exceeds the output (1)",
+        ),
         (
             {"input_tokens": 5, "cache_creation_input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 2}},
             "for an hour exceeds",

@@ -180,7 +180,7 @@ def _unpriced(rest: _Rest, known: Amounts) -> None:
     count = known.unpriced_calls
     if not count:
         return
-    sentence = f"the price of {count} calls is unknown"
+    sentence = f"the price of {count} {'call' if count == 1 else 'calls'} is unknown"
     if not known.ledger_usd and rest.usd < 0:
         rest.take("unpriced", rest.usd, count, sentence)
     elif known.invoice_requests:
@@ -223,8 +223,11 @@ def _price_alone(rest: _Rest, side: Side, known: Amounts) -> None:
         return
     ours = [cell.usage for cell in side.cells if cell.is_counted]
     counts = (("input_tokens",) * 2, ("output_tokens",) * 2, ("cache_read_tokens", "cached_tokens"))
+    lines = [line for line in side.lines if line.input_tokens is not None and line.output_tokens is not None]
+    if not lines:
+        return
     for mine, its in counts:
-        told = [getattr(line, its) for line in side.lines]
+        told = [getattr(line, its) for line in lines]
         if None in told and mine != "cache_read_tokens":
             return
         if None not in told and sum(told) != sum(getattr(usage, mine) or 0 for usage in ours):
@@ -269,11 +272,42 @@ def _suppose(rest: _Rest, side: Side, known: Amounts, pricing: Pricing, toleranc
         return False
     near = max(tolerance, abs(known.invoice_usd) * _NEAR)
     near = min(near, abs(rest.usd) / 2)  # what does not make the difference smaller explains nothing
-    fitting = [one for one in _supposed(side, pricing) if one[1] and abs(rest.usd - one[1]) <= near]
+    allowed = _not_refuted(side, known)
+    supposed = [one for one in _supposed(side, pricing) if one[0] in allowed]
+    fitting = [one for one in supposed if one[1] and abs(rest.usd - one[1]) <= near]
     if not fitting:
         return False
     rest.take(*min(fitting, key=lambda one: abs(rest.usd - one[1])))
     return True
+
+
+def _not_refuted(side: Side, known: Amounts) -> set[CauseKind]:
+    """What may be supposed: calls that were not billed, or another price for them all, only if the counts allow it."""
+    kinds: set[CauseKind] = {"failed-calls", "retries", "price-override", "tier", "price-version", "cache"}
+    requests = known.invoice_requests
+    if side.shifted_usd is not None:
+        return kinds  # the counts of the two sides are of other hours
+    failed = _calls([cell for cell in side.cells if cell.is_error])
+    retried = _calls([cell for cell in side.cells if cell.is_retry and not cell.is_error])
+    allowed: set[CauseKind] = set()
+    if requests is None or requests in {known.ledger_calls, known.ledger_calls - failed}:
+        allowed.add("failed-calls")
+    if requests is None or requests in {known.ledger_calls, known.ledger_calls - retried}:
+        allowed.add("retries")
+    is_equal = requests is None or requests in {known.ledger_calls, known.ledger_calls - failed}
+    if is_equal and not _tokens_differ(side):
+        allowed |= kinds - {"failed-calls", "retries"}
+    return allowed
+
+
+def _tokens_differ(side: Side) -> bool:
+    """The invoice tells tokens, and they are not those of the ledger."""
+    told = [line for line in side.lines if line.input_tokens is not None and line.output_tokens is not None]
+    if not told or not all(cell.is_counted for cell in side.cells if not cell.is_error):
+        return False
+    ours = [cell.usage for cell in side.cells if cell.is_counted]
+    mine = (sum(one.input_tokens or 0 for one in ours), sum(one.output_tokens or 0 for one in ours))
+    return mine != (sum(one.input_tokens or 0 for one in told), sum(one.output_tokens or 0 for one in told))
 
 
 def _supposed(side: Side, pricing: Pricing) -> Iterator[_Supposed]:

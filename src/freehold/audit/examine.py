@@ -220,7 +220,6 @@ def _examined(
     lacks = "The log has no times, so no month, no growth and no forecast." if series is None else series.lacks()
     reasons += [lacks] if lacks and task.calls else []
     growth, forecast = (None, None) if series is None or lacks else (growth_of(series), forecast_of(series))
-    reasons += [unknown] if forecast is not None and (unknown := forecast.lacks()) else []
     owning = own_case(task, saved.mix, question.plan) if question.plan is not None and owned else None
     reasons += [owning] if isinstance(owning, str) else []
     reasons += [saved.batch_reason] if saved.batch_reason else []

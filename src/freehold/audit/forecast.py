@@ -30,8 +30,6 @@ FEWEST_DAYS = 14
 FEWEST_CALLS = 50
 CONFIDENCE = 0.9
 MONTHS = 3
-REACH = 4
-"""Times the length of the log: what lies further ahead is not foretold."""
 _Z_FORECAST = 1.6449
 _Z_GROWTH = 1.6449
 GROWTH_CONFIDENCE = 0.9
@@ -39,6 +37,9 @@ _DAMPING = 0.8
 """Of the trend, a month: what grew by 10 % grows by 8 % the month after (assumption)."""
 _LEVEL_DAYS = 28
 _ORIGINS = 6
+_LONG_DAYS = 56
+"""From here on how far off a forecast is grows with the time ahead as a random walk does; what a shorter log scatters
+by is mostly chance, and does not."""
 _WIDEST = 3.0
 """Log units: beyond a factor of twenty either way an interval says nothing more."""
 _STEPS, _CLOSE_ENOUGH = 50, 1e-8
@@ -90,20 +91,12 @@ class Forecast:
 
     method: Literal["level", "trend"]
     months: tuple[Month, ...]
-    """As many of the next three as the log's length allows (`REACH`)."""
     backtest: Backtest
     days: int
     """Of the log that it rests on."""
 
-    def lacks(self) -> str | None:
-        """Why some of the months are unknown; None: none is."""
-        if len(self.months) == MONTHS:
-            return None
-        return f"The calls span {self.days} days: what comes more than {REACH * self.days} days ahead is not foretold."
-
     def as_record(self, usd_per_call: float | None) -> dict[str, Any]:  # Any: JSON
         """As the audit lists it; money where the price of all calls is known."""
-        unknown = {"calls": None, "low": None, "high": None, "cost_usd": None}
         return {
             "method": self.method,
             "confidence": CONFIDENCE,
@@ -117,8 +110,7 @@ class Forecast:
                     "cost_usd": None if usd_per_call is None else month.calls * usd_per_call,
                 }
                 for number, month in enumerate(self.months, start=1)
-            ]
-            + [{"month": number} | unknown for number in range(len(self.months) + 1, MONTHS + 1)],
+            ],
             "backtest": {
                 "origins": self.backtest.origins,
                 "horizon_days": self.backtest.horizon_days,
@@ -187,17 +179,19 @@ def forecast_of(series: Series) -> Forecast | None:
     method: Literal["level", "trend"] = "trend" if mean["trend"] < mean["level"] else "level"
     scatter = math.sqrt(float(np.mean(np.square(errors[method]))))
     months, wander = [], _wander(series)
+    _, error, _, end = _trend(series)
     for number in range(1, MONTHS + 1):
         ahead = number * DAYS_PER_MONTH
-        if ahead > REACH * days:
-            break
         rate = _level(series) if method == "level" else _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH)
         calls = rate * DAYS_PER_MONTH
         chance = 1.0 / math.sqrt(max(1.0, calls))
         # A level that wanders is off by the square root of the time ahead; one origin alone proves little.
         wandered = math.sqrt(wander * (number - 0.5))
-        tested = scatter * math.sqrt(max(1.0, (ahead - DAYS_PER_MONTH / 2) / horizon) * (1 + 1 / len(origins)))
-        width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance))
+        times = max(1.0, (ahead - DAYS_PER_MONTH / 2) / horizon)
+        tested = scatter * math.sqrt(times ** (0.5 if days < _LONG_DAYS else 1.0) * (1 + 1 / len(origins)))
+        # How steep it is, is not known exactly either, and counts the more the further ahead.
+        sloped = error * (end + number - 0.5) if days >= _LONG_DAYS else 0.0
+        width = min(_WIDEST, _Z_FORECAST * math.hypot(wandered, tested, chance, sloped))
         # What the log shows may go on all the same: the interval reaches as far as that, undamped, within its widest.
         shown = math.log(
             max(1e-9, _ahead(series, DAYS_PER_MONTH, first=ahead - DAYS_PER_MONTH, is_bold=True)) / max(1e-9, rate)

@@ -44,10 +44,16 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
 """What a column holds, by the headings it may have, the likeliest first."""
 _TOTAL = re.compile(r"\s*(?:grand |sub)?\s*(?:total|sum|summe|gesamt)\b", re.IGNORECASE)
 _PARTS = re.compile(
-    r"(?:cached |uncached |cache (?:read|write|creation) )?(?:input|output|prompt|completion)s?(?: tokens)?"
+    r"(?:(?:batch|flex|priority|standard) )?(?:cached |uncached |cache (?:read|write|creation) )?"
+    r"(?:input|output|prompt|completion)s?(?: tokens)?"
     r"|batch|flex|priority|standard|tokens|cache (?:read|write)s?",
     re.IGNORECASE,
 )
+_TIERED = re.compile(r"[\s(]+(batch|flex|priority)(?: api)?\)?$", re.IGNORECASE)
+"""A tariff that stands behind a model's name in its line item."""
+_PLACES = 12
+_NOISE = Decimal("5e-15")
+"""An amount so near, by its size, to one of twelve decimal places is that one, written by way of a binary fraction."""
 _MOST_FAULTS = 10
 
 
@@ -123,10 +129,25 @@ def joined(invoices: Sequence[Invoice]) -> Invoice:
 
 def model_of(item: str) -> str | None:
     """The model in a line item such as `gpt-4o-2024-08-06, cached input`; None: it names none."""
-    parts = [part.strip() for part in re.split(r"[,|]| - ", item)]
+    return _model_and_rest(item)[0]
+
+
+def tier_of(item: str) -> str | None:
+    """The tariff in a line item such as `gpt-4o-2024-08-06 batch, input`; None: it names none."""
+    found = re.search(r"\b(batch|flex|priority)\b", _model_and_rest(item)[1].lower())
+    return None if found is None else found[1]
+
+
+def _model_and_rest(item: str) -> tuple[str | None, str]:
+    parts, rest = [part.strip() for part in re.split(r"[,|]| - ", item)], []
     while len(parts) > 1 and _PARTS.fullmatch(parts[-1]):
-        parts.pop()
-    return ", ".join(part for part in parts if part) or None
+        rest.append(parts.pop())
+    model = ", ".join(part for part in parts if part)
+    behind = _TIERED.search(model)
+    if behind is not None and behind.start():
+        model = model[: behind.start()]
+        rest.append(behind[1])
+    return model or None, " ".join(rest)
 
 
 class _Reading:
@@ -179,6 +200,8 @@ class _Reading:
         if model is None and isinstance(item, str):
             model = model_of(item)
         tier = "batch" if result.get("batch") is True else result.get("service_tier")
+        if tier is None and isinstance(item, str):
+            tier = tier_of(item)
         line = InvoiceLine(
             day=day,
             model=model or None,
@@ -226,7 +249,7 @@ class _Reading:
                         day=day_of(cell.get("day", ""), order),
                         model=model_of(cell["model"]) if cell.get("model") else None,
                         usd=usd,
-                        tier=_tier(cell.get("tier")),
+                        tier=_tier(cell.get("tier")) or tier_of(cell.get("model", "")),
                         **{name: _whole(cell.get(name)) for name in _COUNTS},
                     )
                 )
@@ -253,6 +276,7 @@ class _Reading:
 
     def _usd(self, value: Decimal, currency: str | None) -> Decimal:
         code = (currency or "USD").strip().upper()
+        value = _without_noise(value)
         self.invoice.places = max(self.invoice.places, -int(value.normalize().as_tuple().exponent))
         if code in {"USD", "US$", "$"}:
             return value
@@ -262,6 +286,12 @@ class _Reading:
         if note not in self.invoice.notes:
             self.invoice.notes.append(note)
         return value * self.usd_per[code]
+
+
+def _without_noise(value: Decimal) -> Decimal:
+    """0.2035 for 0.20350000000000004; any other amount with all of its digits."""
+    short = round(value, _PLACES)
+    return short if abs(value - short) <= _NOISE * max(abs(value), Decimal("0.01")) else value
 
 
 _COUNTS = ("requests", "input_tokens", "cached_tokens", "output_tokens")

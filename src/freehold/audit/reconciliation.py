@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ALL_MODELS = "all models"
 """Stands where the invoice does not tell models apart on a day."""
 _SNAPSHOT = re.compile(r"[-@]20\d\d-?[01]\d-?[0-3]\d$")
+_NOTHING = Decimal("1e-9")
+"""US dollars below which a difference is none."""
 _LARGEST_SHIFT_H = 14
 _WORTH_A_SHIFT = Decimal("0.2")
 """Days are taken to begin at another hour if that leaves less than this share of the differences."""
@@ -59,6 +61,8 @@ class Reconciled:
     @property
     def explanation(self) -> str:
         """The causes in one sentence each, and what they leave open."""
+        if abs(self.difference_usd) < _NOTHING and all(cause.kind == "rounding" for cause in self.causes):
+            return "the same"
         told = [f"{cause.sentence} ({_signed(cause.usd)})" for cause in self.causes]
         if self.unexplained_usd:
             told.append(f"unexplained: {_signed(self.unexplained_usd)}")
@@ -131,6 +135,8 @@ def reconcile(cells: Sequence[Cell], invoice: Invoice, pricing: Pricing) -> Reco
     names = _Names(cells, invoice.lines)
     notes = [*invoice.notes]
     cells, left_out = _of_its_providers(cells, names, first, last)
+    cells, not_its = _of_the_one_it_bills(cells, invoice, names, pricing)
+    left_out += not_its
     notes += left_out
     if not any(first <= cell.day <= last for cell in cells):
         notes.append(f"The ledger holds no call from {first} to {last}, the days of the invoice: is it of that period?")
@@ -159,7 +165,7 @@ def reconcile(cells: Sequence[Cell], invoice: Invoice, pricing: Pricing) -> Reco
     if hours:
         for side in sides.values():
             side.shifted_usd = side.shifted_usd or Decimal(0)
-    tolerance = Decimal(5).scaleb(-invoice.places - 1) if invoice.has_amounts else Decimal(0)
+    tolerance = max(Decimal(5).scaleb(-invoice.places - 1), _NOTHING / 2) if invoice.has_amounts else Decimal(0)
     done = [_reconciled(side, pricing, tolerance, costs) for _, side in sorted(sides.items())]
     return Reconciliation(lines=tuple(done), notes=tuple(notes))
 
@@ -254,9 +260,50 @@ def _of_its_providers(cells: Sequence[Cell], names: _Names, first: date, last: d
     for cell in within:
         if cell.provider not in providers:
             others[cell.provider] += cell.calls
-    told = [f"{count} calls of {name} are not compared: the invoice has none of its models."
+    told = [f"{_calls(count, name)} not compared: the invoice has none of its models."
             for name, count in sorted(others.items())]  # fmt: skip
     return [cell for cell in cells if cell.provider in providers], told
+
+
+def _of_the_one_it_bills(
+    cells: Sequence[Cell], invoice: Invoice, names: _Names, pricing: Pricing
+) -> tuple[list[Cell], list[str]]:
+    """Where several providers have the invoice's models: the one whose calls alone give its amounts, if one does."""
+    days = {line.day for line in invoice.lines}
+    within = [cell for cell in cells if cell.day in days and names.is_invoiced(cell)]
+    providers = sorted({cell.provider for cell in within} - {""})
+    sellers: defaultdict[str, set[str]] = defaultdict(set)
+    for cell in within:
+        sellers[names.of_cell(cell)].add(cell.provider)
+    is_shared = any(len(of - {""}) > 1 for of in sellers.values())
+    if not is_shared or not invoice.has_amounts:
+        return list(cells), []
+    ours: defaultdict[tuple[str, date], Decimal] = defaultdict(Decimal)
+    for cell in within:
+        ours[cell.provider, cell.day] += cell.cost(price_of_cell(cell, pricing)) or 0
+    billed: defaultdict[date, Decimal] = defaultdict(Decimal)
+    for line in invoice.lines:
+        billed[line.day] += line.usd or 0
+
+    def misfit(some: Collection[str]) -> Decimal:
+        return sum((abs(sum((ours[one, day] for one in some), Decimal(0)) - billed[day]) for day in days), Decimal(0))
+
+    # Of two that would cost the same, whoever makes the models has written the bill.
+    makers = {_billed(cell.model or cell.asked).partition("/")[0] for cell in within}
+    best = min(providers, key=lambda one: (misfit([one]), one not in makers, one))
+    if misfit([best]) >= misfit([*providers, ""]) * _WORTH_A_SHIFT:
+        return list(cells), []
+    others: defaultdict[str, int] = defaultdict(int)
+    for cell in within:
+        if cell.provider not in {best, ""}:
+            others[cell.provider] += cell.calls
+    told = [f"{_calls(count, name)} not compared: the invoice's amounts are those of {best} alone."
+            for name, count in sorted(others.items())]  # fmt: skip
+    return [cell for cell in cells if cell.provider in {best, ""}], told
+
+
+def _calls(count: int, provider: str) -> str:
+    return f"1 call of {provider} is" if count == 1 else f"{count} calls of {provider} are"
 
 
 def _with_amounts(

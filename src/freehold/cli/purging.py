@@ -17,7 +17,8 @@ from freehold.ledger.purge import Found, PurgedBefore, Selection, find, notes_of
 from freehold.ledger.purged import Purged
 from freehold.ledger.volumes import VOLUMES, Volumes
 from freehold.state.database import forget_traces, record_action
-from freehold.state.schema import AUDIT_TRAIL, MODELS
+from freehold.state.schema import AUDIT_TRAIL, MODELS, TASKS
+from freehold.tasks.forget import forget_gone
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.engine import HumanWordKeeper
     from freehold.ledger.logs.format import HumanWord
     from freehold.ledger.purged import Part
+    from freehold.tasks.forget import Forgotten
 
 _REJECTS_FILE = "rejected.jsonl"
 """Of imports before there was a file for each."""
@@ -70,6 +72,8 @@ class Outcome:
     runs: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    forgotten: Forgotten | None = None
+    """None: nothing has been done yet."""
     id: str | None = None
 
     @property
@@ -134,6 +138,7 @@ def carry_out(session: Session, request: Request, planned: Outcome, *, progress:
     done.pinned_texts = done.datasets.sides
     if request.whole_task is not None:
         done.pinned_texts += unpin_task(engine, request.whole_task)
+    done.forgotten = forget_gone(engine, session.ledger, _touched(session, request, planned))
     for path in _reports(session):
         path.unlink()
         done.files.append(str(path))
@@ -172,6 +177,7 @@ def record_of(session: Session, request: Request, outcome: Outcome, *, dry_run: 
         "counts": counts_of(outcome),
         "datasets": [{"dataset": name, "rows": count} for name, count in sorted(rows.items()) if count],
         "models": outcome.models,
+        "forgotten": None if outcome.forgotten is None else outcome.forgotten.as_record(),
         "runs_removed": outcome.runs,
         "files_removed": outcome.files,
         "segments_left": {"files": segments, "bytes": size},
@@ -220,6 +226,18 @@ def _calls_of(session: Session) -> Any:  # Any: a function of ids
         return session.ledger.find(ids).values()
 
     return calls
+
+
+def _touched(session: Session, request: Request, planned: Outcome) -> set[str]:
+    """Tasks that lost calls; all of them where it cannot be told, as when a purge that died is made again."""
+    chosen = request.selection
+    if chosen is not None and chosen.task is not None:
+        return {chosen.task}
+    found = {task for task, _ in planned.found.calls}
+    if chosen is not None and found and request.said.get("scope") != "all":
+        return found
+    with session.state.connect() as connection:
+        return {*found, *connection.execute(select(TASKS.c.name)).scalars()}
 
 
 def _runs(session: Session, datasets: PurgedDatasets) -> list[Path]:

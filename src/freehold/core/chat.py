@@ -37,6 +37,17 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
+def with_reasoning(inside: int | None, output: int | None, reasoning: int | None, total: int | None) -> int | None:
+    """All output of a body, of whose counts some leave reasoning beside the rest, as xAI's do.
+
+    It stands beside where it is more than the output is, or where the total counts it once more; else it is inside.
+    """
+    if output is None or not reasoning:
+        return output
+    is_beside = reasoning > output or (inside is not None and total == inside + output + reasoning)
+    return output + reasoning if is_beside else output
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said to one conversation."""

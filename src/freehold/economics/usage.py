@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.core.errors import InputError
 
 Dialect = Literal["openai-chat", "openai-responses", "anthropic", "gemini", "bedrock", "cohere", "ollama"]
@@ -120,7 +120,7 @@ def _openai_chat(body: Body) -> Recorded | None:
     )
     return Recorded(
         dialect="openai-chat",
-        usage=Usage(inside, _with_reasoning(inside, output, reasoning, total), read,
+        usage=Usage(inside, with_reasoning(inside, output, reasoning, total), read,
                     _count(given, "cache_write_tokens"), reasoning),
         finer=_finer(
             input_audio_tokens=_count(given, "audio_tokens"),
@@ -142,7 +142,7 @@ def _openai_responses(body: Body) -> Recorded | None:
     cached = _inner(given, "cached_tokens_details")
     return Recorded(
         dialect="openai-responses",
-        usage=Usage(inside, _with_reasoning(inside, _count(usage, "output_tokens"), reasoning, total),
+        usage=Usage(inside, with_reasoning(inside, _count(usage, "output_tokens"), reasoning, total),
                     read, written, reasoning),
         finer=_finer(
             input_audio_tokens=_count(given, "audio_tokens"),
@@ -276,15 +276,6 @@ def tariff_word(word: object) -> str:
     if not isinstance(word, str) or not word:
         return "list"
     return _TARIFF_WORDS.get(word.lower(), word.lower())
-
-
-def _with_reasoning(inside: int | None, output: int | None, reasoning: int | None, total: int | None) -> int | None:
-    """All output. Reasoning is part of it already, unless the body's total counts it once more."""
-    if None in {inside, output, reasoning, total} or not reasoning:
-        return output
-    assert inside is not None
-    assert output is not None
-    return output + reasoning if total == inside + output + reasoning else output
 
 
 def _check(found: Recorded) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from freehold.core.chat import with_reasoning
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,14 +65,15 @@ def _openai_tokens(usage: Mapping[str, Any]) -> dict[str, int | None]:
     made = _inner(usage, "completion_tokens_details") or _inner(usage, "output_tokens_details")
     inside = _count(usage, "prompt_tokens", "input_tokens")
     output = _count(usage, "completion_tokens", "output_tokens")
-    if output is None and inside is not None and _count(usage, "total_tokens") == inside:
+    reasoning, total = _count(made, "reasoning_tokens"), _count(usage, "total_tokens")
+    if output is None and inside is not None and total == inside:
         output = 0  # an embedding writes nothing
     return {
         "input_tokens": inside,
         "cache_read_tokens": _count(given, "cached_tokens"),
         "cache_write_tokens": _count(given, "cache_write_tokens"),
-        "output_tokens": output,
-        "reasoning_tokens": _count(made, "reasoning_tokens"),
+        "output_tokens": with_reasoning(inside, output, reasoning, total),
+        "reasoning_tokens": reasoning,
     }
 
 

@@ -79,6 +79,8 @@ class Index:
         run("pragma journal_mode = wal")
         # A commit must be on the disk before the segments it was made from are removed.
         run("pragma synchronous = full")
+        # Sums name tasks: what a purge has them forget is overwritten.
+        run("pragma secure_delete = on")
         if run("pragma user_version").fetchone()[0] == 0:
             with self.transaction():
                 if run("pragma user_version").fetchone()[0] == 0:

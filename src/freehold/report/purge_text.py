@@ -28,7 +28,10 @@ def purge_text(record: Mapping[str, Any]) -> str:  # Any: JSON
     counts, found = record["counts"], record["found"]
     what = "what was said in the calls" if record["bodies_only"] else "the calls"
     head = f"Would purge {what}:" if is_plan else f"Purged {what} ({record['purge']}):"
-    lines = [head, *(f"  {count(counts[kind]):>12}  {name}" for kind, name in _KINDS.items())]
+    lines = [
+        head,
+        *(f"  {count(counts[kind]):>12}  {name}" for kind, name in _KINDS.items()),
+    ]
     if found:
         lines += ["", f"  {'day':<12}{'calls':>12}{'with bodies':>14}  task"]
         lines += [
@@ -52,6 +55,7 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
             f"Models that were trained on these rows may remember them: {', '.join(map(visible, record['models']))}. "
             "Tune them anew on the next dataset."
         )
+    told += _forgotten(record["forgotten"] or {})
     segments = record["segments_left"]
     if segments["files"]:
         told.append(
@@ -59,3 +63,17 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:  # Any: JSON
             "when it is full or [ledger] segment_age_s old. A call that had not ended is not purged: purge again then."
         )
     return ["", *told] if told else []
+
+
+def _forgotten(known: Mapping[str, Any]) -> list[str]:  # Any: JSON
+    """What tasks no longer know, and what they still do."""
+    told = []
+    if any(known.get(kind) for kind in ("rules", "labels", "tasks")):
+        told.append(
+            f"Forgotten, since no call bears it out any more: {count(known['tasks'])} definitions of tasks, "
+            f"{count(known['labels'])} labels, {count(known['rules'])} learned rules."
+        )
+    if known.get("definitions_left"):
+        names = ", ".join(map(visible, known["definitions_left"]))
+        told.append(f"Labels, fields and prompt stay with datasets and models that were made by them: {names}.")
+    return told

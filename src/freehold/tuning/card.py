@@ -272,7 +272,7 @@ def _licence(card: Card) -> str:
         "unknown": "unknown: read the licence before",
     }
     asks = "\n".join(f"- {condition}" for condition in licence.conditions)
-    source = f" Read on {licence.checked}: {licence.source}" if licence.source else ""
+    source = f" This is a summary; its text decides: {licence.source}" if licence.source else ""
     return f"""## Licence
 
 The base: {licence.title}{"" if licence.title.endswith(".") else "."}{source}

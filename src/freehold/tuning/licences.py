@@ -33,8 +33,7 @@ class Licence:
     """Whether it may be given to others."""
     conditions: tuple[str, ...] = ()
     source: str | None = None
-    checked: str | None = None
-    """Day on which somebody read the source."""
+    """Where its text is found: what is said of it here was written without it."""
 
     def warning(self) -> str | None:
         """What whoever uses the model should do first; None if the licence asks for nothing in use."""
@@ -87,7 +86,6 @@ def _table() -> Mapping[str, Licence]:
             sharing=row["sharing"],
             conditions=tuple(row["conditions"]),
             source=row["source"],
-            checked=row["checked"],
         )
         for name, row in rows.items()
     }

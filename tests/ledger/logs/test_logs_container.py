@@ -126,8 +126,23 @@ def test_archives_inside_of_archives_are_refused(tmp_path: Path) -> None:
     path.write_bytes(_zip(**{"inner.zip": _zip(a=LINES)}))
     with pytest.raises(InputError, match=r"a\.zip!inner\.zip: zip inside of an archive"):
         _values(path)
-    path.write_bytes(_zip(**{"inner.gz": gzip.compress(LINES)}))
-    with pytest.raises(InputError, match="gzip inside of an archive"):
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, _zstd])
+def test_a_file_of_an_archive_may_be_packed_itself(
+    tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(LINES)
+    plain = _values(path)
+    path.write_bytes(_zip(inner=pack(LINES)))
+    assert _values(path) == plain
+    path.write_bytes(_zip(inner=pack(LINES)[:-9]))
+    with pytest.raises(InputError, match="cut off or broken"):
+        _values(path)
+    monkeypatch.setattr(container, "_LEAST_SUSPICIOUS_BYTES", 1 << 20)
+    path.write_bytes(_zip(inner=pack(LINES + b"0" * (64 << 20))))
+    with pytest.raises(InputError, match="times its size"):
         _values(path)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from freehold.core.progress import Silent
+from freehold.ledger.answer_facts import facts_of
 from freehold.ledger.logs.engine import Choices, Stores, import_logs
 from freehold.ledger.logs.files import find_logs
 from freehold.ledger.store import Ledger
@@ -155,3 +156,46 @@ def test_usage_that_cannot_be_is_rejected(tmp_path: Path) -> None:
     path.write_text(_usage(model="gpt-5.4", input_tokens=-4))
     result = _take(tmp_path, path)
     assert (result.tally.imported, result.tally.rejected) == (0, 1)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_call_that_failed_needs_no_answer(tmp_path: Path, form: str) -> None:
+    failed = {"input": "a", "model_output": "", "model": "m", "id": "bad", "status": 429}
+    rows = [failed, {**failed, "id": "good", "model_output": "b", "status": 200}, {**failed, "id": "no", "status": 200}]
+    path = tmp_path / "log"
+    if form == "jsonl":
+        told = [{name: value for name, value in row.items() if value != ""} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in told))
+    else:
+        cells = [",".join(str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join([",".join(failed), *cells]) + "\n")
+    result = _take(tmp_path, path)
+    assert (result.tally.imported, result.tally.rejected) == (2, 1)
+    calls = {call.request_id: call for call in Ledger(tmp_path / "calls").read()}
+    assert (calls["bad"].status, calls["bad"].error_type, calls["bad"].route) == (429, "error", "rent")
+    assert (calls["bad"].response, calls["good"].error_type) == (None, None)
+
+
+@pytest.mark.parametrize("at", [1793000000.25, 1793000000250, "1793000000.25", "1793000000250"])
+def test_a_time_may_count_seconds_or_milliseconds(at: object) -> None:
+    call = the_call({"input": "a", "model_output": "b", "started_at": at}, of="rows").call
+    assert str(call.started_at) == "2026-10-26 07:33:20.250000+00:00"
+
+
+_BESIDE = {
+    "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 170,
+    "completion_tokens_details": {"reasoning_tokens": 20},
+}  # fmt: skip
+
+
+def test_reasoning_beside_the_output_is_put_into_it_by_the_total() -> None:
+    answer = {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "a"}}]}
+    row = {"input": {"messages": [{"role": "user", "content": "hi"}]}, "tags": {}}
+    beside = the_call({**row, "output": {**answer, "usage": _BESIDE}}, of="openpipe").call
+    inside = the_call({**row, "output": {**answer, "usage": {**_BESIDE, "total_tokens": 150}}}, of="openpipe").call
+    assert (beside.output_tokens, inside.output_tokens) == (70, 50)
+
+
+def test_a_gateway_counts_reasoning_as_an_import_does() -> None:
+    facts = facts_of("openai-chat", {"usage": _BESIDE})
+    assert (facts.output_tokens, facts.reasoning_tokens) == (70, 20)

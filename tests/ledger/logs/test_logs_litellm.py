@@ -132,6 +132,24 @@ def test_cached_tokens_are_taken_from_the_metadata_as_part_of_the_prompt() -> No
     assert (call.input_tokens, call.cache_read_tokens) == (60, 16)
 
 
+@pytest.mark.parametrize(("total", "output"), [(170, 70), (150, 50)])
+def test_reasoning_is_put_into_the_output_where_the_total_counts_it_beside(total: int, output: int) -> None:
+    used = {"prompt_tokens": 100, "completion_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 20}}
+    counts = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": total}
+    call = the_call(_row(**counts, metadata={"usage_object": used})).call
+
+    assert (call.output_tokens, call.reasoning_tokens) == (output, 20)
+
+
+@pytest.mark.parametrize(
+    ("told", "is_repeat"),
+    [({"attempted_retries": 0}, False), ({"attempted_retries": 2}, True), ({"attempted_fallbacks": 1}, True),
+     ({"attempted_retries": None}, False), ({"attempted_retries": "many"}, False)],
+)  # fmt: skip
+def test_a_later_attempt_is_a_repeat(told: dict[str, Any], is_repeat: bool) -> None:
+    assert (the_call(_row(metadata=told)).call.parent_id is not None) is is_repeat
+
+
 def test_anthropics_counts_beside_the_input_are_put_into_it() -> None:
     answer = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",

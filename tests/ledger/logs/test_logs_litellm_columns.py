@@ -62,7 +62,7 @@ _PLAIN = {
     "endTime": st.sampled_from(["2026-10-01 08:00:02.125", "2026-10-01 07:00:00", ""]),
     "prompt_tokens": st.sampled_from(["12", "40"]),
     "completion_tokens": st.sampled_from(["0", "5"]),
-    "total_tokens": st.just("17"),
+    "total_tokens": st.sampled_from(["17", "20", "48"]),
     "spend": st.just("0.01"),
     "model": st.sampled_from(["openai/gpt-5.4", "gpt-5.4"]),
     "custom_llm_provider": st.just("openai"),

@@ -202,3 +202,56 @@ def test_what_the_gateway_says_of_a_call_comes_back(latest: bool) -> None:
         "output_tokens", "reasoning_tokens", "finish_reason",
     ):  # fmt: skip
         assert getattr(call, name) == getattr(tail, name)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "half an"}],
+                                     "finish_reason": "length"}]},
+        {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "half an",
+         "gen_ai.completion.0.finish_reason": "length"},
+        {"gen_ai.completion": json.dumps({"choices": [{"message": {"role": "assistant", "content": "half an"},
+                                                       "finish_reason": "length"}]})},
+        {"llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "half an",
+         "gen_ai.response.finish_reasons": ["length"]},
+    ],
+)  # fmt: skip
+def test_an_answer_that_was_cut_off_is_known_wherever_the_span_says_so(told: dict[str, Any]) -> None:
+    call = the_call(_span(_chat(**told))).call
+    assert call.finish_reason == "length"
+    assert call.response is not None
+    assert call.response["choices"][0]["finish_reason"] == "length"
+    assert answered(call.response) == "half an"
+
+
+def test_a_choice_that_is_an_event_says_itself_why_it_ended() -> None:
+    event = {"name": "gen_ai.choice", "attributes": {"finish_reason": "length", "message": '{"content": "half an"}'}}
+    call = the_call(_span(_chat(), events=[event])).call
+    assert (call.finish_reason, answered(call.response)) == ("length", "half an")
+
+
+def test_of_several_answers_each_keeps_its_own_end() -> None:
+    parts = [{"type": "text", "content": "a"}]
+    messages = [{"role": "assistant", "parts": parts}, {"role": "assistant", "parts": parts, "finish_reason": "length"}]
+    told = {"gen_ai.output.messages": messages, "gen_ai.response.finish_reasons": ["stop", "stop"]}
+    call = the_call(_span(_chat(**told))).call
+    assert call.response is not None
+    assert [each["finish_reason"] for each in call.response["choices"]] == ["stop", "length"]
+
+
+def test_reasoning_that_the_total_counts_beside_the_output_is_put_into_it() -> None:
+    counts = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 50,
+              "gen_ai.usage.reasoning_tokens": 20, "llm.usage.total_tokens": 170}  # fmt: skip
+    call = the_call(_span(_chat(**counts))).call
+    assert (call.output_tokens, call.reasoning_tokens) == (70, 20)
+
+
+@pytest.mark.parametrize(("count", "is_repeat"), [(None, False), (0, False), (1, True), ("2", True), ("odd", False)])
+def test_a_request_that_was_sent_again_is_a_repeat(count: object, is_repeat: bool) -> None:
+    call = the_call(_span(_chat(**{"http.request.resend_count": count}))).call
+    assert (call.parent_id is not None) is is_repeat
+
+
+def test_a_repeat_of_a_call_that_the_span_names_is_one_of_that_call() -> None:
+    assert the_call(_span(_chat(**{"freehold.parent_id": "0190"}))).call.parent_id == "0190"

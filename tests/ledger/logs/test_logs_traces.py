@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +24,6 @@ from freehold.ledger.volumes import Volumes
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import pytest
 
     from freehold.core.call import Call
     from freehold.ledger.logs.format import Format, HumanWord
@@ -192,7 +191,7 @@ def test_lengths_of_clients_give_the_tokens_of_their_windows(tmp_path: Path) -> 
             {"client": 2, "requests_total": 10},
         ],
     )
-    _lines(logs / "some_calls", [{"t_s": 1.5, "input_tokens": 1, "output_tokens": 1}])
+    _lines(logs / "calls_client1.jsonl", [{"t_s": 1.5, "input_tokens": 1, "output_tokens": 1}])
     result = take(tmp_path, logs)
     rows = [row for batch in Volumes(tmp_path / "volumes").read() for row in batch.to_pylist()]
     assert {(row["task"], row["calls"], row["input_tokens"], row["output_tokens"]) for row in rows} == {
@@ -201,6 +200,29 @@ def test_lengths_of_clients_give_the_tokens_of_their_windows(tmp_path: Path) -> 
     }
     assert calls_in(tmp_path) == []
     assert any(reason.startswith("a trace beside volumes") for reason in result.tally.skipped)
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "is_counted"),
+    [
+        ("requests_client1.jsonl", {"t_s": 1150}, True),
+        ("requests_client1.jsonl", {"t_s": 1250}, False),
+        ("requests_client3.jsonl", {"t_s": 5}, False),
+        ("other.jsonl", {"t_s": 5}, False),
+        ("other.jsonl", {"t_s": 5, "client": "shop"}, True),
+        ("other.jsonl", {"t_s": 5, "client": "another"}, False),
+    ],
+)
+def test_a_trace_is_passed_over_where_windows_count_its_calls(
+    tmp_path: Path, file: str, row: dict[str, Any], is_counted: bool
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    windows = [{"client": client, "t_s": at, "requests": 9} for client in (1, "shop") for at in (0, 600)]
+    _lines(logs / "windows.jsonl", windows)
+    _lines(logs / file, [{**row, "input_tokens": 1, "output_tokens": 1}])
+    assert len(take(tmp_path, logs).tally.skipped) == is_counted
+    assert len(calls_in(tmp_path)) == (not is_counted)
 
 
 def test_all_tenants_of_a_real_trace_are_volumes(tmp_path: Path, shared_data: Path) -> None:

@@ -1,7 +1,8 @@
 """Opens what a log is packed in: gzip, Zstandard, bzip2, xz or a zip archive, known by its first bytes.
 
 A few kilobytes may unpack to terabytes. Nothing is unpacked into memory or onto the disk, and what unpacks to
-many times its size is refused. Archives within archives are refused: they are how such bombs are built.
+many times its size is refused. Files in an archive may be packed once more, as buckets keep them, but archives within
+archives are refused: they are how such bombs are built.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _MAGIC = (
     (b"\xfd7zXZ\x00", "xz"),
     (b"PAR1", "parquet"),
 )
+_NOT_INSIDE = frozenset({"zip", "parquet"})
 _MOST_MEMBERS = 100_000
 _LEAST_READ = 1 << 12
 _DAMAGES = (
@@ -164,9 +166,12 @@ def _member(file: LogFile, stack: ExitStack) -> Unpacked:
     assert file.member is not None
     archive = _archive_of(file.path)
     inner = stack.enter_context(archive.open(file.member))
-    _refuse_twice(file.name, inner.read(8))
+    packing = packing_of(inner.read(8))
     inner.seek(0)
-    return Unpacked(file.name, inner, None, archive.getinfo(file.member).compress_size)
+    if packing in _NOT_INSIDE:
+        raise InputError(f"{file.name}: {packing} inside of an archive. Unpack the outer one and name what is in it.")
+    stream = inner if packing is None else stack.enter_context(_unpacking(packing, inner))
+    return Unpacked(file.name, stream, None, archive.getinfo(file.member).compress_size)
 
 
 def _whole(file: LogFile, stack: ExitStack) -> Unpacked:
@@ -200,12 +205,6 @@ def _unpacking(packing: str, raw: IO[bytes]) -> IO[bytes]:
             return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
         case _:
             return raw  # a zip archive is opened by its members, Parquet by its own reader
-
-
-def _refuse_twice(name: str, head: bytes) -> None:
-    packing = packing_of(head)
-    if packing is not None:
-        raise InputError(f"{name}: {packing} inside of an archive. Unpack the outer one and name what is in it.")
 
 
 def _check(name: str, unpacked: int, packed: int) -> None:

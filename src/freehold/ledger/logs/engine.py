@@ -7,7 +7,7 @@ same file again adds nothing, and repeats inside a file stay.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from freehold.core.errors import InputError
 from freehold.ledger.bulk import importing
 from freehold.ledger.logs.change import Change
+from freehold.ledger.logs.covered import Covered
 from freehold.ledger.logs.files import open_log, read_log
 from freehold.ledger.logs.format import Context, Format
 from freehold.ledger.logs.imported import MOST_LISTED, Imported, ImportedFile, Refused, RejectsFile, Tally
@@ -146,6 +147,7 @@ class _Engine:
     _began: float = field(default_factory=time.perf_counter, init=False)
     _stored: StoredMarks = field(init=False)
     _together: Together = field(init=False)
+    _windows: dict[Path, Covered] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Nothing has been read yet."""
@@ -157,13 +159,12 @@ class _Engine:
         files = {each.file: ImportedFile(each.file.name, each.format.name) for each in logs}
         self.result.files = list(files.values())
         self.progress.start("importing", sum(each.file.size for each in logs), unit="bytes")
-        counted = {each.file.path.parent for each in logs if each.format.name == "windows"}
         order = None
         for each in sorted(logs, key=lambda each: each.format.order):
             if each.format.order != order:
                 self._together.settle()
                 order = each.format.order
-            if each.format.name == "trace" and each.file.path.parent in counted and _is_offset(each):
+            if each.format.name == "trace" and _is_offset(each) and self._is_counted(each, logs):
                 self._pass_over(each, files[each.file])
             else:
                 self._take(each, files[each.file])
@@ -173,6 +174,23 @@ class _Engine:
                 self._finish(format_)
                 self._together.settle()
         self.progress.finish()
+
+    def _is_counted(self, trace: Known, logs: list[Known]) -> bool:
+        """Whether windows beside a trace count its calls."""
+        folder = trace.file.path.parent
+        beside = [each for each in logs if each.format.name == "windows" and each.file.path.parent == folder]
+        if not beside:
+            return False
+        if folder not in self._windows:
+            self._windows[folder] = Covered()
+            for each in beside:
+                self._windows[folder].add(self._rows_of(each))
+        return self._windows[folder].holds(trace.file.name, self._rows_of(trace))
+
+    def _rows_of(self, log: Known) -> Iterator[RawRow | Rejected | Blank]:
+        """Its rows, up to where it cannot be read: taking it says why."""
+        with suppress(InputError):
+            yield from read_log(log.file, encoding=self.choices.encoding)
 
     def _pass_over(self, log: Known, entry: ImportedFile) -> None:
         """A trace beside volumes: its calls are among those that the volumes count."""

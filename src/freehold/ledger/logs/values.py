@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """Moments outside of these years are mistakes."""
+_LEAST_MS = 1e11
+"""So many seconds lie thousands of years ahead: from here on they are milliseconds."""
 MOST = 2**53
 """No count and no duration is larger: from here on numbers are not told apart any more."""
 
@@ -76,7 +78,7 @@ def count_of(values: Mapping[str, Any], field: str) -> int | None:  # Any: as ab
 
 
 def moment_of(values: Mapping[str, Any], field: str) -> datetime | None:  # Any: as above
-    """ISO 8601 text, seconds since 1970, or a moment as Parquet has it; without a zone it is UTC."""
+    """ISO 8601 text, seconds or milliseconds since 1970, or a moment as Parquet has it; without a zone it is UTC."""
     value = values.get(field)
     return None if value is None or value == "" else moment_from(value, field)
 
@@ -89,9 +91,10 @@ def moment_from(value: object, field: str) -> datetime:
         elif isinstance(value, str) and not value.replace(".", "", 1).isdigit():
             moment = datetime.fromisoformat(value)
         else:
-            moment = datetime.fromtimestamp(float(value), UTC)  # type: ignore[arg-type]  # its TypeError is caught
+            since = float(value)  # type: ignore[arg-type]  # its TypeError is caught
+            moment = datetime.fromtimestamp(since if since < _LEAST_MS else since / 1000, UTC)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise BadRow(f"{field!r} must be ISO 8601 or seconds since 1970") from error
+        raise BadRow(f"{field!r} must be ISO 8601, or seconds or milliseconds since 1970") from error
     zone = moment.tzinfo
     if zone is not UTC:
         moment = moment.replace(tzinfo=UTC) if zone is None else moment.astimezone(UTC)

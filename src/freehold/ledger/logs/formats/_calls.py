@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 _NO_BODY = Kept(None)
 _SILENT = AnswerFacts()
 _ERROR_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Timeout|Failure)")
-_FIRST_ERROR = 400
+FIRST_ERROR = 400
+"""Statuses from here on are of calls that failed."""
 FAILED = "error"
 """`error_type` of a call that its log calls failed without saying how."""
+EARLIER_ATTEMPT = "an earlier attempt"
+"""`parent_id` of a call that its log calls a repeat without saying of which."""
 
 
 def logged_call(
@@ -59,7 +62,7 @@ def logged_call(
     told = {name: value for name, value in facts.items() if value is not None}
     error = told.pop("error_type", None) or said.error_type
     status = told.get("status")
-    if error is None and (is_failed or (status is not None and status >= _FIRST_ERROR)):
+    if error is None and (is_failed or (status is not None and status >= FIRST_ERROR)):
         error = FAILED
     if status is None and error is None and answer.body is not None:
         told["status"] = 200

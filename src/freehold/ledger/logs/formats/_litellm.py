@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
-from freehold.ledger.logs.formats._calls import status_of
+from freehold.ledger.logs.formats._calls import EARLIER_ATTEMPT, status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
 from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
 from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, inside, usage_of
@@ -75,10 +75,11 @@ def usage(row: Values, metadata: Values) -> Usage:
     told, more = (_told(metadata, name) for name in ("usage_object", "additional_usage_values"))
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
     written = told.cache_write_tokens if told.cache_write_tokens is not None else more.cache_write_tokens
+    prompt, answer, total = (count(row, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     return inside(
         Usage(
-            input_tokens=count(row, "prompt_tokens"),
-            output_tokens=count(row, "completion_tokens"),
+            input_tokens=prompt,
+            output_tokens=with_reasoning(prompt, answer, told.reasoning_tokens, total),
             cache_read_tokens=read,
             cache_write_tokens=written,
             reasoning_tokens=told.reasoning_tokens,
@@ -108,6 +109,16 @@ def failure(row: Values, metadata: Values) -> tuple[bool, str | None, int | None
     information = inner(row, "error_information") or inner(metadata, "error_information")
     kind, code = word(information, "error_class"), status_of(information.get("error_code"))
     return (True, kind, code) if is_failed else (False, None, 200)
+
+
+def parent_of(metadata: Values) -> str | None:
+    """What a call repeats: LiteLLM counts its attempts and the models it fell back to, and does not say their ids."""
+    again = sum(
+        value
+        for name in ("attempted_retries", "attempted_fallbacks")
+        if isinstance(value := metadata.get(name), int) and value > 0
+    )
+    return EARLIER_ATTEMPT if again else None
 
 
 def model_of(row: Values) -> str | None:

@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import chain, repeat, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from freehold.core import genai_names as names
@@ -17,7 +18,7 @@ from freehold.ledger.logs.formats._bodies import Body, Kept, answer_of, plain, r
 from freehold.ledger.logs.formats._fields import Values, list_of, mapping_of, objects, parsed, word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from freehold.ledger.logs.formats._spans import Span
 
@@ -34,6 +35,8 @@ class Spoken:
     asked: list[Body] = field(default_factory=list)
     answers: list[Body] = field(default_factory=list)
     """A message for each choice."""
+    reasons: list[str | None] = field(default_factory=list)
+    """Why each of them ended, as far as it says so itself."""
     is_cut: bool = False
     """Something stood there that is not whole."""
 
@@ -42,8 +45,10 @@ class Spoken:
         return bool(self.asked or self.answers or self.is_cut)
 
 
-def bodies_of(span: Span) -> tuple[Kept, Kept]:
+def bodies_of(span: Span, reasons: Sequence[str] = ()) -> tuple[Kept, Kept]:
     """Request and answer of a span, in the form of the chat API.
+
+    `reasons` say why each choice ended, where its message does not.
 
     An SDK keeps 128 attributes and drops the rest without saying which, so of a span that it dropped some of, the
     messages may not be all.
@@ -57,7 +62,11 @@ def bodies_of(span: Span) -> tuple[Kept, Kept]:
         asked, answer = request_of(attributes.get("input.value")), answer_of(attributes.get("output.value"))
         return asked, answer
     is_cut = spoken.is_cut or span.dropped
-    choices = [{"index": place, "message": message} for place, message in enumerate(spoken.answers)]
+    ends = [own or other for own, other in zip_longest(spoken.reasons, reasons)]
+    choices = [
+        {"index": place, "message": message, **({"finish_reason": end} if end else {})}
+        for place, (message, end) in enumerate(zip(spoken.answers, chain(ends, repeat(None)), strict=False))
+    ]
     asked = request_of({"messages": spoken.asked}) if spoken.asked else Kept(None)
     answer = answer_of({"object": "chat.completion", "choices": choices}) if choices else Kept(None)
     return Kept(asked.body, is_cut=asked.is_cut or is_cut), answer
@@ -76,7 +85,10 @@ def _typed(attributes: Values) -> Spoken:
         found.is_cut |= isinstance(value, str) and bool(value)
         for message in objects(value):
             parts = list_of(message.get("parts")) or _content_parts(message.get("content"))
-            side.extend(_from_parts(word(message, "role") or "user", parts))
+            turns = list(_from_parts(word(message, "role") or "user", parts))
+            side.extend(turns)
+            if side is found.answers:
+                found.reasons += [word(message, "finish_reason")] * len(turns)
     return found
 
 
@@ -112,17 +124,20 @@ def _content_parts(content: object) -> list[Any]:  # Any: JSON
 def _numbered(attributes: Values) -> Spoken:
     """OpenLLMetry: each part of each message is an attribute. Before it, one attribute held all as JSON."""
     for prompt, completion in _NUMBERED:
+        answers = _by_place(attributes, completion)
         found = Spoken(
             [_numbered_message(each, "user") for each in _by_place(attributes, prompt)],
-            [_numbered_message(each, "assistant") for each in _by_place(attributes, completion)],
+            [_numbered_message(each, "assistant") for each in answers],
+            [word(each, "finish_reason") for each in answers],
         )
         if found:
             return found
     asked, answer = request_of(attributes.get("gen_ai.prompt")), answer_of(attributes.get("gen_ai.completion"))
-    choices = objects((answer.body or {}).get("choices"))
+    choices = list(objects((answer.body or {}).get("choices")))
     return Spoken(
         list(objects((asked.body or {}).get("messages"))),
         [mapping_of(choice.get("message")) for choice in choices],
+        [word(choice, "finish_reason") for choice in choices],
         asked.is_cut or answer.is_cut,
     )
 
@@ -183,6 +198,7 @@ def _of_events(span: Span) -> Spoken:
                 each.removeprefix("message."): told[each] for each in told if each.startswith("message.")
             }
             found.answers.append(_event_message(inside or told, "assistant"))
+            found.reasons.append(word(told, "finish_reason"))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.answer_facts import MOST_TOKENS
 from freehold.ledger.logs.formats._fields import Values, inner
 
@@ -59,11 +59,9 @@ def beside(usage: Usage) -> Usage:
 
 
 def whole(usage: Usage) -> Usage:
-    """Counts of which no part is larger than its whole: xAI, for one, has reasoning beside the output."""
-    reasoned, made = usage.reasoning_tokens, usage.output_tokens
-    if reasoned is not None and made is not None and reasoned > made:
-        usage = replace(usage, output_tokens=made + reasoned)
-    return inside(usage)
+    """Counts of which no part is larger than its whole."""
+    made = with_reasoning(None, usage.output_tokens, usage.reasoning_tokens, None)
+    return inside(usage if made == usage.output_tokens else replace(usage, output_tokens=made))
 
 
 def completed(usage: Usage, other: Usage) -> Usage:
@@ -92,11 +90,13 @@ def _counts(usage: Values) -> Usage:
     by_age = [found for name in written if (found := _count(written, name)) is not None]
     given_tokens = _count(usage, "prompt_tokens", "input_tokens")
     output = _count(usage, "completion_tokens", "output_tokens")
-    if output is None and given_tokens is not None and _count(usage, "total_tokens") == given_tokens:
+    total = _count(usage, "total_tokens")
+    if output is None and given_tokens is not None and total == given_tokens:
         output = 0  # an embedding writes nothing
+    reasoning = _either(_count(made, "reasoning_tokens"), _count(usage, "reasoning_tokens"))
     return Usage(
         input_tokens=given_tokens,
-        output_tokens=output,
+        output_tokens=with_reasoning(given_tokens, output, reasoning, total),
         cache_read_tokens=_either(
             _count(given, "cached_tokens", "cache_read_tokens"),
             _count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens"),
@@ -106,7 +106,7 @@ def _counts(usage: Values) -> Usage:
             _count(usage, "cache_creation_input_tokens"),
             sum(by_age) if by_age else None,
         ),
-        reasoning_tokens=_either(_count(made, "reasoning_tokens"), _count(usage, "reasoning_tokens")),
+        reasoning_tokens=reasoning,
     )
 
 

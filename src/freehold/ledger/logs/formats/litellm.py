@@ -123,6 +123,7 @@ def _call(row: Row, facts: Facts, *, answer: Kept, key_id: str | None) -> Item:
         model_requested=text(row, "model_group"),
         model_served=shared.model_of(row),
         stream=flag(row, "stream"),
+        parent_id=shared.parent_of(metadata),
         key_id=key_id,
         **facts.told(),
     )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from freehold.core.call import Call
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.answer_facts import MOST_TOKENS
 from freehold.ledger.bulk import empty_columns
 from freehold.ledger.columns import BODIES
@@ -186,9 +186,9 @@ def _tokens(
     found: dict[str, pa.Array] = {}
     if any(usages):
         told = [
-            _plainly_told(p, a, usage)
-            or astuple(shared.usage({"prompt_tokens": p, "completion_tokens": a}, usage or {}))
-            for p, a, usage in zip(prompts.to_pylist(), answers.to_pylist(), usages, strict=True)
+            _plainly_told(p, a, t, usage)
+            or astuple(shared.usage({"prompt_tokens": p, "completion_tokens": a, "total_tokens": t}, usage or {}))
+            for p, a, t, usage in zip(prompts.to_pylist(), answers.to_pylist(), totals.to_pylist(), usages, strict=True)
         ]
         found = {
             name: pa.array(column, pa.int64())
@@ -203,6 +203,7 @@ def _tokens(
 def _plainly_told(
     prompt: int | None,
     answer: int | None,
+    total: int | None,
     usage: dict[str, Any] | None,  # Any: JSON
 ) -> tuple[int | None, ...] | None:
     """The fields of `Usage` where cached and reasoning tokens stand where OpenAI has them; None: not so."""
@@ -217,7 +218,7 @@ def _plainly_told(
     counted = told.get("prompt_tokens")
     if read is None or prompt is None or type(counted) is not int or not read <= min(prompt, counted):
         return None
-    return prompt, answer, read, None, reasoning
+    return prompt, with_reasoning(prompt, answer, reasoning, total), read, None, reasoning
 
 
 def _only(details: object, name: str) -> int | None:

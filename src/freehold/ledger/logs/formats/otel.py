@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freehold.core import genai_names as names
-from freehold.core.chat import Usage
+from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.logs.format import BadRow, Format, Skipped, TaskKey, Unusable
 from freehold.ledger.logs.formats import _span_messages
-from freehold.ledger.logs.formats._calls import error_name, logged_call, status_of, subject_of
+from freehold.ledger.logs.formats._calls import EARLIER_ATTEMPT, error_name, logged_call, status_of, subject_of
 from freehold.ledger.logs.formats._each_row import check_split
 from freehold.ledger.logs.formats._fields import (
     Values,
@@ -54,6 +54,8 @@ _TWICE = Skipped("span of a call that another span of its trace tells of too")
 _FIRST_TOKEN_EVENTS = frozenset(
     {"first token stream event", "llm.content.completion.chunk", "gen_ai.content.completion.chunk"}
 )
+_TOTALS = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total")
+_RESENT = "http.request.resend_count"
 _SECOND_MS = 1000
 _TRACELOOP = "traceloop.association.properties."
 
@@ -114,8 +116,8 @@ class SpanReader:
 
 def _call(span: Span, operation: str) -> Item:
     told = present(span.attributes)
-    request, answer = _span_messages.bodies_of(span)
     reasons = _texts(told, names.FINISH_REASONS)
+    request, answer = _span_messages.bodies_of(span, reasons)
     is_failed, error = _failure(span, told)
     return logged_call(
         source_id=f"otel:{span.trace_id}:{span.span_id}",
@@ -143,7 +145,16 @@ def _call(span: Span, operation: str) -> Item:
         conversation_id=text(told, *names.names_of(names.CONVERSATION)),
         subject=subject_of(text(told, "enduser.id", "user.id", f"{_TRACELOOP}user_id", "gen_ai.user", "llm.user")),
         request_id=f"{span.trace_id}:{span.span_id}",
+        parent_id=word(told, names.PARENT) or (EARLIER_ATTEMPT if _is_resent(told) else None),
     )
+
+
+def _is_resent(told: Values) -> bool:
+    """The convention counts how often a request was sent again, from the second attempt on."""
+    try:
+        return (number(told, _RESENT) or 0) > 0
+    except BadRow:
+        return False
 
 
 def _operation(attributes: Values) -> str | None:
@@ -180,6 +191,9 @@ def _usage(told: Values, *, is_embedding: bool) -> Usage:
     }
     if is_embedding and read["output_tokens"] is None:
         read["output_tokens"] = 0  # it writes nothing
+    read["output_tokens"] = with_reasoning(
+        read["input_tokens"], read["output_tokens"], read["reasoning_tokens"], count(told, *_TOTALS)
+    )
     return inside(Usage(**read))
 
 

@@ -13,6 +13,7 @@ from freehold.core.call import Call
 from freehold.core.identity import canonical_json
 from freehold.core.task import fault_of_name
 from freehold.ledger.logs.format import BadRow, Context, Format, HumanWord, Item, LoggedCall, Values
+from freehold.ledger.logs.formats._calls import FAILED, FIRST_ERROR
 from freehold.ledger.logs.formats._fields import is_half_json
 from freehold.ledger.logs.values import clean, count_of, moment_of, number_of, text_of
 
@@ -37,14 +38,15 @@ class CallReader:
     def read(self, values: Values, _line: int) -> Iterable[Item]:
         """The call and the human's word of one row."""
         if not _is_call(values):
-            raise BadRow("no 'input' with 'output' or 'model_output'")
+            raise BadRow("no 'input' with 'output' or 'model_output', nor with a 'status' of 400 or above")
         task = text_of(values, "task") or self._task
         fault = None if task is None else fault_of_name(task)
         if fault is not None:
             raise BadRow(f"the task's name {fault}")
         messages = _messages(values["input"])
         answer, human = _output(values, "model_output"), _output(values, "output")
-        if answer is None and human is None:
+        has_failed = _has_failed(values)
+        if answer is None and human is None and not has_failed:
             raise BadRow("neither 'output' (the human's) nor 'model_output' (the model's) holds anything")
         is_test = _is_test(values, self._is_test)
         if is_test and human is None:
@@ -60,7 +62,7 @@ class CallReader:
             provider=text_of(values, "provider"),
             model_requested=text_of(values, "model"),
             model_served=text_of(values, "model"),
-            route=None if answer is None else "rent",
+            route=None if answer is None and not has_failed else "rent",
             request_id=own_id,
             conversation_id=text_of(values, "conversation_id"),
             status=count_of(values, "status") or (None if answer is None else 200),
@@ -72,6 +74,7 @@ class CallReader:
             ttft_ms=number_of(values, "ttft_ms"),
             duration_ms=number_of(values, "duration_ms"),
             finish_reason=text_of(values, "finish_reason"),
+            error_type=FAILED if has_failed else None,
             request={"messages": messages},
             response=None if answer is None else {"choices": [{"message": _assistant(answer)}]},
             truncated=True if _is_cut(values["input"]) else None,
@@ -134,7 +137,15 @@ def _is_test(values: Mapping[str, Any], otherwise: bool) -> bool:
 
 
 def _is_call(values: Mapping[str, Any]) -> bool:  # Any: not checked yet
-    return "input" in values and ("output" in values or "model_output" in values)
+    return "input" in values and ("output" in values or "model_output" in values or _has_failed(values))
+
+
+def _has_failed(values: Mapping[str, Any]) -> bool:  # Any: as above
+    """Whether the row says that its call failed: such a call has no answer by nature."""
+    try:
+        return (count_of(values, "status") or 0) >= FIRST_ERROR
+    except BadRow:
+        return False
 
 
 def _is_correction(values: Mapping[str, Any]) -> bool:  # Any: as above
