@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from freehold.core.identity import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 RuleKind = Literal["system", "asked", "words"]
 _MOST_REMEMBERED = 2_048
-_MOST_CHARACTERS = 60_000
+MOST_SYSTEM = 60_000
+"""Characters of a system message that rules look at."""
 FIRST_ASKED = 4_000
 """Characters of what is asked that rules look at."""
 _MOST_WORDS = 60
@@ -82,11 +83,17 @@ class Learned:
         if digest in self._seen:
             self._seen.move_to_end(digest)
             return self._seen[digest]
-        task = self._system.task_of(normalised(system[:_MOST_CHARACTERS]))
+        task = self._system.task_of(normalised(system[:MOST_SYSTEM]))
         self._seen[digest] = task
         if len(self._seen) > _MOST_REMEMBERED:
             self._seen.popitem(last=False)
         return task
+
+
+def texts_fitting(rule: LearnedRule, texts: Iterable[str]) -> Iterator[bool]:
+    """For each text whether it fits a rule by pieces; the texts are normalised and no longer than they are looked at."""
+    template = _template_of(rule)
+    return (bool(text) and template.fits(text) for text in texts)
 
 
 def normalised(text: str) -> str:
@@ -114,15 +121,16 @@ class _Template:
         return True
 
 
+def _template_of(rule: LearnedRule) -> _Template:
+    anchors = tuple(rule.body["anchors"])
+    return _Template(rule.task, anchors, sum(map(len, anchors)), rule.body["longest"])
+
+
 class _Pieces:
     """Rules by pieces of text. The one that says most goes first; most texts are found by how they begin."""
 
     def __init__(self, rules: Sequence[LearnedRule]) -> None:
-        templates = [
-            _Template(rule.task, tuple(rule.body["anchors"]), sum(map(len, rule.body["anchors"])), rule.body["longest"])
-            for rule in rules
-        ]
-        self._templates = sorted(templates, key=lambda one: (-one.characters, one.anchors, one.task))
+        self._templates = sorted(map(_template_of, rules), key=lambda one: (-one.characters, one.anchors, one.task))
         self._by_start: dict[str, list[_Template]] = {}
         for one in self._templates:
             self._by_start.setdefault(one.anchors[0][:_START], []).append(one)

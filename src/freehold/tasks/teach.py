@@ -10,7 +10,15 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from freehold.tasks.learned import FIRST_ASKED, Learned, LearnedRule, WordRules, first_words, normalised
+from freehold.tasks.learned import (
+    FIRST_ASKED,
+    MOST_SYSTEM,
+    LearnedRule,
+    WordRules,
+    first_words,
+    normalised,
+    texts_fitting,
+)
 from freehold.tasks.templates import anchors_of
 
 if TYPE_CHECKING:
@@ -44,8 +52,8 @@ def teach(
     """
     rules: list[LearnedRule] = []
     sources = (
-        ("system", templates, [normalised(one.system) for one in sample]),
-        ("asked", openings, [normalised(one.asked) for one in sample]),
+        ("system", templates, [normalised(one.system)[:MOST_SYSTEM] for one in sample]),
+        ("asked", openings, [normalised(one.asked)[:FIRST_ASKED] for one in sample]),
     )
     for kind, numbers, texts in sources:
         groups: defaultdict[int, list[int]] = defaultdict(list)
@@ -72,12 +80,7 @@ def _piece_rule(kind: str, members: list[int], texts: Sequence[str], tasks: Sequ
         return None
     longest = max(map(len, mine)) + 80 if kind == "system" and len(varied) == 1 else None
     rule = LearnedRule(task, "system" if kind == "system" else "asked", {"anchors": list(anchors), "longest": longest})
-    learned = Learned([rule])
-    fits = [
-        tasks[place]
-        for place, text in enumerate(texts)
-        if text and learned.task_of(text if kind == "system" else "", text if kind == "asked" else "") is not None
-    ]
+    fits = [found for found, does_fit in zip(tasks, texts_fitting(rule, texts), strict=True) if does_fit]
     right = sum(found == task for found in fits)
     return rule if right >= _LEAST_ROWS and right >= _PURE * len(fits) else None
 

@@ -177,6 +177,11 @@ class _Miner:
     ) -> Iterator[tuple[list[int], frozenset[Words]]]:
         """Groups of at least so many prompts that share at least so many runs beyond the core, the largest first."""
         counts = Counter(run for place in members for run in self._runs[place] if run not in core)
+        having: defaultdict[Words, list[int]] = defaultdict(list)
+        for place in members:
+            for run in self._runs[place]:
+                if counts[run] >= least:
+                    having[run].append(place)
         seen: set[Words] = set()
         left = set(members)
         for run, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -184,7 +189,7 @@ class _Miner:
                 break
             if run in seen:
                 continue
-            group = [place for place in members if place in left and run in self._runs[place]]
+            group = [place for place in having[run] if place in left]
             if len(group) < least:
                 continue
             more = self._core(group) - core
