@@ -9,7 +9,7 @@ from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
 from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
-from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, inside, usage_of
+from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, counted, inside
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,7 +88,7 @@ def usage(row: Values, metadata: Values) -> Usage:
 
 def _told(metadata: Values, name: str) -> Usage:
     usage = inner(metadata, name)
-    return usage_of({"usage": usage}) if usage else NOBODY_COUNTED
+    return counted(usage) if usage else NOBODY_COUNTED
 
 
 def key_of(row: Values, metadata: Values) -> TaskKey | None:
