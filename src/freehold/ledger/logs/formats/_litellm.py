@@ -72,13 +72,16 @@ def usage(row: Values, metadata: Values) -> Usage:
     """
     if not count(row, "total_tokens", "prompt_tokens", "completion_tokens") and failure(row, metadata)[0]:
         return Usage()
-    told, more = (_told(metadata, name) for name in ("usage_object", "additional_usage_values"))
+    given, made = count(row, "prompt_tokens"), count(row, "completion_tokens")
+    told, more = _told(metadata, "usage_object"), _told(metadata, "additional_usage_values")
+    if more is NOBODY_COUNTED and told.input_tokens == given and told.output_tokens == made:
+        return inside(told)
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
     written = told.cache_write_tokens if told.cache_write_tokens is not None else more.cache_write_tokens
     return inside(
         Usage(
-            input_tokens=count(row, "prompt_tokens"),
-            output_tokens=count(row, "completion_tokens"),
+            input_tokens=given,
+            output_tokens=made,
             cache_read_tokens=read,
             cache_write_tokens=written,
             reasoning_tokens=told.reasoning_tokens,
