@@ -129,3 +129,12 @@ def test_coin_flips_are_not_expected_to_be_learnt() -> None:
 def test_a_clear_gain_is_prolonged() -> None:
     found = Agreement(0.8, 0.7, trained_on=1_000, asked=1_500, differing=250)
     assert found.expected(10_000) > 0.88
+
+
+def test_calls_of_the_future_are_said() -> None:
+    found = _examined([_call(1, 0, None), _call(2, 60 * 24 * 365, None)]).audit
+    assert (
+        "1 call is dated after 2026-11-20, as late as 2027-11-02: counted and priced as dated, by prices known so "
+        "far." in found.assumptions
+    )
+    assert not any("dated after" in line for line in _examined([_call(1, 0, None)]).audit.assumptions)

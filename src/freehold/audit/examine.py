@@ -30,6 +30,8 @@ from freehold.economics.catalogue import catalogue_version
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import duckdb
+
     from freehold.audit.forecast import Forecast, Growth
     from freehold.audit.personal_data import PersonalData
     from freehold.audit.prefixes import Prefixes
@@ -180,7 +182,7 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
     with opened(source, question.wanted) as connection:
         scale = build_cube(connection, pricing)
         counted = measure(connection, scale, has_corrections=question.wanted.corrected_calls is not None)
-        assumptions = pricing.assumptions()
+        assumptions = (*pricing.assumptions(), *_of_the_future(connection, question.as_of))
         watched.finish()
         note_questions(connection, source, question.wanted)
         tasks = with_retries(connection, counted, scale)
@@ -204,6 +206,16 @@ def examine(source: Source, question: Question, *, progress: Progress | None = N
         watched.update(1)
     watched.finish()
     return Examination(audit=found, tasks=tuple(examined), week=week, as_of=question.as_of, lines=lines)
+
+
+def _of_the_future(connection: duckdb.DuckDBPyConnection, as_of: date) -> list[str]:
+    """A sentence on calls that are dated after the day of the audit."""
+    (row,) = connection.execute("select sum(calls), max(day) from cube where day > ?", [as_of]).fetchall()
+    calls, last = row
+    if not calls:
+        return []
+    dated = f"{int(calls):,} calls are" if calls > 1 else "1 call is"
+    return [f"{dated} dated after {as_of}, as late as {last}: counted and priced as dated, by prices known so far."]
 
 
 def _examined(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,10 @@ _NAMES = (
 )  # fmt: skip
 _OBEYED = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula. Source: OWASP, CSV Injection."""
+
+
+_SPACES = "\t\r\n"
+"""Control characters that a cell may hold; the others steer the terminal that prints the file."""
 
 
 def audit_csv(lines: Iterable[CostLine]) -> str:
@@ -34,6 +39,6 @@ def _cell(value: object) -> str:
         return ""
     if not isinstance(value, str):
         return f"{value:f}" if not isinstance(value, int) else str(value)
-    words = value.replace("\0", "")
+    words = "".join(char for char in value if char in _SPACES or category(char) != "Cc")
     # A blank before the sign does not keep every spreadsheet from obeying it.
     return f"'{words}" if words.lstrip().startswith(_OBEYED) or words.startswith(_OBEYED) else words
