@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from datetime import UTC, datetime
@@ -295,6 +296,24 @@ def test_a_json_array_may_hold_things_that_are_no_rows(desk: _Desk) -> None:
     assert result.tally.imported == 1
     assert [row.line for row in result.rejected] == [2, 3]
     assert desk.take(desk.file("b.json", '{"input": "y", "output": "a"}')).tally.imported == 1
+
+
+def test_a_correction_of_a_trace_finds_its_only_call_in_another_file_of_the_import(desk: _Desk) -> None:
+    row = {"type": "GENERATION", "project_id": "p", "start_time": "2026-10-01T08:00:00Z", "input": "hi", "output": "ho"}
+    calls = desk.file("calls.jsonl", [{"id": f"o{n}", "trace_id": f"t{n}", **row} for n in range(3)])
+    score = {"id": "s", "trace_id": "t1", "name": "output", "data_type": "CORRECTION", "value": "hello"}
+    scores = desk.file("scores.jsonl", [score])
+
+    assert desk.take(scores, calls).tally.rejected == 0
+
+    ((word, _),) = desk.words.kept
+    assert (word.call, word.output) == ("o1", "hello")
+
+
+def test_python_looks_for_cycles_as_often_as_before_once_an_import_is_over(desk: _Desk) -> None:
+    usual = gc.get_threshold()
+    desk.take(desk.file("log.jsonl", [{"input": "a", "output": "b"}]))
+    assert gc.get_threshold() == usual
 
 
 def test_a_row_that_is_too_long_is_rejected_and_reading_goes_on(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:

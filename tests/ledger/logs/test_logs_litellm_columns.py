@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freehold.ledger.logs import raw_rows
 from freehold.ledger.logs.formats.litellm_columns import SpendLogColumns
 from freehold.ledger.logs.formats.table import format_named
 from tests.ledger.logs.test_logs_traces import calls_in, take
@@ -140,3 +141,20 @@ def test_plain_rows_are_indeed_read_at_once(tmp_path: Path, monkeypatch: pytest.
     assert [len(columns.contents) for columns in found if columns is not None] == [30]
     assert (result.tally.imported, result.tally.skipped.total(), result.files[0].rows) == (30, 10, 40)
     assert {call.cache_read_tokens for call in calls_in(tmp_path)} == {3}
+
+
+def test_rows_of_json_are_not_made_a_table_first_which_would_be_of_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_data: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(raw_rows, "_json_table", refused)
+    row = {"request_id": "a", "call_type": "acompletion", "startTime": "2026-10-01 08:00:00", "spend": 0.5,
+           "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "metadata": {}}  # fmt: skip
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+
+    take(tmp_path / "taken", path, form=SPEND_LOGS)
+
+    assert len(calls_in(tmp_path / "taken")) == 1

@@ -60,6 +60,21 @@ def test_calls_of_the_proxy_are_imported_from_its_database(tmp_path: Path, url: 
     assert take(tmp_path, url).tally.duplicates == 1_200
 
 
+def test_a_number_that_json_allows_and_no_float_holds_costs_no_call(tmp_path: Path, url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(_TABLE)
+        connection.execute(
+            'insert into "LiteLLM_SpendLogs" (request_id, call_type, spend, total_tokens, prompt_tokens, '
+            'completion_tokens, "startTime", "endTime", metadata, status) '
+            "values ('r', 'acompletion', 0.1, 12, 10, 2, "
+            "'2026-10-01 08:00:00', '2026-10-01 08:00:01', '{\"x\": 1e400, \"task\": \"intent\"}', null)"
+        )
+    result = take(tmp_path, url)
+    assert (result.tally.imported, result.tally.rejected) == (1, 0)
+    (call,) = calls_in(tmp_path)
+    assert (call.task, call.input_tokens) == ("intent", 10)
+
+
 def test_another_database_and_none_at_all_say_so(tmp_path: Path, url: str) -> None:
     with pytest.raises(InputError, match="no table 'LiteLLM_SpendLogs'"):
         take(tmp_path, url)

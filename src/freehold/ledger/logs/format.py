@@ -141,6 +141,8 @@ class Context:
     """Moment zero of times that count from the start of a trace; set if `Format.offset_s` gives one."""
     anchor: str = ""
     """Hash of how the text of the file begins: the same for a copy of it, packed or not, and when it has grown."""
+    formats: frozenset[str] | None = None
+    """Names of the formats of all files that are imported together; None: nobody knows."""
     say: Callable[[str], None] = lambda _sentence: None
     """Tells the user what had to be assumed, once for each sentence."""
 
@@ -221,6 +223,8 @@ class Format:
     columns: Callable[[Context], ColumnReader] | None = None
     """Reads many rows at once where there is nothing unusual about them; what it makes of them must be what the
     reader of single rows makes of them."""
+    are_columns_text: bool = False
+    """Whether `columns` makes something of tables alone whose cells are all text."""
     many: Callable[[Context], ManyRowsReader] | None = None
     """The same for rows that come one by one."""
     unused: Callable[[Mapping[str, Any]], set[str]] = field(default=lambda _values: set())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from freehold.core.errors import InputError, MissingExtra
 from freehold.ledger.logs.raw_rows import Piece, RawRow
+from freehold.ledger.logs.values import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +71,13 @@ def open_table(database: Database) -> Iterator[OpenTable]:
         import psycopg  # noqa: PLC0415  # an extra
         from psycopg import sql  # noqa: PLC0415
         from psycopg.rows import dict_row  # noqa: PLC0415
+        from psycopg.types.json import set_json_loads  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtra("Reading a PostgreSQL database", "psycopg", "postgres") from error
     try:
         with psycopg.connect(database.url, connect_timeout=10) as connection:
             connection.read_only = True
+            set_json_loads(_json, connection)
             with connection.cursor("freehold_import", row_factory=dict_row) as cursor:
                 cursor.itersize = _ROWS
                 cursor.execute(sql.SQL("select * from {}").format(sql.Identifier(_TABLE)))
@@ -90,4 +93,9 @@ def open_table(database: Database) -> Iterator[OpenTable]:
 
 def _rows(cursor: Iterator[dict[str, object]]) -> Iterator[Row]:
     for number, values in enumerate(cursor, start=1):
-        yield RawRow(number, {name: value for name, value in values.items() if value is not None})
+        yield RawRow(number, values)
+
+
+def _json(value: str | bytes) -> Any:  # Any: JSON
+    """A value of the database, which has five in each row; the driver's own parser takes a quarter of an import."""
+    return json_of(value if isinstance(value, str) else value.decode())

@@ -77,6 +77,8 @@ class Piece:
     """All at once: a row for each line, so that numbers of lines hold; None: that cannot be."""
     line: int = 0
     """Of the first row of the table."""
+    is_text: bool = False
+    """Whether every cell of the table is text."""
 
 
 def line_pieces(name: str, stream: Readable) -> Iterator[Piece]:
@@ -221,6 +223,7 @@ def _table_piece(name: str, line: int, data: bytes, header: list[str], delimiter
         lambda: _table_rows(name, line, data, header, delimiter),
         lambda: _text_table(data, header, delimiter),
         line,
+        is_text=True,
     )
 
 

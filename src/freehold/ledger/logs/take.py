@@ -102,8 +102,9 @@ class Taking:
     def piece(self, piece: Piece) -> Iterator[int]:
         """Take rows; gives now and then how many more were taken."""
         columns = None
-        if self._columns is not None and (table := piece.table()) is not None:
-            columns = self._columns.read(table)
+        if self._columns is not None and (piece.is_text or not self.format.are_columns_text):
+            table = piece.table()
+            columns = None if table is None else self._columns.read(table)
         if columns is not None and are_possible(columns.rows):
             self._flush()
             self._add_columns(columns)

@@ -71,6 +71,9 @@ def number_of(values: Mapping[str, Any], field: str) -> float | None:  # Any: as
 
 def count_of(values: Mapping[str, Any], field: str) -> int | None:  # Any: as above
     """A whole number of 0 or more."""
+    value = values.get(field)
+    if value.__class__ is int and 0 <= value <= MOST:
+        return value
     number = number_of(values, field)
     if number is not None and number != int(number):
         raise BadRow(f"{field!r} must be a whole number")
@@ -88,7 +91,7 @@ def moment_from(value: object, field: str) -> datetime:
     try:
         if isinstance(value, datetime):
             moment = value
-        elif isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+        elif isinstance(value, str) and (":" in value or not value.replace(".", "", 1).isdigit()):
             moment = datetime.fromisoformat(value)
         else:
             since = float(value)  # type: ignore[arg-type]  # its TypeError is caught

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -38,6 +39,7 @@ _LEAST_ALIKE = 4
 _ENOUGH_ROWS = 4_000
 """After so many it is known how alike the rows of a file are."""
 _TOKENS = tuple(each.name for each in fields(Usage))
+_COUNTS = attrgetter(*_TOKENS)
 
 
 class Facts(NamedTuple):
@@ -69,13 +71,15 @@ class Alike:
     facts: Callable[[Row, Context], Facts]
     """What differs; raises `BadRow` as the reader does."""
     own: frozenset[str]
-    """Fields that say nothing but those facts, or that nobody reads."""
+    """Fields that say nothing but those facts."""
+    unread: frozenset[str] = frozenset()
+    """Fields that nobody reads."""
     inside: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Field that holds an object, also as text -> fields in it that say nothing but those facts."""
     bodies: tuple[str, ...] = ()
     """Fields that hold bodies; a row in which one of them holds anything is read alone."""
-    merged: Callable[[Row, Context], Row] = lambda row, _context: row
-    """A row with what was said of it elsewhere."""
+    merged: Callable[[Row, Context], Row] | None = None
+    """Makes of a row one with what was said of it elsewhere; the same one if nothing was."""
 
 
 class AlikeRows:
@@ -87,12 +91,20 @@ class AlikeRows:
         self._take = take
         self._context = context
         self._patterns: dict[bytes, Item | None] = {}
+        self._parts: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        """Names of the fields of a row -> those with facts of its own, and those that it has in common."""
         self._rows = self._read_alone = 0
         self._is_off = context.is_test  # whether a row may be a held-out case is asked of each
 
     def may(self, values: Mapping[str, Any]) -> bool:  # Any: JSON
         """Whether a row may be read with others."""
-        return not self._is_off and all(values.get(name) in _NOTHING for name in self._alike.bodies)
+        if self._is_off:
+            return False
+        for name in self._alike.bodies:
+            value = values.get(name)
+            if value is not None and value not in _NOTHING:
+                return False
+        return True
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Columns | None:  # Any: JSON
         """The calls of these rows; None: they must be read one by one."""
@@ -126,29 +138,17 @@ class AlikeRows:
         self._is_off = self._rows > _ENOUGH_ROWS and self._read_alone * _LEAST_ALIKE > self._rows
         if len(self._patterns) > _MOST_PATTERNS:
             self._patterns.clear()
+        if len(self._parts) > _MOST_PATTERNS:
+            self._parts.clear()
         return _columns(examples, np.array(group, dtype=np.int64), facts, dict(skipped))
 
     def _pattern(self, values: Mapping[str, Any]) -> tuple[Row, Item | None]:
         """The row, and what the reader makes of rows that are like it; None: something that is read one by one."""
-        alike = self._alike
-        row = present(values)
-        rest = {}
-        for name in alike.inside:
-            value = row.get(name)
-            if isinstance(value, str) and value.lstrip().startswith("{"):
-                value = json_of(value)
-                if type(value) is dict:
-                    row[name] = value
-        row = dict(alike.merged(row, self._context))
-        own, inside = alike.own, alike.inside
-        for name, value in row.items():
-            if name in own:
-                continue
-            if name in inside and type(value) is dict:
-                less = inside[name]
-                rest[name] = {each: value[each] for each in value if each not in less}
-            else:
-                rest[name] = value
+        row, rest = self._parted(values)
+        if self._alike.merged is not None:
+            merged = self._alike.merged(row, self._context)
+            if merged is not row:
+                row, rest = self._parted(merged)
         key = msgspec.msgpack.encode(rest)
         try:
             return row, self._patterns[key]
@@ -157,6 +157,26 @@ class AlikeRows:
             items = list(self._take(row, self._context))
             pattern = self._patterns[key] = items[0] if len(items) == 1 and _is_bare(items[0]) else None
             return row, pattern
+
+    def _parted(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON
+        """The fields of a row that somebody reads and that hold something, and those of them that tell what it is."""
+        names = tuple(values)
+        parts = self._parts.get(names)
+        if parts is None:
+            alike = self._alike
+            common = tuple(name for name in names if name not in alike.own and name not in alike.unread)
+            parts = self._parts[names] = tuple(name for name in names if name in alike.own), common
+        row = present(values, parts[0])
+        rest = present(values, parts[1])
+        row.update(rest)
+        for name, less in self._alike.inside.items():
+            value = rest.get(name)
+            if isinstance(value, str) and value.lstrip().startswith("{"):
+                value = json_of(value)
+            if type(value) is dict:
+                row[name] = value
+                rest[name] = {each: value[each] for each in value if each not in less}
+        return row, rest
 
 
 def many_rows(alike: Alike, take: Take) -> Callable[[Context], ManyRowsReader]:
@@ -184,9 +204,9 @@ def _columns(
     told = dict(zip(Facts._fields, zip(*facts, strict=True), strict=True)) if facts else {}
     for name in _OF_EACH_ROW if facts else ():
         columns[name] = pa.array(told[name], SCHEMA.field(name).type)
-    usages = [whole(usage) for usage in told.get("usage", ())]
-    for name in _TOKENS if facts else ():
-        columns[name] = pa.array([getattr(usage, name) for usage in usages], SCHEMA.field(name).type)
+    usages = zip(*(_COUNTS(whole(usage)) for usage in told.get("usage", ())), strict=True)
+    for name, counts in zip(_TOKENS, usages, strict=bool(facts)):
+        columns[name] = pa.array(counts, SCHEMA.field(name).type)
     return Columns(
         rows=empty_columns(len(facts), **columns),
         contents=_encoded(told.get("source_id", ())),

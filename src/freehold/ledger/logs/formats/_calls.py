@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from freehold.core.call import Call
@@ -97,6 +98,7 @@ def logged_call(
     return LoggedCall(call=call, key=first_key(key, of_request(asked)), source_id=source_id)
 
 
+@lru_cache(maxsize=4096)
 def subject_of(user: str | None) -> str | None:
     """An end user, hashed: whoever keeps the call seals the hash with the workspace's secret."""
     return None if user is None else plainly_hashed(user)

@@ -13,7 +13,7 @@ from freehold.ledger.logs.format import BadRow
 from freehold.ledger.logs.values import clean, count_of, json_of, moment_from, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Values = Mapping[str, Any]  # Any: JSON of somebody else
 
@@ -28,12 +28,15 @@ _CUT_OFF = re.compile(
 _TRUE, _FALSE = frozenset({"true", "t", "1", "yes"}), frozenset({"false", "f", "0", "no", "none", "null"})
 
 
-def present(values: Values) -> dict[str, Any]:  # Any: as above
-    """The fields that hold something. Empty text is how most exports write what is missing, NaN how pandas does."""
+def present(values: Values, names: Iterable[str] | None = None) -> dict[str, Any]:  # Any: as above
+    """The fields that hold something, of all or of these, which must be there.
+
+    Empty text is how most exports write what is missing, NaN how pandas does.
+    """
     return {
         name: value
-        for name, value in values.items()
-        if value is not None and value != "" and (value.__class__ is not float or value == value)  # noqa: PLR0124 (NaN)
+        for name in (values if names is None else names)
+        if (value := values[name]) is not None and value != "" and (value.__class__ is not float or value == value)  # noqa: PLR0124 (NaN)
     }
 
 
@@ -106,7 +109,7 @@ def text(values: Values, *names: str) -> str | None:
         BadRow: it is neither text nor a number.
     """
     for name in names:
-        if name in values and (found := text_of(values, name)) is not None:
+        if values.get(name) is not None and (found := text_of(values, name)) is not None:
             return found
     return None
 
@@ -127,7 +130,7 @@ def count(values: Values, *names: str) -> int | None:
         BadRow: it is something else.
     """
     for name in names:
-        if name in values and (found := count_of(values, name)) is not None:
+        if values.get(name) is not None and (found := count_of(values, name)) is not None:
             return found
     return None
 
@@ -139,7 +142,7 @@ def number(values: Values, *names: str) -> float | None:
         BadRow: it is something else.
     """
     for name in names:
-        if name in values and (found := number_of(values, name)) is not None:
+        if values.get(name) is not None and (found := number_of(values, name)) is not None:
             return found
     return None
 

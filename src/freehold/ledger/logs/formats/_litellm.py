@@ -9,7 +9,7 @@ from freehold.ledger.logs.formats._bodies import Kept, body_of, request_of
 from freehold.ledger.logs.formats._calls import EARLIER_ATTEMPT, status_of
 from freehold.ledger.logs.formats._fields import Values, count, flag, inner, mapping_of, word
 from freehold.ledger.logs.formats._keys import first_key, of_headers, of_metadata, of_prompt, of_sole_tag, of_tags
-from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, inside, usage_of
+from freehold.ledger.logs.formats._usage import NOBODY_COUNTED, counted, inside
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,14 +72,17 @@ def usage(row: Values, metadata: Values) -> Usage:
     """
     if not count(row, "total_tokens", "prompt_tokens", "completion_tokens") and failure(row, metadata)[0]:
         return Usage()
-    told, more = (_told(metadata, name) for name in ("usage_object", "additional_usage_values"))
+    given, made = count(row, "prompt_tokens"), count(row, "completion_tokens")
+    told, more = _told(metadata, "usage_object"), _told(metadata, "additional_usage_values")
+    is_told = told.input_tokens == given and told.output_tokens == made and not told.reasoning_tokens
+    if more is NOBODY_COUNTED and is_told:
+        return inside(told)
     read = told.cache_read_tokens if told.cache_read_tokens is not None else more.cache_read_tokens
     written = told.cache_write_tokens if told.cache_write_tokens is not None else more.cache_write_tokens
-    prompt, answer, total = (count(row, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     return inside(
         Usage(
-            input_tokens=prompt,
-            output_tokens=with_reasoning(prompt, answer, told.reasoning_tokens, total),
+            input_tokens=given,
+            output_tokens=with_reasoning(given, made, told.reasoning_tokens, count(row, "total_tokens")),
             cache_read_tokens=read,
             cache_write_tokens=written,
             reasoning_tokens=told.reasoning_tokens,
@@ -89,7 +92,7 @@ def usage(row: Values, metadata: Values) -> Usage:
 
 def _told(metadata: Values, name: str) -> Usage:
     usage = inner(metadata, name)
-    return usage_of({"usage": usage}) if usage else NOBODY_COUNTED
+    return counted(usage) if usage else NOBODY_COUNTED
 
 
 def key_of(row: Values, metadata: Values) -> TaskKey | None:

@@ -7,7 +7,8 @@ is all output, reasoning included. Others count some of it beside the rest.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from freehold.core.chat import Usage, with_reasoning
 from freehold.ledger.answer_facts import MOST_TOKENS
@@ -25,9 +26,13 @@ def usage_of(body: Values) -> Usage:
     if inner(body, "usageMetadata"):
         return _gemini(inner(body, "usageMetadata"))
     usage = inner(body, "usage")
-    if not usage:
-        return NOBODY_COUNTED
-    if usage.keys() & {"inputTokens", "outputTokens"}:
+    return counted(usage, is_message=body.get("type") == "message") if usage else NOBODY_COUNTED
+
+
+def counted(usage: Values, *, is_message: bool = False) -> Usage:
+    """What the object says that holds the counts of an answer; `is_message`: the answer is one of Anthropic's."""
+    meant = _meant(tuple(usage))
+    if meant.is_bedrock:
         return beside(
             Usage(
                 input_tokens=_count(usage, "inputTokens"),
@@ -36,8 +41,8 @@ def usage_of(body: Values) -> Usage:
                 cache_write_tokens=_count(usage, "cacheWriteInputTokens"),
             )
         )
-    is_anthropic = body.get("type") == "message" or usage.keys() & _ANTHROPIC
-    return beside(_counts(usage)) if is_anthropic and "prompt_tokens" not in usage else inside(_counts(usage))
+    is_anthropic = (is_message or meant.is_anthropic) and "prompt_tokens" not in usage
+    return beside(_counts(usage, meant)) if is_anthropic else inside(_counts(usage, meant))
 
 
 def inside(usage: Usage) -> Usage:
@@ -83,31 +88,70 @@ def completed(usage: Usage, other: Usage) -> Usage:
     )
 
 
-def _counts(usage: Values) -> Usage:
-    given = inner(usage, "prompt_tokens_details") or inner(usage, "input_tokens_details")
-    made = inner(usage, "completion_tokens_details") or inner(usage, "output_tokens_details")
-    written = inner(usage, "cache_creation")
-    by_age = [found for name in written if (found := _count(written, name)) is not None]
-    given_tokens = _count(usage, "prompt_tokens", "input_tokens")
-    output = _count(usage, "completion_tokens", "output_tokens")
+class _Meant(NamedTuple):
+    """Which of the names that we know an object with counts has."""
+
+    is_bedrock: bool
+    is_anthropic: bool
+    given: tuple[str, ...]
+    made: tuple[str, ...]
+    given_details: tuple[str, ...]
+    made_details: tuple[str, ...]
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+    written_by_age: tuple[str, ...]
+    reasoned: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def _meant(names: tuple[str, ...]) -> _Meant:
+    def among(*known: str) -> tuple[str, ...]:
+        return tuple(name for name in known if name in names)
+
+    return _Meant(
+        is_bedrock=bool(among("inputTokens", "outputTokens")),
+        is_anthropic=not _ANTHROPIC.isdisjoint(names),
+        given=among("prompt_tokens", "input_tokens"),
+        made=among("completion_tokens", "output_tokens"),
+        given_details=among("prompt_tokens_details", "input_tokens_details"),
+        made_details=among("completion_tokens_details", "output_tokens_details"),
+        read=among("cache_read_input_tokens", "prompt_cache_hit_tokens"),
+        written=among("cache_creation_input_tokens"),
+        written_by_age=among("cache_creation"),
+        reasoned=among("reasoning_tokens"),
+    )
+
+
+def _counts(usage: Values, meant: _Meant) -> Usage:
+    given, made = _details(usage, meant.given_details), _details(usage, meant.made_details)
+    given_tokens, output = _count(usage, *meant.given), _count(usage, *meant.made)
     total = _count(usage, "total_tokens")
     if output is None and given_tokens is not None and total == given_tokens:
         output = 0  # an embedding writes nothing
-    reasoning = _either(_count(made, "reasoning_tokens"), _count(usage, "reasoning_tokens"))
+    read, written, reasoned = _count(usage, *meant.read), _count(usage, *meant.written), _count(usage, *meant.reasoned)
+    if given:
+        read = _either(_count(given, "cached_tokens", "cache_read_tokens"), read)
+        written = _either(_count(given, "cache_write_tokens", "cache_creation_tokens"), written)
+    if by_age := _details(usage, meant.written_by_age):
+        ages = [found for name in by_age if (found := _count(by_age, name)) is not None]
+        written = _either(written, sum(ages) if ages else None)
+    if made:
+        reasoned = _either(_count(made, "reasoning_tokens"), reasoned)
     return Usage(
         input_tokens=given_tokens,
-        output_tokens=with_reasoning(given_tokens, output, reasoning, total),
-        cache_read_tokens=_either(
-            _count(given, "cached_tokens", "cache_read_tokens"),
-            _count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens"),
-        ),
-        cache_write_tokens=_either(
-            _count(given, "cache_write_tokens", "cache_creation_tokens"),
-            _count(usage, "cache_creation_input_tokens"),
-            sum(by_age) if by_age else None,
-        ),
-        reasoning_tokens=reasoning,
+        output_tokens=with_reasoning(given_tokens, output, reasoned, total),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoned,
     )
+
+
+def _details(usage: Values, names: tuple[str, ...]) -> dict[str, Any]:  # Any: JSON
+    """The first of some objects that holds anything."""
+    for name in names:
+        if found := inner(usage, name):
+            return found
+    return {}
 
 
 def _gemini(usage: Mapping[str, Any]) -> Usage:  # Any: JSON
@@ -123,15 +167,21 @@ def _gemini(usage: Mapping[str, Any]) -> Usage:  # Any: JSON
     )
 
 
-def _either(*counts: int | None) -> int | None:
-    """The largest: a writer that knows two words for a thing may leave one of them at 0."""
-    return max((each for each in counts if each is not None), default=None)
+def _either(one: int | None, other: int | None) -> int | None:
+    """The larger: a writer that knows two words for a thing may leave one of them at 0."""
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _count(values: Values, *names: str) -> int | None:
     """The first of several counts that is a whole number from 0 up; an answer's mistake is no fault of the row."""
     for name in names:
         value = values.get(name)
+        if value is None:
+            continue
+        if value.__class__ is int and 0 <= value <= MOST_TOKENS:
+            return value
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
             return int(value) if value == int(value) else None
     return None

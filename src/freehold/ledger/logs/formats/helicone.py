@@ -144,7 +144,8 @@ _ALIKE = Alike(
         "response_id", "request_id", "request_created_at", "delay_ms", "latency", "time_to_first_token",
         "request_user_id", "prompt_tokens", "completion_tokens", "prompt_cache_read_tokens",
         "prompt_cache_write_tokens",
-        # nobody reads these
+    }),
+    unread=frozenset({
         "response_created_at", "total_tokens", "cost", "costUSD", "cost_usd", "asset_ids", "request_ip",
         "signed_body_url", "created_at", "size_bytes", "updated_at", "latency_ms",
     }),

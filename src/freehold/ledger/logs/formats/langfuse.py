@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from freehold.ledger.logs.formats._each_row import Row
 
 _TRACES, _CALLS = "langfuse-traces", "langfuse-calls"
+_SCORES = "langfuse-scores"
 _CALLS_OF_MODELS = frozenset({"GENERATION", "EMBEDDING"})
 _TYPES = _CALLS_OF_MODELS | {
     "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "GUARDRAIL",
@@ -149,8 +150,8 @@ def _corrected_call(row: Row, context: Context) -> str:
 
 
 def _remember(trace: str | None, call: str, context: Context) -> None:
-    """Which call a correction of the whole trace means: its only one."""
-    if trace is None:
+    """Which call a correction of the whole trace means: its only one. Where no corrections come, nobody asks."""
+    if trace is None or (context.formats is not None and _SCORES not in context.formats):
         return
     lies = context.shelf.look(_CALLS, trace)
     if lies is None or lies == call.encode():
@@ -245,7 +246,8 @@ _ALIKE = Alike(
         "id", "trace_id", "traceId", "start_time", "startTime", "end_time", "endTime", "completion_start_time",
         "completionStartTime", "latency", "time_to_first_token", "timeToFirstToken", "usage_details", "usageDetails",
         "usage", "session_id", "sessionId", "user_id", "userId", *counts.FIELDS,
-        # nobody reads these
+    }),
+    unread=frozenset({
         "parent_observation_id", "parentObservationId", "created_at", "createdAt", "updated_at", "updatedAt",
         "cost_details", "costDetails", "provided_cost_details", "providedCostDetails", "total_cost", "totalCost",
         "input_cost", "inputCost", "output_cost", "outputCost", "calculatedInputCost", "calculatedOutputCost",
@@ -257,7 +259,7 @@ _ALIKE = Alike(
 
 FORMATS = (
     Format(
-        name="langfuse-scores",
+        name=_SCORES,
         recognises=_is_score,
         reader=each_row(read_score),
         order=2,

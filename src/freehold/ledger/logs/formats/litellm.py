@@ -164,13 +164,15 @@ def _is_standard_payload(values: Values) -> bool:
 _EVERY_ROW = frozenset({
     "id", "request_id", "litellm_call_id", "trace_id", "startTime", "endTime", "completionStartTime", "response_time",
     "request_duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "session_id", "end_user", "user",
-    # nobody reads these
+})  # fmt: skip
+_UNREAD = frozenset({
     "spend", "response_cost", "cost_breakdown", "saved_cache_cost", "cache_key", "hidden_params", "model_id",
     "api_base", "requester_ip_address", "model_map_information", "response_cost_failure_debug_info", "updatedAt",
 })  # fmt: skip
 _SPEND_LOGS = Alike(
     facts=_facts_of_spend_log,
     own=_EVERY_ROW,
+    unread=_UNREAD,
     inside={
         "metadata": frozenset({
             "usage_object", "additional_usage_values", "cost_breakdown", "litellm_overhead_time_ms",
@@ -196,6 +198,7 @@ FORMATS = (
         reader=each_row(read_spend_log),
         many=many_rows(_SPEND_LOGS, read_spend_log),
         columns=lambda context: SpendLogColumns(context, read_spend_log),
+        are_columns_text=True,
         says="LiteLLM's SpendLogs have 'request_id', 'call_type' and 'startTime' with 'spend'",
     ),
 )
