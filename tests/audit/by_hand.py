@@ -69,7 +69,7 @@ def is_unbilled(call: Call) -> bool:
 
 def standing(call: Call) -> str:
     """What kind of row it is."""
-    if call.status is None and call.error_type is None and not call.output_tokens and not call.route:
+    if call.status is None and call.error_type is None and call.output_tokens is None and not call.route:
         return "labelled"
     return {"own": "own", "canary": "own", "shadow": "shadow"}.get(call.route or "", "rented")
 

@@ -85,7 +85,10 @@ def test_labelled_rows_are_no_calls() -> None:
     json.dumps(bare.as_record())
 
 
-@pytest.mark.parametrize("fields", [{"status": 200}, {"error_type": "timeout"}, {"output_tokens": 3}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"status": 200}, {"error_type": "timeout"}, {"output_tokens": 3}, {"output_tokens": 0}],  # 0: an embedding
+)
 def test_a_call_without_a_stored_body_is_still_a_call(fields: dict[str, Any]) -> None:
     bodiless = only([call(**{"response": None, "status": None, "output_tokens": None, **fields})])
     assert (bodiless.calls, bodiless.labelled_rows) == (1, 0)

@@ -11,6 +11,8 @@ from sqlalchemy import insert
 from freehold.core.errors import InputError
 from freehold.state.schema import DATASETS
 from freehold.tasks.define import define_task, guess_task, kind_confidence, known_kind, load_task
+from freehold.tasks.evidence import Evidence
+from freehold.tasks.kinds import guess_work
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -175,3 +177,17 @@ def test_an_unknown_task_lists_the_known_ones(state: Engine) -> None:
 def test_a_guess_is_as_sure_as_its_answers_make_it(kind: TaskKind, outputs: list[str], for_it: int) -> None:
     assert kind_confidence(kind, outputs) == (for_it + 1) / (len(outputs) + 2)
     assert kind_confidence(kind, []) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        (["a"], "classification"),
+        (["ham", "spam"], "screening"),
+        (["yes"], "screening"),
+        (["a", "b", "c"], "classification"),
+    ],
+)
+def test_one_answer_alone_is_no_choice_unless_it_is_half_of_one(answers: list[str], kind: str) -> None:
+    guess = guess_work([Evidence(asked=f"Case {n}", answer=answers[n % len(answers)]) for n in range(60)])
+    assert guess.kind == kind

@@ -167,7 +167,7 @@ def _views(connection: duckdb.DuckDBPyConnection, source: Source, wanted: Slice)
         select task, started_at::timestamp as moment, coalesce(model_served, '') as served,
             coalesce(model_requested, '') as asked, coalesce(provider, '') as provider,
             coalesce(service_tier, '') as tier,
-            case when status is null and error_type is null and coalesce(output_tokens, 0) = 0
+            case when status is null and error_type is null and output_tokens is null
                       and coalesce(route, '') = '' then 'labelled'
                  when {held_out} then 'held-out'
                  when route in ({own}) then 'own'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -229,16 +229,23 @@ def _likeness(
     likeness: Matrix = centres @ centres.T - _REGISTER_WEIGHT * apart
     answers = np.array([rows.answers[piece.rows].mean(axis=0) for piece in pieces])
     answered_apart = np.sqrt(((answers[:, None] - answers[None]) ** 2).mean(axis=-1))
+    shapes = _shape_table(pieces)
     for one, piece in enumerate(pieces):
         for two in range(one):
-            extra = _SHAPE_WEIGHT * shape_likeness(piece.kind, pieces[two].kind) + _bond(
-                piece, pieces[two], templates, openings
-            )
+            extra = _SHAPE_WEIGHT * shapes[one][two] + _bond(piece, pieces[two], templates, openings)
             if _has_other_template(piece, pieces[two]):
                 extra -= min(_MOST_APART, max(0.0, answered_apart[one, two] - _ANSWERS_APART))
             likeness[one, two] += extra
             likeness[two, one] += extra
     return likeness
+
+
+def _shape_table(pieces: Sequence[Piece]) -> list[list[float]]:
+    """How alike the answers of pieces are by their outer form; many pieces have the same one."""
+    kinds = list(dict.fromkeys(piece.kind for piece in pieces))
+    between = np.array([[shape_likeness(one, two) for two in kinds] for one in kinds])
+    places = [kinds.index(piece.kind) for piece in pieces]
+    return cast("list[list[float]]", between[np.ix_(places, places)].tolist())
 
 
 def _bond(one: Piece, two: Piece, templates: Sequence[Template], openings: Sequence[Sequence[str]]) -> float:
@@ -337,11 +344,13 @@ def _join(likeness: Matrix, units: Sequence[int]) -> list[int]:
     np.fill_diagonal(means, _NEVER)
     within = _within(sums, sizes, selves)
     while len(names) > 1:
-        allowed = means >= np.maximum(ALIKE, np.minimum(within[:, None], within[None]) - _LOOSER)
-        best = int(np.where(allowed, means, _NEVER).argmax())
-        one, two = sorted(divmod(best, len(names)))
-        if not allowed[one, two]:
+        alike = np.nonzero(means >= ALIKE)
+        found = means[alike]
+        allowed = found >= np.minimum(within[alike[0]], within[alike[1]]) - _LOOSER
+        if not allowed.any():
             break
+        best = int(np.where(allowed, found, _NEVER).argmax())
+        one, two = sorted((int(alike[0][best]), int(alike[1][best])))
         sums[one] += sums[two]
         sums[:, one] += sums[:, two]
         sizes[one] += sizes[two]

@@ -91,7 +91,7 @@ class Learned:
 
 
 def texts_fitting(rule: LearnedRule, texts: Iterable[str]) -> Iterator[bool]:
-    """For each text whether it fits a rule by pieces; texts are normalised, no longer than they are looked at."""
+    """For each text whether it fits a rule by pieces; texts are normalised and no longer than they are looked at."""
     template = _template_of(rule)
     return (bool(text) and template.fits(text) for text in texts)
 
