@@ -176,6 +176,14 @@ def test_a_call_that_failed_needs_no_answer(tmp_path: Path, form: str) -> None:
     assert (calls["bad"].response, calls["good"].error_type) == (None, None)
 
 
+def test_a_call_that_writes_nothing_needs_no_answer_and_a_labelled_row_is_still_no_call() -> None:
+    row = {"input": "a", "model": "text-embedding-3-small", "input_tokens": 7, "output_tokens": 0}
+    call = the_call(row, of="rows").call
+    assert (call.status, call.route, call.error_type, call.response) == (200, "rent", None, None)
+    labelled = the_call({**row, "output": "refund"}, of="rows").call
+    assert (labelled.status, labelled.route) == (None, None)
+
+
 @pytest.mark.parametrize("at", [1793000000.25, 1793000000250, "1793000000.25", "1793000000250"])
 def test_a_time_may_count_seconds_or_milliseconds(at: object) -> None:
     call = the_call({"input": "a", "model_output": "b", "started_at": at}, of="rows").call

@@ -38,7 +38,9 @@ class CallReader:
     def read(self, values: Values, _line: int) -> Iterable[Item]:
         """The call and the human's word of one row."""
         if not _is_call(values):
-            raise BadRow("no 'input' with 'output' or 'model_output', nor with a 'status' of 400 or above")
+            raise BadRow(
+                "no 'input' with 'output' or 'model_output', nor with a 'status' of 400 or above or 'output_tokens' 0"
+            )
         task = text_of(values, "task") or self._task
         fault = None if task is None else fault_of_name(task)
         if fault is not None:
@@ -46,7 +48,8 @@ class CallReader:
         messages = _messages(values["input"])
         answer, human = _output(values, "model_output"), _output(values, "output")
         has_failed = _has_failed(values)
-        if answer is None and human is None and not has_failed:
+        is_asked = has_failed or (human is None and _has_no_answer(values))
+        if answer is None and human is None and not is_asked:
             raise BadRow("neither 'output' (the human's) nor 'model_output' (the model's) holds anything")
         is_test = _is_test(values, self._is_test)
         if is_test and human is None:
@@ -62,10 +65,10 @@ class CallReader:
             provider=text_of(values, "provider"),
             model_requested=text_of(values, "model"),
             model_served=text_of(values, "model"),
-            route=None if answer is None and not has_failed else "rent",
+            route=None if answer is None and not is_asked else "rent",
             request_id=own_id,
             conversation_id=text_of(values, "conversation_id"),
-            status=count_of(values, "status") or (None if answer is None else 200),
+            status=count_of(values, "status") or (None if answer is None and not is_asked else 200),
             input_tokens=count_of(values, "input_tokens"),
             cache_read_tokens=count_of(values, "cache_read_tokens"),
             cache_write_tokens=count_of(values, "cache_write_tokens"),
@@ -137,11 +140,19 @@ def _is_test(values: Mapping[str, Any], otherwise: bool) -> bool:
 
 
 def _is_call(values: Mapping[str, Any]) -> bool:  # Any: not checked yet
-    return "input" in values and ("output" in values or "model_output" in values or _has_failed(values))
+    return "input" in values and ("output" in values or "model_output" in values or _has_no_answer(values))
+
+
+def _has_no_answer(values: Mapping[str, Any]) -> bool:  # Any: as above
+    """Whether the row is of a call without an answer by nature: one that failed, or one that writes nothing."""
+    try:
+        return _has_failed(values) or count_of(values, "output_tokens") == 0
+    except BadRow:
+        return False
 
 
 def _has_failed(values: Mapping[str, Any]) -> bool:  # Any: as above
-    """Whether the row says that its call failed: such a call has no answer by nature."""
+    """Whether the row says that its call failed."""
     try:
         return (count_of(values, "status") or 0) >= FIRST_ERROR
     except BadRow:
