@@ -121,15 +121,15 @@ def savings_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
 
 
 def kind_table(record: Mapping[str, Any]) -> Table:  # Any: JSON
-    """Volume, growth, forecast and how ordinary each task is."""
+    """Volume, growth a month, forecast and how ordinary each task is. A growth that may be none is not clear."""
     return Table(
         "Volume a month with 90 % interval, the back-test's error, busiest minute over the mean, replaceability",
         (
             Column("task"),
             Column("kind"),
             Column("tier"),
-            Column("growth", is_number=True),
-            Column("a month, in 3 months", is_number=True),
+            Column("growth/month", is_number=True),
+            Column("calls in month 3", is_number=True),
             Column("error", is_number=True),
             Column("peak minute", is_number=True),
             Column("replaceable", is_number=True),
@@ -207,6 +207,10 @@ def _kind(task: Mapping[str, Any]) -> str:  # Any: JSON
 def _growth(task: Mapping[str, Any]) -> str:  # Any: JSON
     if number(task.get("growth_per_month")) is None:
         return "unknown"
+    ends = task.get("growth_interval") or {}
+    low, high = number(ends.get("low")), number(ends.get("high"))
+    if low is not None and high is not None and low < 0 < high:
+        return "not clear"
     return share(task["growth_per_month"])
 
 

@@ -226,7 +226,7 @@ def spending_table(audit: Mapping[str, Any]) -> Table:  # Any: JSON
             Column("a call", is_number=True),
             Column("no price", is_number=True),
             Column("p95 latency", is_number=True),
-            Column("growth", is_number=True),
+            Column("2nd half", is_number=True),
             Column("peak hour", is_number=True),
             Column("corrected", is_number=True),
         ),
