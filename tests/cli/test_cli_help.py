@@ -95,6 +95,13 @@ def test_importing_and_auditing_load_no_torch(terminal: Terminal, desk: type[Des
         assert modules_after(arguments, terminal.folder).isdisjoint({"torch", "transformers", "peft", "openai"})
 
 
+def test_a_log_whose_rows_name_their_task_is_imported_without_what_discovery_needs(terminal: Terminal) -> None:
+    rows = ({"input": f"Case {number}", "model_output": "yes", "task": "desk"} for number in range(3))
+    (terminal.folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+    assert modules_after(["import", "log.jsonl"], terminal.folder).isdisjoint({"sklearn", "scipy"})
+
+
 @pytest.mark.parametrize(
     "words",
     [

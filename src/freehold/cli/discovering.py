@@ -20,7 +20,6 @@ from freehold.tasks.define import (
     load_task,
     set_kind,
 )
-from freehold.tasks.discover import Discovery, discover
 from freehold.tasks.edit import follow_names, merge_tasks, move_corrections, split_task
 from freehold.tasks.kinds import guess_work
 from freehold.tasks.learned import Learned
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from freehold.cli.session import Session
     from freehold.core.progress import Progress
     from freehold.core.task import Task, TaskKind, WorkKind
+    from freehold.tasks.discover import Discovery
     from freehold.tasks.evidence import Evidence
 
 _OUTPUT_ROWS = 20_000
@@ -111,6 +111,8 @@ def settle_names(session: Session, tasks: Collection[str], progress: Progress | 
 
 def discover_tasks(session: Session, progress: Progress, *, source: str = UNASSIGNED) -> Discovered:
     """Find the tasks of calls that nothing names, remember rules for them, and define them."""
+    from freehold.tasks.discover import discover  # it needs scikit-learn, which takes a second to load
+
     there = session.ledger.tasks()
     known = [name for name in there if name not in {source, UNASSIGNED, session.settings.tasks.default}]
     with MoveFile(moves_folder(session)) as file:
@@ -175,6 +177,8 @@ def remember_calls(session: Session, tasks: Sequence[str]) -> Path:
 
 def split_by_discovery(session: Session, source: str, progress: Progress, *, dry_run: bool) -> tuple[Discovery, int]:
     """Part a task into the kinds of calls that it holds; the largest keeps the name. Gives how many calls went."""
+    from freehold.tasks.discover import discover
+
     there = session.ledger.tasks()
     with MoveFile(moves_folder(session)) as file:
         found = discover(
