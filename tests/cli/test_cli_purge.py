@@ -210,6 +210,39 @@ def test_conditions_are_taken_together_and_each_works_alone(terminal: Terminal, 
     assert counted("--subject", subjects_of(find_workspace(terminal.folder)).hashed(_ANN)) == 15
 
 
+def test_a_key_of_litellm_goes_by_its_hash_and_by_its_alias(terminal: Terminal) -> None:
+    def row(number: int, alias: object, **metadata: Any) -> dict[str, Any]:
+        return {
+            "request_id": f"chatcmpl-{number}",
+            "call_type": "acompletion",
+            "api_key": f"hash-of-{alias}",
+            "spend": 0.1,
+            "prompt_tokens": 60,
+            "completion_tokens": 3,
+            "startTime": "2026-10-01 10:00:00.000",
+            "model": "gpt-5.4-mini",
+            "metadata": {"user_api_key_alias": alias, **metadata},
+        }
+
+    aliases = ["claims desk"] * 30 + ["legal"] * 20 + [None, {"not": "text"}]
+    rows = [row(number, alias) for number, alias in enumerate(aliases)]
+    rows.append(row(99, "legal", proxy_server_request={"messages": [{"role": "user", "content": "hello"}]}))
+    log = terminal.folder / "spend.jsonl"
+    log.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    assert _done(terminal.run("import", "spend.jsonl", "--json"))["imported"] == 53
+
+    def counted(key: str) -> int:
+        count: int = _done(terminal.run("purge", "--key", key, "--dry-run", "--json"))["counts"]["calls"]
+        return count
+
+    assert counted("claims desk") == counted("hash-of-claims desk") == 30
+    assert counted("legal") == 21
+    assert _done(terminal.run("purge", "--key", "claims desk", "--yes", "--json"))["counts"]["calls"] == 30
+    again = _done(terminal.run("import", "spend.jsonl", "--json"))
+    assert (again["imported"], again["purged"]) == (0, 30)
+    assert counted("claims desk") == 0
+
+
 def test_a_task_goes_whole_with_its_sums_if_that_is_wanted(terminal: Terminal, filled: list[Call]) -> None:
     done = _done(terminal.run("purge", "--task", "desk", "--with-sums", "--yes", "--json"))
     assert done["counts"]["calls"] == 90

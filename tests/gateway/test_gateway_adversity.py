@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 FIELDS = [
-    "id", "started_at", "task", "key_id", "endpoint", "provider", "model_requested", "model_served", "route",
-    "parent_id", "request_id", "completion_id", "conversation_id", "subject", "site_id", "service_tier",
+    "id", "started_at", "task", "key_id", "key_name", "endpoint", "provider", "model_requested", "model_served",
+    "route", "parent_id", "request_id", "completion_id", "conversation_id", "subject", "site_id", "service_tier",
     "model_version", "confidence", "status", "error_type", "stream", "input_tokens", "cache_read_tokens",
     "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_ms", "duration_ms", "finish_reason",
     "client_closed", "truncated", "request", "response",

@@ -38,6 +38,7 @@ FULL = Call(
     task="desk",
     started_at=NOON,
     key_id="k1",
+    key_name="desk",
     endpoint="/v1/chat/completions",
     provider="openai",
     model_requested="fast",

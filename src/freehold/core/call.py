@@ -20,6 +20,8 @@ class Call:
     started_at: datetime | None = None
     """UTC; None when the log did not say."""
     key_id: str | None = None
+    key_name: str | None = None
+    """What the log that it comes from calls the key; of the gateway's own keys the state knows the name."""
     endpoint: str | None = None
     provider: str | None = None
     model_requested: str | None = None

@@ -34,7 +34,7 @@ COLUMNS = tuple(field.name for field in fields(Call))
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 
 
-LATER = ("truncated",)
+LATER = ("truncated", "key_name")
 """Columns that files of older versions do not have."""
 
 

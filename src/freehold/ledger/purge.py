@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from freehold.core.progress import Progress
     from freehold.ledger.purged import Part
 
-_COLUMNS = ("id", "task", "key_id", "subject", "started_at")
+_COLUMNS = ("id", "task", "key_id", "key_name", "subject", "started_at")
 
 
 class Chosen(Protocol):
@@ -41,6 +41,7 @@ class Selection:
 
     task: str | None = None
     key_ids: frozenset[str] | None = None
+    """Ids of keys, or what logs call them."""
     subjects: frozenset[str] | None = None
     """Hashed end users."""
     before: date | None = None
@@ -51,14 +52,21 @@ class Selection:
         mask = pa.array([True]).take(pa.array([0] * len(rows), pa.int64()))
         if self.task is not None:
             mask = pc.and_(mask, pc.equal(rows.column("task"), self.task))
-        for name, values in (("key_id", self.key_ids), ("subject", self.subjects)):
-            if values is not None:
-                mask = pc.and_(mask, pc.is_in(rows.column(name), pa.array(sorted(values), pa.string())))
+        if self.key_ids is not None:
+            mask = pc.and_(
+                mask, pc.or_(_is_among(rows, "key_id", self.key_ids), _is_among(rows, "key_name", self.key_ids))
+            )
+        if self.subjects is not None:
+            mask = pc.and_(mask, _is_among(rows, "subject", self.subjects))
         if self.before is not None:
             midnight = datetime(self.before.year, self.before.month, self.before.day, tzinfo=UTC)
             moment = pa.scalar(midnight, SCHEMA.field("started_at").type)
             mask = pc.and_(mask, pc.less(rows.column("started_at"), moment))
         return pc.fill_null(mask, False)
+
+
+def _is_among(rows: pa.Table, name: str, values: Collection[str]) -> pa.ChunkedArray | pa.Array:
+    return pc.is_in(rows.column(name), pa.array(sorted(values), pa.string()))
 
 
 @dataclass(frozen=True, slots=True)

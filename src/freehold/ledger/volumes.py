@@ -130,7 +130,8 @@ class Volumes:
             for path in sorted(self._folder.glob("day=*/*.parquet")):
                 with _opened(path) as file:
                     rows = _of_today(file.read())
-                mask = chosen.mask(rows.append_column("subject", pa.nulls(len(rows), pa.string())))
+                nobody = pa.nulls(len(rows), pa.string())
+                mask = chosen.mask(rows.append_column("subject", nobody).append_column("key_name", nobody))
                 gone = rows.filter(mask)
                 removed += len(gone)
                 if not len(gone) or dry_run:

@@ -125,6 +125,7 @@ def _call(row: Row, facts: Facts, *, answer: Kept, key_id: str | None) -> Item:
         stream=flag(row, "stream"),
         parent_id=shared.parent_of(metadata),
         key_id=key_id,
+        key_name=word(metadata, "user_api_key_alias"),
         **facts.told(),
     )
 
