@@ -15,8 +15,8 @@ from freehold.evaluation.cascade import ABOVE_ALL, PairedCase, choose_threshold,
 from freehold.evaluation.compare import Basis
 from freehold.evaluation.contender import Contender, recorded_rented
 from freehold.evaluation.evaluate import evaluate
+from freehold.evaluation.metrics.score import NOT_A_LABEL
 from freehold.evaluation.result import from_record
-from freehold.evaluation.scorers import NOT_A_LABEL
 from freehold.evaluation.summary import statistics_fault
 
 if TYPE_CHECKING:

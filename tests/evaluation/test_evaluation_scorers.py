@@ -8,17 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.core.task import Task
-from freehold.evaluation.schema import obeys
-from freehold.evaluation.scorers import (
-    LONGEST_ANSWER,
-    NOT_A_LABEL,
-    ChrfScorer,
-    FieldScorer,
-    LabelScorer,
-    first_object,
-    is_same_value,
-    scorer_of,
-)
+from freehold.evaluation.metrics.catalogue import scorer_of
+from freehold.evaluation.metrics.fields import FieldScorer
+from freehold.evaluation.metrics.json_answers import first_object, is_same_value
+from freehold.evaluation.metrics.labels import LabelScorer
+from freehold.evaluation.metrics.schema import obeys
+from freehold.evaluation.metrics.score import LONGEST_ANSWER, NOT_A_LABEL
+from freehold.evaluation.metrics.texts import ChrfScorer
 
 SCHEMA = {
     "type": "object",

@@ -13,7 +13,7 @@ from freehold.core.chat import Answer
 from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json
 from freehold.evaluation.contender import Contender, input_text
-from freehold.evaluation.scorers import first_object
+from freehold.evaluation.metrics.json_answers import first_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from freehold.core.task import Task
     from freehold.evaluation.compare import Basis
     from freehold.evaluation.contender import Contender
-    from freehold.evaluation.scorers import Scorer
+    from freehold.evaluation.metrics.score import Scorer
     from freehold.evaluation.summary import ScoredAnswers
 
 FEWEST_CASES = 20

@@ -10,20 +10,21 @@ from freehold.evaluation.baselines import baseline_contenders, missing_baseline
 from freehold.evaluation.cascade import run_cascade
 from freehold.evaluation.checks import check_basis, check_cases, check_contenders, note_on_human_words, warnings_about
 from freehold.evaluation.compare import Basis
-from freehold.evaluation.contender import answers_of, recorded_rented
+from freehold.evaluation.contender import answers_of, input_text, recorded_rented
+from freehold.evaluation.metrics.catalogue import scorer_of
 from freehold.evaluation.result import Cases, Confusion, Evaluation
-from freehold.evaluation.scorers import scorer_of
 from freehold.evaluation.summary import ScoredAnswers, compare_all, paired_cases, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from freehold.core.chat import Answer
     from freehold.core.dataset import Dataset, Example
     from freehold.core.progress import Progress
     from freehold.core.task import Task
     from freehold.evaluation.contender import Contender
+    from freehold.evaluation.metrics.score import Score, Scorer
     from freehold.evaluation.result import CascadeResult
-    from freehold.evaluation.scorers import Scorer
 
 MAX_OUTPUT_TOKENS = 256
 _TOP_CONFUSIONS = 10
@@ -163,9 +164,12 @@ class _Asking:
             max_output_tokens=self.max_output_tokens,
             progress=self.progress,
         )
-        targets = {example.id: example.target for example in examples}
-        scores = {id_: self.scorer.score(targets[id_], answer.text) for id_, answer in answers.items()}
+        cases = {example.id: example for example in examples}
+        scores = {id_: self._score_one(cases[id_], answer) for id_, answer in answers.items()}
         return ScoredAnswers(contender.name, contender.kind, answers, scores)
+
+    def _score_one(self, case: Example, answer: Answer) -> Score:
+        return self.scorer.score(case.target, answer.text, asked=input_text(case), confidence=answer.confidence)
 
 
 def _cases(examples: Sequence[Example], scored: Sequence[ScoredAnswers]) -> Cases:

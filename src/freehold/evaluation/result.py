@@ -13,7 +13,7 @@ from freehold.core.errors import InputError
 from freehold.core.identity import canonical_json, content_hash
 from freehold.core.task import TaskKind  # noqa: TC001 -- pydantic reads it when it runs
 from freehold.evaluation.contender import ContenderKind  # noqa: TC001 -- pydantic reads it when it runs
-from freehold.evaluation.scorers import Metric  # noqa: TC001 -- pydantic reads it when it runs
+from freehold.evaluation.metrics.score import Metric  # noqa: TC001 -- pydantic reads it when it runs
 
 EVALUATE_SCHEMA = "freehold.evaluate/1"
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

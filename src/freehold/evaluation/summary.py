@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from freehold.core.chat import Answer
     from freehold.evaluation.contender import ContenderKind
+    from freehold.evaluation.metrics.score import Score
     from freehold.evaluation.result import Cases, Comparison, Evaluation
-    from freehold.evaluation.scorers import Score
 
 _CANDIDATES = ("own", "rent-tuned", "hosted-open")
 _TOLERANCE = 1e-9

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from freehold.core.errors import UpstreamError
 from freehold.evaluation.intervals import difference_interval, score_interval
-from freehold.evaluation.scorers import scorer_of
+from freehold.evaluation.metrics.catalogue import scorer_of
 from freehold.serving.endpoint import ServedModel, running_endpoint
 
 if TYPE_CHECKING:
