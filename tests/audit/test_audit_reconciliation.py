@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,6 +117,48 @@ def test_cached_tokens_that_the_two_sides_count_otherwise_are_found_from_the_tok
 def test_failed_calls_that_were_not_billed_are_found() -> None:
     found = _of([_cell(10), _cell(2, is_error=True)], _line(10 * _CALL_USD))
     assert _causes(found) == [("failed-calls", 2 * _CALL_USD, 2)]
+
+
+def _failed(calls: int) -> Cell:
+    """Failed calls of which the ledger has no tokens."""
+    return _cell(calls, is_error=True, is_counted=False)
+
+
+@pytest.mark.parametrize("requests", [12, None])
+def test_failed_calls_without_tokens_that_the_provider_billed_are_found(requests: int | None) -> None:
+    usd = 12 * _CALL_USD
+    ((kind, cause_usd, calls),) = _causes(_of([_cell(10), _failed(2)], _line(usd, requests=requests)))
+    assert (kind, cause_usd, calls) == ("failed-calls", -2 * _CALL_USD, 2)
+
+
+def test_only_as_many_failed_calls_are_billed_as_the_invoice_counts() -> None:
+    found = _of([_cell(10), _failed(5)], _line(12 * _CALL_USD, requests=12))
+    assert _causes(found) == [("failed-calls", -2 * _CALL_USD, 2)]
+    assert "2 failed calls were billed" in found.lines[0].explanation
+
+
+def test_failed_calls_that_were_billed_are_told_from_other_tokens() -> None:
+    line = _line(12 * _CALL_USD, requests=12, input_tokens=12_000, cached_tokens=None, output_tokens=1_200)
+    ((kind, usd, calls), *_) = _causes(_of([_cell(10), _failed(2)], line))
+    assert (kind, calls) == ("failed-calls", 2)
+    assert usd < 0
+
+
+@pytest.mark.parametrize("times", ["1.01", "5"])
+def test_an_amount_that_failed_calls_cannot_have_cost_stays_unexplained(times: str) -> None:
+    found = _of([_cell(10), _failed(2)], _line(10 * _CALL_USD * Decimal(times)))
+    assert found.lines[0].unexplained_usd < 0
+
+
+def test_suppositions_that_the_amount_cannot_tell_apart_are_all_said_and_a_change_of_those_days_first() -> None:
+    # The list price changed on this day to twice the old one, so the old one is today's batch rate.
+    model, day = "mistral-large-4", date(2026, 10, 20)
+    usage = Usage(input_tokens=10_000, output_tokens=1_000, cache_read_tokens=0, cache_write_tokens=0)
+    cell = _cell(10, day=day, model=model, provider="mistral", usage=usage)
+    old = _PRICING.paid(model, model, day - timedelta(days=1), "", "mistral")
+    found = _of([cell], _line(cell.cost(old), model=model, day=day))
+    assert found.lines[0].causes[0].kind == "price-version"
+    assert "the price of 2026-10-19, or 10 calls were billed at the batch tariff" in found.lines[0].explanation
 
 
 def test_repeated_calls_that_were_not_billed_are_found() -> None:

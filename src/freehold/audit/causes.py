@@ -7,22 +7,21 @@ or estimated from the invoice's own mean, and then it never accounts for more th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from freehold.audit.billed import Cell, catalogue_price, price_of_cell
+from freehold.audit.billed import Cell, price_of_cell
+from freehold.audit.supposed import calls_of, is_by_the_hour, not_refuted, supposed
 from freehold.core.chat import Usage
-from freehold.economics.prices import NoPrice, Price, cost_of_call, find_price
-from freehold.economics.sellers import seller_of
+from freehold.economics.catalogue import BY_THE_HOUR
+from freehold.economics.prices import cost_of_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import date
 
     from freehold.audit.invoice import InvoiceLine
     from freehold.audit.pricing import Pricing
-    from freehold.economics.catalogue import Tariff
 
 CauseKind = Literal[
     "unpriced", "day-boundary", "missing-rows", "extra-rows", "failed-calls", "retries", "tier", "price-override",
@@ -31,9 +30,8 @@ CauseKind = Literal[
 _NEAR = Decimal("0.002")
 """A supposition holds if it gives the invoice's amount to within this share: token counts of the sides may differ."""
 _QUOTIENT = Decimal("1e-12")
-_TARIFFS: tuple[Tariff, ...] = ("batch", "flex", "priority", "list")
-_Supposed = tuple[CauseKind, Decimal, int, str]
-"""Kind, what the ledger has more than it would have, calls, sentence."""
+_MOST_OF_FAILED = 2
+"""Times the mean cost of a call that a failed one may have cost, where nothing but the amount tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +131,9 @@ def explain(side: Side, known: Amounts, pricing: Pricing, tolerance: Decimal) ->
         if not _suppose(rest, side, known, pricing, tolerance):
             _counts(rest, side, known, pricing)
             if not _suppose(rest, side, known, pricing, tolerance):
+                _failed_and_billed(rest, side, known)
                 _price_alone(rest, side, known)
+                _by_the_hour(rest, side, pricing)
     if rest.usd and abs(rest.usd) <= tolerance:
         rest.take("rounding", rest.usd, None, "less than what the invoice rounds away")
     return tuple(rest.causes)
@@ -192,9 +192,10 @@ def _unpriced(rest: _Rest, known: Amounts) -> None:
 
 def _counts(rest: _Rest, side: Side, known: Amounts, pricing: Pricing) -> None:
     """Requests and tokens that one side has and the other has not."""
-    failed = sum(cell.calls for cell in side.cells if cell.is_error)
+    failed = calls_of([cell for cell in side.cells if cell.is_error])
     requests = known.invoice_requests
     missing = max(0, requests - known.ledger_calls) if requests is not None else 0
+    billed = min(_unseen(side), max(0, requests - known.ledger_calls + failed)) if requests is not None else 0
     extra = max(0, known.ledger_calls - failed - requests) if requests is not None else 0
     lacks = f"{missing} of {requests} requests are not in the ledger"
     has_more = f"{extra} of {known.ledger_calls} calls are not among the invoice's requests"
@@ -203,6 +204,8 @@ def _counts(rest: _Rest, side: Side, known: Amounts, pricing: Pricing) -> None:
         usd, is_cache = by_tokens
         if missing and usd < 0:
             rest.take("missing-rows", usd, missing, lacks)
+        elif billed and usd < 0:
+            rest.take("failed-calls", usd, billed, _billed(billed))
         elif extra and usd > 0:
             rest.take("extra-rows", usd, extra, has_more)
         elif is_cache:
@@ -211,14 +214,35 @@ def _counts(rest: _Rest, side: Side, known: Amounts, pricing: Pricing) -> None:
             rest.take("tokens", usd, None, "the two sides count other numbers of tokens")
     elif missing and requests:
         rest.estimate("missing-rows", -known.invoice_usd * missing / requests, missing, lacks)
+    elif billed and requests:
+        rest.estimate("failed-calls", -known.invoice_usd * billed / requests, billed, _billed(billed))
     elif extra:
         rest.estimate("extra-rows", known.ledger_usd * extra / known.ledger_calls, extra, has_more)
+
+
+def _failed_and_billed(rest: _Rest, side: Side, known: Amounts) -> None:
+    """Failed calls of which the ledger has no tokens, if they may have cost the amount and nothing counts them."""
+    failed, counted = _unseen(side), calls_of([cell for cell in side.cells if cell.is_counted])
+    if rest.causes or known.invoice_requests is not None or rest.usd >= 0 or not failed or not counted:
+        return
+    times = -rest.usd * counted / (known.ledger_usd * failed) if known.ledger_usd else Decimal(0)
+    if 1 / Decimal(_MOST_OF_FAILED) <= times <= _MOST_OF_FAILED:
+        rest.take("failed-calls", rest.usd, failed, f"{_billed(failed)}, at {times:.1f} times the mean of a call")
+
+
+def _unseen(side: Side) -> int:
+    """Failed calls whose tokens the ledger does not have: a provider may have answered after the caller had left."""
+    return calls_of([cell for cell in side.cells if cell.is_error and not cell.is_counted])
+
+
+def _billed(calls: int) -> str:
+    return f"{calls} failed {'call was' if calls == 1 else 'calls were'} billed, of which the ledger has no tokens"
 
 
 def _price_alone(rest: _Rest, side: Side, known: Amounts) -> None:
     """Requests and tokens are the same on both sides, so what differs is what a token costs."""
     if rest.causes or known.unpriced_calls or not known.ledger_usd or known.invoice_requests not in {
-        None, known.ledger_calls, known.ledger_calls - sum(cell.calls for cell in side.cells if cell.is_error)
+        None, known.ledger_calls, known.ledger_calls - calls_of([cell for cell in side.cells if cell.is_error])
     }:  # fmt: skip
         return
     ours = [cell.usage for cell in side.cells if cell.is_counted]
@@ -235,6 +259,12 @@ def _price_alone(rest: _Rest, side: Side, known: Amounts) -> None:
     ratio = known.invoice_usd / known.ledger_usd - 1
     sentence = "requests and tokens are the same on both sides: the invoice's price per token is "
     rest.take("price", rest.usd, None, f"{sentence}{abs(ratio):.1%} {'higher' if ratio > 0 else 'lower'}")
+
+
+def _by_the_hour(rest: _Rest, side: Side, pricing: Pricing) -> None:
+    """How much of a rest the time of day makes cannot be told: it is named, and the rest stays unexplained."""
+    if not rest.causes and is_by_the_hour(side, pricing):
+        rest.causes.append(Cause(kind="price", usd=Decimal(0), calls=None, sentence=BY_THE_HOUR))
 
 
 def _by_tokens(side: Side, pricing: Pricing) -> tuple[Decimal, bool] | None:
@@ -272,121 +302,16 @@ def _suppose(rest: _Rest, side: Side, known: Amounts, pricing: Pricing, toleranc
         return False
     near = max(tolerance, abs(known.invoice_usd) * _NEAR)
     near = min(near, abs(rest.usd) / 2)  # what does not make the difference smaller explains nothing
-    allowed = _not_refuted(side, known)
-    supposed = [one for one in _supposed(side, pricing) if one[0] in allowed]
-    fitting = [one for one in supposed if one[1] and abs(rest.usd - one[1]) <= near]
+    allowed = not_refuted(side, known)
+    fitting = [
+        one for one in supposed(side, pricing) if one.kind in allowed and one.usd and abs(rest.usd - one.usd) <= near
+    ]
     if not fitting:
         return False
-    rest.take(*min(fitting, key=lambda one: abs(rest.usd - one[1])))
+    nearest = min(abs(rest.usd - one.usd) for one in fitting)
+    # What the invoice's rounding cannot tell apart is all said, the likeliest first.
+    equal = [one for one in fitting if abs(rest.usd - one.usd) <= nearest + tolerance]
+    first, *others = sorted(equal, key=lambda one: (not one.is_likely, abs(rest.usd - one.usd)))
+    sentence = ", or ".join(dict.fromkeys((first.sentence, *(one.sentence for one in others))))
+    rest.take(first.kind, first.usd, first.calls, sentence)
     return True
-
-
-def _not_refuted(side: Side, known: Amounts) -> set[CauseKind]:
-    """What may be supposed: calls that were not billed, or another price for them all, only if the counts allow it."""
-    kinds: set[CauseKind] = {"failed-calls", "retries", "price-override", "tier", "price-version", "cache"}
-    requests = known.invoice_requests
-    if side.shifted_usd is not None:
-        return kinds  # the counts of the two sides are of other hours
-    failed = _calls([cell for cell in side.cells if cell.is_error])
-    retried = _calls([cell for cell in side.cells if cell.is_retry and not cell.is_error])
-    allowed: set[CauseKind] = set()
-    if requests is None or requests in {known.ledger_calls, known.ledger_calls - failed}:
-        allowed.add("failed-calls")
-    if requests is None or requests in {known.ledger_calls, known.ledger_calls - retried}:
-        allowed.add("retries")
-    is_equal = requests is None or requests in {known.ledger_calls, known.ledger_calls - failed}
-    if is_equal and not _tokens_differ(side):
-        allowed |= kinds - {"failed-calls", "retries"}
-    return allowed
-
-
-def _tokens_differ(side: Side) -> bool:
-    """The invoice tells tokens, and they are not those of the ledger."""
-    told = [line for line in side.lines if line.input_tokens is not None and line.output_tokens is not None]
-    if not told or not all(cell.is_counted for cell in side.cells if not cell.is_error):
-        return False
-    ours = [cell.usage for cell in side.cells if cell.is_counted]
-    mine = (sum(one.input_tokens or 0 for one in ours), sum(one.output_tokens or 0 for one in ours))
-    return mine != (sum(one.input_tokens or 0 for one in told), sum(one.output_tokens or 0 for one in told))
-
-
-def _supposed(side: Side, pricing: Pricing) -> Iterator[_Supposed]:
-    """What each supposition would make of the ledger's amount: the ledger as it is, minus what it would be."""
-    failed = [cell for cell in side.cells if cell.is_error]
-    retried = [cell for cell in side.cells if cell.is_retry and not cell.is_error]
-    yield "failed-calls", _cost(failed, pricing), _calls(failed), f"{_calls(failed)} failed calls were not billed"
-    yield "retries", _cost(retried, pricing), _calls(retried), f"{_calls(retried)} repeated calls were not billed"
-    own = [cell for cell in side.cells if (price := price_of_cell(cell, pricing)) is not None and price.is_override]
-    at = _at([(cell, catalogue_price(cell, pricing, cell.day)) for cell in own])
-    if own and at is not None:
-        sentence = f"{_calls(own)} calls are priced by your own row, and were billed at the catalogue's price"
-        yield "price-override", _cost(own, pricing) - at, _calls(own), sentence
-    yield from _other_prices(side.cells, pricing)
-    cached = [cell for cell in side.cells if cell.usage.cache_read_tokens]
-    plain = [replace(cell, usage=replace(cell.usage, cache_read_tokens=0)) for cell in cached]
-    at = _at([(cell, price_of_cell(cell, pricing)) for cell in plain])
-    if at is not None:
-        sentence = f"cached input of {_calls(cached)} calls was billed like any other"
-        yield "cache", _cost(cached, pricing) - at, _calls(cached), sentence
-
-
-def _other_prices(cells: Sequence[Cell], pricing: Pricing) -> Iterator[_Supposed]:
-    """All calls under another tariff, or at the rate of another day."""
-    whole, count = _cost(cells, pricing), _calls(cells)
-    for tariff in _TARIFFS:
-        at = _at([(cell, _with_tariff(cell, pricing, tariff)) for cell in cells])
-        if at is not None:
-            yield "tier", whole - at, count, f"{count} calls were billed at the {tariff} tariff"
-    for day in sorted(_other_days(cells, pricing)):
-        at = _at([(cell, catalogue_price(cell, pricing, day)) for cell in cells])
-        if at is not None:
-            yield "price-version", whole - at, count, f"{count} calls were billed at the price of {day}"
-
-
-def _with_tariff(cell: Cell, pricing: Pricing, tariff: Tariff) -> Price | None:
-    """The price under a tariff on the day, or else the first one that is known of it."""
-    for seller in dict.fromkeys((seller_of(cell.provider), None)):
-        for name in filter(None, (cell.model, cell.asked)):
-            found = _find(name, seller, cell.day, pricing, tariff)
-            if isinstance(found, NoPrice) and found.first_day is not None:
-                found = _find(name, seller, found.first_day, pricing, tariff)
-            if isinstance(found, Price):
-                return found
-    return None
-
-
-def _find(name: str, seller: str | None, day: date, pricing: Pricing, tariff: Tariff) -> Price | NoPrice:
-    return find_price(name, day, aliases=pricing.aliases, provider=seller, tariff=tariff, overrides=pricing.overrides)
-
-
-def _other_days(cells: Sequence[Cell], pricing: Pricing) -> set[date]:
-    """A day on which the rate before, or after, that of these calls held."""
-    days: set[date] = set()
-    for cell in cells:
-        price = price_of_cell(cell, pricing)
-        if price is not None and price.valid_from is not None:
-            days.add(price.valid_from - timedelta(days=1))
-        if price is not None and price.next_change is not None:
-            days.add(price.next_change)
-    return days
-
-
-def _at(priced: Sequence[tuple[Cell, Price | None]]) -> Decimal | None:
-    """US dollars of cells at other prices; None: one of them has none."""
-    total = Decimal(0)
-    for cell, price in priced:
-        if cell.is_counted:
-            cost = cell.cost(price)
-            if cost is None:
-                return None
-            total += cost
-    return total
-
-
-def _cost(cells: Sequence[Cell], pricing: Pricing) -> Decimal:
-    costs = (cell.cost(price_of_cell(cell, pricing)) for cell in cells)
-    return sum((cost for cost in costs if cost is not None), Decimal(0))
-
-
-def _calls(cells: Sequence[Cell]) -> int:
-    return sum(cell.calls for cell in cells)
